@@ -1,0 +1,13 @@
+//! The pure rules of Fanfare. Nothing here does IO; whatever needs the time or chance gets it from
+//! [`clock::Clock`] and [`rng::Rng`].
+
+pub mod cap;
+pub mod clock;
+pub mod id;
+pub mod limits;
+pub mod message;
+pub mod outcome;
+pub mod price;
+pub mod retry;
+pub mod rng;
+pub mod state;

@@ -1,0 +1,76 @@
+//! Every limit of the program in one place, the unit last in the name.
+
+use std::time::Duration;
+
+/// How far ahead of now a claim may reserve slots. A dead worker wastes at most this much.
+pub const HORIZON_US: i64 = 300_000;
+/// A first slot lies at least this far ahead, so that its claim's answer can arrive in time.
+pub const LEAD_US: i64 = 3_000;
+/// A slot not started this long after its time is dropped and its recipient handed back.
+pub const LATENESS_US: i64 = 12_000;
+/// Allowed for the round trip of a claim: slots are mapped to local time late by at most this much.
+pub const ROUND_TRIP_US: i64 = 4_000;
+/// Allowed for the difference of two requests' ways to the provider.
+pub const PATH_JITTER_US: i64 = 8_000;
+/// The slack of a window, d + RTT + J + 1 µs: see [`crate::cap::Cap::period_us`].
+pub const SLACK_US: i64 = LATENESS_US + ROUND_TRIP_US + PATH_JITTER_US + 1;
+/// A cap over this long or longer is counted by hours instead of spread into slots.
+pub const DAY_US: i64 = 86_400_000_000;
+
+/// Most messages a worker holds for one account, from claim to committed outcome.
+pub const HELD_MAX: usize = 2_048;
+/// Most requests in flight from one worker at one account.
+pub const IN_FLIGHT_MAX: usize = 256;
+/// Most messages in one claim.
+pub const CLAIM_MAX: usize = 512;
+/// A full lane of retries is taken in lists of at most this many.
+pub const RETRY_LIST_MAX: usize = 256;
+
+/// How often a worker writes down what happened.
+pub const FLUSH_EVERY: Duration = Duration::from_millis(30);
+/// How often a worker looks for work when there was none, or when a cap leaves it idle.
+pub const CLAIM_EVERY: Duration = Duration::from_millis(60);
+/// How often a worker looks at epochs.
+pub const EPOCH_EVERY: Duration = Duration::from_millis(50);
+/// No send starts on a look at the epochs older than this: what bounds the effect of a pause.
+pub const EPOCH_STALE: Duration = Duration::from_millis(250);
+/// How often a worker says that it is alive.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
+/// A worker silent for this long is dead.
+pub const WORKER_TTL: Duration = Duration::from_secs(6);
+/// How often a worker looks for new accounts.
+pub const ACCOUNTS_EVERY: Duration = Duration::from_millis(250);
+/// How often the scheduler looks for work.
+pub const SCHEDULE_EVERY: Duration = Duration::from_millis(200);
+/// How often the scheduler looks for dead workers.
+pub const RECLAIM_EVERY: Duration = Duration::from_secs(2);
+
+/// Longest wait for a connection to a provider.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for a provider's answer; after it the message is in doubt.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest provider answer that is read; the rest is cut off.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Contacts in the first segment of a run: small, so that sending starts at once.
+pub const FIRST_SEGMENT_CONTACTS: i64 = 5_000;
+/// Contacts in each later segment.
+pub const SEGMENT_CONTACTS: i64 = 100_000;
+/// Most recipients of a run.
+pub const RECIPIENTS_MAX: i64 = 100_000_000;
+
+/// Shards of a run's counters.
+pub const PROGRESS_SHARDS: u64 = 16;
+/// Most characters of a provider's code or reason that are kept.
+pub const DETAIL_CHARS_MAX: usize = 120;
+
+const _: () = {
+    assert!(LEAD_US < HORIZON_US);
+    assert!(LATENESS_US < HORIZON_US);
+    assert!(CLAIM_MAX <= HELD_MAX && RETRY_LIST_MAX <= CLAIM_MAX && IN_FLIGHT_MAX <= HELD_MAX);
+    // A worker that cannot reach the database must fall silent before the fleet thinks it dead.
+    assert!(EPOCH_STALE.as_millis() < WORKER_TTL.as_millis());
+    assert!(EPOCH_EVERY.as_millis() * 2 < EPOCH_STALE.as_millis());
+    assert!(HEARTBEAT_EVERY.as_millis() * 3 <= WORKER_TTL.as_millis());
+    assert!(FIRST_SEGMENT_CONTACTS <= SEGMENT_CONTACTS);
+};

@@ -1,0 +1,132 @@
+//! States of runs and messages, and the policies a campaign chooses.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Declares an enum that is stored as a number and written in words.
+macro_rules! stored {
+    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $n:literal $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        #[repr(i16)]
+        pub enum $name { $($(#[$vdoc])* $variant = $n),+ }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The stored number.
+            pub fn as_i16(self) -> i16 { self as i16 }
+
+            /// The value of a stored number.
+            pub fn from_i16(n: i16) -> Option<Self> {
+                Self::ALL.iter().copied().find(|v| v.as_i16() == n)
+            }
+
+            /// As written on the command line and in JSON.
+            pub fn as_str(self) -> &'static str { match self { $(Self::$variant => $word),+ } }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.as_str()) }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::ALL.iter().copied().find(|v| v.as_str() == text).ok_or_else(|| {
+                    let known: Vec<_> = Self::ALL.iter().map(|v| v.as_str()).collect();
+                    format!("{} {text:?} is none of {}", $what, known.join(", "))
+                })
+            }
+        }
+    };
+}
+
+stored! {
+    /// State of a run. See DATA_MODEL.md for the machine.
+    RunState, "state" {
+        /// Waits for its time.
+        Scheduled = 1 "scheduled",
+        /// Expanding, sending, or both.
+        Running = 2 "running",
+        /// Sends nothing until resumed.
+        Paused = 3 "paused",
+        /// Sends nothing more; what is in flight is being settled.
+        Cancelling = 4 "cancelling",
+        /// Every message is in a final class.
+        Finished = 5 "finished",
+        /// Cancelled, and every message is in a final class.
+        Cancelled = 6 "cancelled",
+    }
+}
+
+stored! {
+    /// Why a run is paused.
+    PausedReason, "reason" {
+        /// A person paused it.
+        Person = 1 "person",
+        /// The workspace is out of credit.
+        Credit = 2 "credit",
+    }
+}
+
+stored! {
+    /// What to do with a recipient who lacks a variable.
+    OnMissing, "policy" {
+        /// Refuse the launch.
+        Refuse = 1 "refuse",
+        /// Leave the recipient out.
+        Skip = 2 "skip",
+        /// Send with the default, or with nothing in its place.
+        Default = 3 "default",
+    }
+}
+
+stored! {
+    /// What to do with a message in doubt at a provider without idempotency keys.
+    OnUnknown, "policy" {
+        /// Keep it in doubt for a person to decide.
+        Hold = 1 "hold",
+        /// Send it again, at the risk of a second one.
+        Resend = 2 "resend",
+        /// Count it as lost, and as paid.
+        WriteOff = 3 "write_off",
+    }
+}
+
+stored! {
+    /// Kind of a waiting message.
+    RetryKind, "kind" {
+        /// Certainly not accepted: tried again when due.
+        Retry = 1 "retry",
+        /// May have been accepted.
+        Unknown = 2 "unknown",
+    }
+}
+
+stored! {
+    /// State of one message; the classes of the conservation law.
+    MessageState, "state" {
+        /// Not yet claimed, or handed back.
+        Queued = 1 "queued",
+        /// Held by a worker.
+        Leased = 2 "leased",
+        /// Waits for its next attempt.
+        Retrying = 3 "retrying",
+        /// Accepted by the provider.
+        Sent = 4 "sent",
+        /// Refused for good, or out of attempts.
+        Failed = 5 "failed",
+        /// Not sent: suppressed.
+        Suppressed = 6 "suppressed",
+        /// Not sent: too late.
+        Expired = 7 "expired",
+        /// Not sent: the run was cancelled.
+        Cancelled = 8 "cancelled",
+        /// In doubt.
+        Unknown = 9 "unknown",
+    }
+}

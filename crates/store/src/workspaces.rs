@@ -1,0 +1,31 @@
+//! Workspaces: the tenants.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::Result;
+
+/// The id of the workspace called `name`, which is made if it does not exist.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ensure(c: &mut PgConnection, name: &str, now: DateTime<Utc>) -> Result<i32> {
+    // ensure
+    let found: Option<i32> =
+        sqlx::query_scalar("select workspace_id from workspace where name = $1").bind(name).fetch_optional(&mut *c).await?;
+    if let Some(id) = found {
+        return Ok(id);
+    }
+    // Two first uses at once pick the same number; the loser then finds the winner's row.
+    sqlx::query(
+        "insert into workspace (workspace_id, name, created_at)
+         select coalesce(max(workspace_id), 0) + 1, $1, $2 from workspace on conflict do nothing",
+    )
+    .bind(name)
+    .bind(now)
+    .execute(&mut *c)
+    .await?;
+    let id: i32 = sqlx::query_scalar("select workspace_id from workspace where name = $1").bind(name).fetch_one(&mut *c).await?;
+    sqlx::query("insert into credit (workspace_id) values ($1) on conflict do nothing").bind(id).execute(&mut *c).await?;
+    Ok(id)
+}
