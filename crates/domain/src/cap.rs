@@ -135,8 +135,7 @@ mod tests {
         for cap in [1, 10, 80, 500, 1000] {
             let cap = Cap { count: cap, per_us: 1_000_000 };
             let tau = cap.period_us();
-            let mut seen: Vec<i64> =
-                (0..20_000).map(|i| i * tau + rng.below(SLACK_US as u64) as i64).collect();
+            let mut seen: Vec<i64> = (0..20_000).map(|i| i * tau + rng.below(SLACK_US as u64) as i64).collect();
             seen.sort_unstable();
             for (i, start) in seen.iter().enumerate() {
                 let end = seen.partition_point(|t| *t <= start + cap.per_us);

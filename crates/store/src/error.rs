@@ -82,7 +82,9 @@ impl Error {
                 d.code().as_deref(),
                 Some("40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" | "53300" | "08006" | "08003" | "25P02")
             ),
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => true,
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => {
+                true
+            }
             _ => false,
         }
     }

@@ -11,8 +11,10 @@ use crate::Result;
 /// When the database fails.
 pub async fn ensure(c: &mut PgConnection, name: &str, now: DateTime<Utc>) -> Result<i32> {
     // ensure
-    let found: Option<i32> =
-        sqlx::query_scalar("select workspace_id from workspace where name = $1").bind(name).fetch_optional(&mut *c).await?;
+    let found: Option<i32> = sqlx::query_scalar("select workspace_id from workspace where name = $1")
+        .bind(name)
+        .fetch_optional(&mut *c)
+        .await?;
     if let Some(id) = found {
         return Ok(id);
     }
@@ -25,7 +27,11 @@ pub async fn ensure(c: &mut PgConnection, name: &str, now: DateTime<Utc>) -> Res
     .bind(now)
     .execute(&mut *c)
     .await?;
-    let id: i32 = sqlx::query_scalar("select workspace_id from workspace where name = $1").bind(name).fetch_one(&mut *c).await?;
-    sqlx::query("insert into credit (workspace_id) values ($1) on conflict do nothing").bind(id).execute(&mut *c).await?;
+    let id: i32 =
+        sqlx::query_scalar("select workspace_id from workspace where name = $1").bind(name).fetch_one(&mut *c).await?;
+    sqlx::query("insert into credit (workspace_id) values ($1) on conflict do nothing")
+        .bind(id)
+        .execute(&mut *c)
+        .await?;
     Ok(id)
 }

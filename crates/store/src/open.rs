@@ -1,0 +1,2 @@
+//! Opening the database.
+pub struct Store;
