@@ -83,14 +83,15 @@ create table lease (
   hi int not null check (hi > lo),
   seqs int[],
   attempts smallint[],
+  kinds smallint[],
   reserve_each bigint not null,
   open int not null check (open >= 0),
   done bytea not null default '',
   slot_us bigint not null,
   period_us bigint not null,
   primary key (workspace_id, lease_id),
-  check ((seqs is null) = (attempts is null)),
-  check (seqs is null or (lo = 0 and hi = cardinality(seqs) and hi = cardinality(attempts)))
+  check (num_nulls(seqs, attempts, kinds) in (0, 3)),
+  check (seqs is null or (lo = 0 and hi = cardinality(seqs) and hi = cardinality(attempts) and hi = cardinality(kinds)))
 ) with (fillfactor = 50);
 comment on table lease is 'Messages claimed by a worker: a range of a run, or a list of retries.';
 comment on column lease.workspace_id is 'Tenant.';
@@ -102,6 +103,7 @@ comment on column lease.lo is 'Range: first seq. List: 0.';
 comment on column lease.hi is 'Range: one past the last seq. List: its length.';
 comment on column lease.seqs is 'List: the seqs; null for a range.';
 comment on column lease.attempts is 'List: attempts made before this one, by position; null for a range (none).';
+comment on column lease.kinds is 'List: what each was before, as in retry.kind: doubt stays until it is resolved; null for a range.';
 comment on column lease.reserve_each is 'Micro-credits reserved for each of its messages.';
 comment on column lease.open is 'Messages not yet settled.';
 comment on column lease.done is 'Bitmap of the settled, bit i for lo + i, least significant bit first; missing bytes are zero.';

@@ -3,9 +3,20 @@
 //! [`Store`] is a pool and what the statements need beside it: the clock, ids, randomness, the seal
 //! for secrets. Functions that take part in a caller's transaction take a `&mut PgConnection`.
 
+pub mod audit;
+pub mod copy;
+pub mod credits;
+pub mod embedded;
 pub mod error;
+pub mod finish;
+pub mod migrate;
 pub mod open;
+mod remote;
+pub mod progress;
+pub mod queue;
 pub mod seal;
+pub mod tx;
+pub mod workers;
 pub mod workspaces;
 
 pub use error::{Error, Result};

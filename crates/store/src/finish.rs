@@ -1,0 +1,130 @@
+//! The end of runs: sweeping what will not be sent, and finishing by state.
+
+use sqlx::{FromRow, PgConnection, PgPool};
+
+use crate::Result;
+
+/// A run that may have to be swept or finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct Closing {
+    /// Tenant.
+    pub workspace_id: i32,
+    /// The run.
+    pub run_id: i64,
+    /// Being cancelled (else: past its expiry, or perhaps done).
+    pub cancelling: bool,
+    /// Past its expiry.
+    pub expired: bool,
+}
+
+/// Runs that are being cancelled, are past their expiry, or are fully expanded and may be done.
+///
+/// # Errors
+/// When the database fails.
+pub async fn closing(c: &mut PgConnection) -> Result<Vec<Closing>> {
+    let rows = sqlx::query_as(
+        "-- closing
+         select workspace_id, run_id, state = 4 as cancelling,
+                state <> 4 and coalesce(expires_at <= clock_timestamp(), false) as expired
+         from run
+         where state = 4 or (state in (2, 3) and (expanded_at is not null or expires_at <= clock_timestamp()))",
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(rows)
+}
+
+/// Moves everything of the run that waits (cursor, returned ranges, certain retries) to `cancelled` or
+/// `expired`, in one transaction. What is leased is left to settle; what is in doubt is not repeated any
+/// more, and held for a person. A repeat does nothing.
+///
+/// # Errors
+/// When the database fails; nothing is moved then.
+pub async fn sweep(pool: &PgPool, run: Closing, shard: i16) -> Result<i64> {
+    let mut tx = pool.begin().await?;
+    // Flow before segments: the claim's order. After this no claim can take from the run.
+    sqlx::query("-- sweep: close\n update flow set runnable = false, epoch = epoch + 1 where workspace_id = $1 and run_id = $2 and runnable")
+        .bind(run.workspace_id)
+        .bind(run.run_id)
+        .execute(&mut *tx)
+        .await?;
+    let swept: i64 = sqlx::query_scalar(
+        "-- sweep
+         with cursor as (
+           update segment g set next_seq = g.hi from segment o
+           where g.workspace_id = $1 and g.run_id = $2 and g.next_seq < g.hi
+             and o.workspace_id = $1 and o.run_id = $2 and o.segment_no = g.segment_no
+           returning g.hi - o.next_seq as n
+         ), ranges as (
+           delete from returned where workspace_id = $1 and run_id = $2 returning hi - lo as n
+         ), retries as (
+           delete from retry where workspace_id = $1 and run_id = $2 and kind = 1 returning 1
+         ), held as (
+           update retry set due_at = 'infinity' where workspace_id = $1 and run_id = $2 and kind = 2 and due_at < 'infinity'
+         ), sums as (
+           select coalesce((select sum(n) from cursor), 0) + coalesce((select sum(n) from ranges), 0) as fresh,
+                  (select count(*) from retries) as retries
+         ), counted as (
+           insert into progress as p (workspace_id, run_id, shard, retrying, cancelled, expired)
+           select $1, $2, $3, -retries, case when $4 then fresh + retries else 0 end, case when $4 then 0 else fresh + retries end
+           from sums where fresh + retries > 0
+           on conflict (workspace_id, run_id, shard) do update set retrying = p.retrying + excluded.retrying,
+             cancelled = p.cancelled + excluded.cancelled, expired = p.expired + excluded.expired
+         )
+         select (fresh + retries)::bigint from sums",
+    )
+    .bind(run.workspace_id)
+    .bind(run.run_id)
+    .bind(shard)
+    .bind(run.cancelling)
+    .fetch_one(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(swept)
+}
+
+/// Ends the run if nothing of it is queued, leased, waiting for a retry, or in doubt with a repeat
+/// due: state decides, no counter does. The flow goes with it. Says whether it ended.
+///
+/// # Errors
+/// When the database fails.
+pub async fn finish(pool: &PgPool, workspace_id: i32, run_id: i64) -> Result<bool> {
+    let mut tx = pool.begin().await?;
+    // The claim and the flush of this run's last messages commit before or after, never between.
+    let held: Option<i64> = sqlx::query_scalar(
+        "-- finish: lock
+         select run_id from flow where workspace_id = $1 and run_id = $2 for update skip locked",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .fetch_optional(&mut *tx)
+    .await?;
+    if held.is_none() {
+        return Ok(false);
+    }
+    let done = sqlx::query(
+        "-- finish
+         update run r set state = case r.state when 4 then 6 else 5 end, paused_reason = null, finished_at = clock_timestamp()
+         where r.workspace_id = $1 and r.run_id = $2
+           and (r.state = 4 or (r.state in (2, 3) and r.expanded_at is not null))
+           and not exists (select from segment g where g.workspace_id = $1 and g.run_id = $2 and g.next_seq < g.hi)
+           and not exists (select from returned w where w.workspace_id = $1 and w.run_id = $2)
+           and not exists (select from lease l where l.workspace_id = $1 and l.run_id = $2)
+           and not exists (select from retry t where t.workspace_id = $1 and t.run_id = $2
+                             and (t.kind = 1 or t.due_at < 'infinity'))",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .execute(&mut *tx)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query("-- finish: flow\n delete from flow where workspace_id = $1 and run_id = $2")
+        .bind(workspace_id)
+        .bind(run_id)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(true)
+}

@@ -1,0 +1,154 @@
+//! Claiming: see `migrations/0006_claim.sql` for what one claim does.
+
+use fanfare_domain::limits::{HORIZON_US, LEAD_US, RETRY_LIST_MAX};
+use fanfare_domain::state::RetryKind;
+use sqlx::{FromRow, PgConnection};
+
+use crate::{Error, Result};
+
+/// Error code that the claim raises for a worker without a row.
+const FENCED: &str = "FF001";
+
+/// Messages claimed by this worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lease {
+    /// The lease: what its settlements name.
+    pub id: i64,
+    /// The run its messages are of.
+    pub run_id: i64,
+    /// Sum of the epochs of account and flow; once the board shows another, nothing more may start.
+    pub epoch: i32,
+    /// Which messages.
+    pub span: Span,
+    /// Micro-credits reserved for each.
+    pub reserve_each: i64,
+    /// Time of the first slot, µs by the database's clock.
+    pub slot_us: i64,
+    /// Distance of the slots, µs; 0 = no cap.
+    pub period_us: i64,
+    /// The database's time at the claim, µs.
+    pub now_us: i64,
+}
+
+/// The messages of a lease.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Span {
+    /// Seqs lo to hi − 1, never tried before.
+    Range {
+        /// First seq.
+        lo: i32,
+        /// One past the last.
+        hi: i32,
+    },
+    /// Retries.
+    List {
+        /// The seqs, increasing.
+        seqs: Vec<i32>,
+        /// Attempts made before, by position.
+        attempts: Vec<i16>,
+        /// Whether it is in doubt from an earlier attempt, by position.
+        doubts: Vec<bool>,
+    },
+}
+
+impl Lease {
+    /// How many messages it holds.
+    pub fn len(&self) -> usize {
+        match &self.span {
+            Span::Range { lo, hi } => (hi - lo) as usize,
+            Span::List { seqs, .. } => seqs.len(),
+        }
+    }
+
+    /// A lease is never empty; clippy wants the question answered all the same.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Attempts made of the message at `position` before this one.
+    pub fn attempts_before(&self, position: usize) -> i16 {
+        match &self.span {
+            Span::Range { .. } => 0,
+            Span::List { attempts, .. } => attempts.get(position).copied().unwrap_or(0),
+        }
+    }
+
+    /// Whether an earlier attempt of the message at `position` may have been accepted.
+    pub fn in_doubt(&self, position: usize) -> bool {
+        match &self.span {
+            Span::Range { .. } => false,
+            Span::List { doubts, .. } => doubts.get(position).copied().unwrap_or(false),
+        }
+    }
+}
+
+#[derive(FromRow)]
+struct Row {
+    lease_id: i64,
+    run_id: i64,
+    epoch: i32,
+    lo: i32,
+    hi: i32,
+    seqs: Option<Vec<i32>>,
+    attempts: Option<Vec<i16>>,
+    kinds: Option<Vec<i16>>,
+    reserve_each: i64,
+    slot_us: i64,
+    period_us: i64,
+    now_us: i64,
+}
+
+/// Claims up to `want` messages of the account for the worker. `lease_id` names the first lease; up
+/// to 64 ids after it may be used too. Nothing comes back when there is nothing to claim now.
+///
+/// # Errors
+/// [`Error::Fenced`] when the fleet declared the worker dead; else when the database fails.
+pub async fn claim(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    account_id: i64,
+    worker_id: i64,
+    lease_id: i64,
+    shard: i16,
+    want: usize,
+) -> Result<Vec<Lease>> {
+    let rows: Vec<Row> = sqlx::query_as("select * from claim($1, $2, $3, $4, $5, $6, $7, $8, $9) -- claim")
+        .bind(workspace_id)
+        .bind(account_id)
+        .bind(worker_id)
+        .bind(lease_id)
+        .bind(shard)
+        .bind(want as i32)
+        .bind(RETRY_LIST_MAX as i32)
+        .bind(HORIZON_US)
+        .bind(LEAD_US)
+        .fetch_all(c)
+        .await
+        .map_err(|e| match e.as_database_error().and_then(|d| d.code()) {
+            Some(code) if code == FENCED => Error::Fenced,
+            _ => e.into(),
+        })?;
+    Ok(rows.into_iter().map(Row::into_lease).collect())
+}
+
+impl Row {
+    fn into_lease(self) -> Lease {
+        let span = match (self.seqs, self.attempts, self.kinds) {
+            (Some(seqs), Some(attempts), Some(kinds)) => {
+                let doubts = kinds.iter().map(|k| *k == RetryKind::Unknown.as_i16()).collect();
+                Span::List { seqs, attempts, doubts }
+            }
+            _ => Span::Range { lo: self.lo, hi: self.hi },
+        };
+        Lease {
+            id: self.lease_id,
+            run_id: self.run_id,
+            epoch: self.epoch,
+            span,
+            reserve_each: self.reserve_each,
+            slot_us: self.slot_us,
+            period_us: self.period_us,
+            now_us: self.now_us,
+        }
+    }
+}

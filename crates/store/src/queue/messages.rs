@@ -1,0 +1,137 @@
+//! What a worker reads to send the messages of a lease.
+
+use chrono::{DateTime, Utc};
+use fanfare_domain::message::Channel;
+use fanfare_domain::price::Prices;
+use fanfare_domain::state::OnUnknown;
+use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection};
+
+use super::claim::{Lease, Span};
+use crate::{Error, Result};
+
+/// One frozen recipient, as the worker needs it.
+#[derive(Debug, Clone, FromRow)]
+pub struct Message {
+    /// Number inside the run.
+    pub seq: i32,
+    /// Phone in E.164 or e-mail.
+    pub address: String,
+    /// For the price.
+    pub country: Option<String>,
+    /// How many times the price is due.
+    pub units: i16,
+    /// The template variant.
+    pub variant: i16,
+    /// Values of the run's variables, in order.
+    pub params: Option<Json<Vec<serde_json::Value>>>,
+    /// Suppressed since the audience was frozen.
+    pub suppressed: bool,
+}
+
+/// The messages of a lease, in its order, with suppression looked up afresh.
+///
+/// # Errors
+/// [`Error::Corrupt`] when the frozen audience lacks one; else when the database fails.
+pub async fn messages(c: &mut PgConnection, workspace_id: i32, lease: &Lease) -> Result<Vec<Message>> {
+    let rows: Vec<Message> = match &lease.span {
+        Span::Range { lo, hi } => {
+            sqlx::query_as(
+                "-- messages of a range
+                 select r.seq, r.address, r.country, r.units, r.variant, r.params, s.address is not null as suppressed
+                 from recipient r
+                 left join suppression s on s.workspace_id = r.workspace_id and s.address = r.address
+                 where r.workspace_id = $1 and r.run_id = $2 and r.seq >= $3 and r.seq < $4 order by r.seq",
+            )
+            .bind(workspace_id)
+            .bind(lease.run_id)
+            .bind(lo)
+            .bind(hi)
+            .fetch_all(c)
+            .await?
+        }
+        Span::List { seqs, .. } => {
+            sqlx::query_as(
+                "-- messages of a list
+                 select r.seq, r.address, r.country, r.units, r.variant, r.params, s.address is not null as suppressed
+                 from recipient r
+                 left join suppression s on s.workspace_id = r.workspace_id and s.address = r.address
+                 where r.workspace_id = $1 and r.run_id = $2 and r.seq = any ($3) order by r.seq",
+            )
+            .bind(workspace_id)
+            .bind(lease.run_id)
+            .bind(seqs)
+            .fetch_all(c)
+            .await?
+        }
+    };
+    if rows.len() != lease.len() {
+        return Err(Error::Corrupt(format!("lease {} has {} recipients of {}", lease.id, rows.len(), lease.len())));
+    }
+    Ok(rows)
+}
+
+/// What does not change while a run is sent.
+#[derive(Debug, Clone)]
+pub struct RunInfo {
+    /// The run.
+    pub run_id: i64,
+    /// Name of its campaign.
+    pub campaign: String,
+    /// Its template.
+    pub template_id: i64,
+    /// The version it sends.
+    pub template_version: i32,
+    /// By which channel.
+    pub channel: Channel,
+    /// Names of the values in a message's params.
+    pub variables: Vec<String>,
+    /// Prices frozen at launch.
+    pub prices: Prices,
+    /// From then on what is unsent expires.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// What to do with a message in doubt.
+    pub on_unknown: OnUnknown,
+}
+
+/// What a worker needs to know of a run, once.
+///
+/// # Errors
+/// When the run does not exist or the database fails.
+pub async fn run_info(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<RunInfo> {
+    #[derive(FromRow)]
+    struct Row {
+        name: String,
+        template_id: i64,
+        template_version: i32,
+        channel: i16,
+        variables: Vec<String>,
+        prices: Json<Prices>,
+        expires_at: Option<DateTime<Utc>>,
+        on_unknown: i16,
+    }
+    let row: Row = sqlx::query_as(
+        "-- run_info
+         select c.name, c.template_id, r.template_version, t.channel, r.variables, r.prices, r.expires_at, c.on_unknown
+         from run r
+         join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id
+         join template t on t.workspace_id = c.workspace_id and t.template_id = c.template_id
+         where r.workspace_id = $1 and r.run_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .fetch_one(c)
+    .await?;
+    Ok(RunInfo {
+        run_id,
+        campaign: row.name,
+        template_id: row.template_id,
+        template_version: row.template_version,
+        channel: Channel::from_i16(row.channel).ok_or_else(|| Error::Corrupt(format!("channel {}", row.channel)))?,
+        variables: row.variables,
+        prices: row.prices.0,
+        expires_at: row.expires_at,
+        on_unknown: OnUnknown::from_i16(row.on_unknown)
+            .ok_or_else(|| Error::Corrupt(format!("on_unknown {}", row.on_unknown)))?,
+    })
+}

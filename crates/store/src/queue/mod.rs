@@ -1,0 +1,14 @@
+//! The queue: claim, flush, reclaim. The words are those of DATA_MODEL.md.
+
+mod books;
+mod claim;
+mod flush;
+mod messages;
+mod pace;
+mod reclaim;
+
+pub use claim::{Lease, Span, claim};
+pub use flush::{Fate, Flushed, Flusher, Mark, Settlement, flush};
+pub use messages::{Message, RunInfo, messages, run_info};
+pub use pace::{circuit_close, circuit_open, throttle};
+pub use reclaim::{Parked, reclaim};

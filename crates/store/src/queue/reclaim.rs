@@ -1,0 +1,52 @@
+//! Reclaiming what dead workers held.
+
+use sqlx::{FromRow, PgPool};
+
+use crate::Result;
+
+/// Messages parked as unknown.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Parked {
+    /// Tenant.
+    pub workspace_id: i32,
+    /// The run.
+    pub run_id: i64,
+    /// How many of its messages.
+    pub parked: i64,
+}
+
+/// Buries one dead worker, if there is one: its row goes, and with it its right to settle; its
+/// unsettled messages are parked. Any number of nodes may call this; each worker is buried once.
+///
+/// # Errors
+/// When the database fails; nothing is done then.
+pub async fn reclaim(pool: &PgPool, shard: i16) -> Result<Option<(i64, Vec<Parked>)>> {
+    let mut tx = pool.begin().await?;
+    // The claim holds the row for key share, so no lease can be added behind this lock.
+    let dead: Option<i64> = sqlx::query_scalar(
+        "-- reclaim: pick
+         select worker_id from worker where alive_until < clock_timestamp() order by worker_id limit 1 for update skip locked",
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(worker_id) = dead else { return Ok(None) };
+    let workspaces: Vec<i32> =
+        sqlx::query_scalar("select distinct workspace_id from lease where worker_id = $1 order by 1 -- reclaim: tenants")
+            .bind(worker_id)
+            .fetch_all(&mut *tx)
+            .await?;
+    let mut parked = Vec::new();
+    for workspace_id in workspaces {
+        let rows: Vec<Parked> =
+            sqlx::query_as("select $1 as workspace_id, run_id, parked from reclaim($1, $2, $3) -- reclaim: park")
+                .bind(workspace_id)
+                .bind(worker_id)
+                .bind(shard)
+                .fetch_all(&mut *tx)
+                .await?;
+        parked.extend(rows);
+    }
+    sqlx::query("delete from worker where worker_id = $1 -- reclaim: bury").bind(worker_id).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(Some((worker_id, parked)))
+}
