@@ -20,6 +20,12 @@ pub enum Error {
         /// Newest version this program has.
         known: i64,
     },
+    /// The database was migrated by another line of the program.
+    #[error("migration {version} of the database is not the one this program has: use the fanfare that made it, or a new database")]
+    ForeignSchema {
+        /// The first version that differs.
+        version: i64,
+    },
     /// The address of the database cannot be used.
     #[error("cannot use the database {url}: {reason}")]
     Unreachable {
@@ -29,8 +35,8 @@ pub enum Error {
         reason: String,
     },
     /// The embedded server could not be run.
-    #[error("embedded database: {0}")]
-    Embedded(String),
+    #[error("embedded database")]
+    Embedded(#[from] crate::embedded::Error),
     /// The installation's key is missing or wrong.
     #[error("key: {0}")]
     Key(String),
