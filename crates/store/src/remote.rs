@@ -47,11 +47,11 @@ fn parse(url: &str) -> Result<PgConnectOptions, String> {
 
 /// The address as it may be shown. Of one that cannot be read, only what cannot hold a password.
 fn without_password(text: &str) -> String {
-    let Ok(mut url) = Url::parse(text) else {
+    let Some(mut url) = Url::parse(text).ok().filter(Url::has_host) else {
         let rest = text.rsplit_once('@').map_or(text, |(_, rest)| rest);
         return rest.split('?').next().unwrap_or_default().to_owned();
     };
-    // It refuses only for addresses that have no room for a password.
+    // It refuses only an address without a host.
     let _ = url.set_password(None);
     if url.query().is_some_and(|q| q.contains("password")) {
         url.set_query(None);

@@ -35,8 +35,12 @@ pub(super) struct Binaries {
 impl Binaries {
     /// The first usable server; `wanted` is the major version that existing data needs.
     pub(super) fn find(data: &Path, wanted: Option<u32>) -> Result<Self> {
+        Self::choose(candidates().into_iter().filter_map(Self::at), data, wanted)
+    }
+
+    fn choose(servers: impl Iterator<Item = Self>, data: &Path, wanted: Option<u32>) -> Result<Self> {
         let mut found = Vec::new();
-        for server in candidates().into_iter().filter_map(Self::at) {
+        for server in servers {
             if server.major >= OLDEST_MAJOR && wanted.is_none_or(|w| w == server.major) {
                 return Ok(server);
             }
@@ -99,10 +103,34 @@ fn major_of(version: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
+    fn chosen(majors: &[u32], wanted: Option<u32>) -> Result<u32, String> {
+        let servers = majors.iter().map(|&major| Binaries { dir: PathBuf::from("/bin"), major });
+        let chosen = Binaries::choose(servers, Path::new("/data"), wanted);
+        chosen.map(|b| b.major).map_err(|e| e.to_string())
+    }
+
     #[test]
     fn the_major_version_is_read_from_what_servers_print() {
         assert_eq!(major_of("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
         assert_eq!(major_of("postgres (PostgreSQL) 18beta1\n"), Some(18));
         assert_eq!(major_of("something else"), None);
+    }
+
+    #[test]
+    fn existing_data_gets_the_server_that_made_it() {
+        assert_eq!(chosen(&[13, 17, 15], None), Ok(17));
+        assert_eq!(chosen(&[13, 17, 15], Some(15)), Ok(15));
+        let refused = chosen(&[17], Some(15)).unwrap_err();
+        assert!(refused.contains("/data was made by PostgreSQL 15, found only 17 in /bin"), "{refused}");
+    }
+
+    #[test]
+    fn a_host_without_a_server_is_told_how_to_get_one() {
+        for majors in [&[][..], &[13]] {
+            let refused = chosen(majors, None).unwrap_err();
+            for command in ["apt-get install postgresql", "dnf install", "apk add", "brew install", "--database-url"] {
+                assert!(refused.contains(command), "{refused}");
+            }
+        }
     }
 }

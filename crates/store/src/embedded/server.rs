@@ -90,6 +90,8 @@ impl Server {
             }
             tokio::time::sleep(POLL_EVERY).await;
         }
+        // The next start makes it again. If something lies in it, it is not ours to remove.
+        let _ = fs::remove_dir(socket::dir_of(&self.root));
         Ok(())
     }
 

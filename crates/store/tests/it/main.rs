@@ -1,0 +1,6 @@
+//! The store against a real PostgreSQL.
+
+mod embedded;
+mod open;
+mod schema;
+mod tx;
