@@ -13,7 +13,7 @@ create function claim(
   p_lead_us bigint     -- first slot at least this far ahead
 ) returns table (
   lease_id bigint, run_id bigint, epoch int, lo int, hi int, seqs int[], attempts smallint[], kinds smallint[],
-  reserve_each bigint, slot_us bigint, period_us bigint, now_us bigint
+  reserve_each bigint, slot_us bigint, period_us bigint, now_us bigint, probe bool
 ) language plpgsql as $f$
 #variable_conflict use_column
 declare
@@ -112,7 +112,7 @@ begin
       m := s.many;
       insert into lease as l values (p_workspace, p_lease, p_account, f.run_id, p_worker, 0, m, s.seqs, s.attempts,
         s.kinds, f.reserve_each, m, '', cur, tau);
-      return query select p_lease, f.run_id, p.epoch + f.epoch, 0, m, s.seqs, s.attempts, s.kinds, f.reserve_each, cur, tau, t;
+      return query select p_lease, f.run_id, p.epoch + f.epoch, 0, m, s.seqs, s.attempts, s.kinds, f.reserve_each, cur, tau, t, p.failures > 0;
       if s.extra <> 0 then
         update credit c set reserved = c.reserved + s.extra where c.workspace_id = p_workspace;
         free := free - s.extra;
@@ -162,7 +162,7 @@ begin
       insert into lease as l values (p_workspace, p_lease, p_account, f.run_id, p_worker, s.lo, s.lo + m, null, null, null,
         f.reserve_each, m, '', cur, tau);
       return query select p_lease, f.run_id, p.epoch + f.epoch, s.lo, s.lo + m, null::int[], null::smallint[], null::smallint[],
-        f.reserve_each, cur, tau, t;
+        f.reserve_each, cur, tau, t, p.failures > 0;
       if f.reserve_each > 0 then
         update credit c set reserved = c.reserved + m * f.reserve_each where c.workspace_id = p_workspace;
         paid := paid - m;

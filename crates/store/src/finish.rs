@@ -83,8 +83,8 @@ pub async fn sweep(pool: &PgPool, run: Closing, shard: i16) -> Result<i64> {
     Ok(swept)
 }
 
-/// Ends the run if nothing of it is queued, leased, waiting for a retry, or in doubt with a repeat
-/// due: state decides, no counter does. The flow goes with it. Says whether it ended.
+/// Ends the run if nothing of it is queued, leased, waiting for a retry, or in doubt with a repeat or a
+/// write-off due: state decides, no counter does. The flow goes with it. Says whether it ended.
 ///
 /// # Errors
 /// When the database fails.
@@ -105,13 +105,14 @@ pub async fn finish(pool: &PgPool, workspace_id: i32, run_id: i64) -> Result<boo
     let done = sqlx::query(
         "-- finish
          update run r set state = case r.state when 4 then 6 else 5 end, paused_reason = null, finished_at = clock_timestamp()
-         where r.workspace_id = $1 and r.run_id = $2
+         from campaign c
+         where c.workspace_id = $1 and c.campaign_id = r.campaign_id and r.workspace_id = $1 and r.run_id = $2
            and (r.state = 4 or (r.state in (2, 3) and r.expanded_at is not null))
            and not exists (select from segment g where g.workspace_id = $1 and g.run_id = $2 and g.next_seq < g.hi)
            and not exists (select from returned w where w.workspace_id = $1 and w.run_id = $2)
            and not exists (select from lease l where l.workspace_id = $1 and l.run_id = $2)
            and not exists (select from retry t where t.workspace_id = $1 and t.run_id = $2
-                             and (t.kind = 1 or t.due_at < 'infinity'))",
+                             and (t.kind = 1 or t.due_at < 'infinity' or c.on_unknown = 3))",
     )
     .bind(workspace_id)
     .bind(run_id)

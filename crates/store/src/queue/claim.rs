@@ -28,6 +28,8 @@ pub struct Lease {
     pub period_us: i64,
     /// The database's time at the claim, µs.
     pub now_us: i64,
+    /// The circuit is half open: what becomes of this message decides whether it closes.
+    pub probe: bool,
 }
 
 /// The messages of a lease.
@@ -96,6 +98,7 @@ struct Row {
     slot_us: i64,
     period_us: i64,
     now_us: i64,
+    probe: bool,
 }
 
 /// Claims up to `want` messages of the account for the worker. `lease_id` names the first lease; up
@@ -149,6 +152,28 @@ impl Row {
             slot_us: self.slot_us,
             period_us: self.period_us,
             now_us: self.now_us,
+            probe: self.probe,
         }
     }
+}
+
+/// Leases that the worker owns without having heard of them: the answer to a claim was lost after its
+/// commit. `lease_id` is what that claim was called with. Their slots are past, so nothing of them may
+/// be sent; they are to be handed back.
+///
+/// # Errors
+/// When the database fails.
+pub async fn unheard(c: &mut PgConnection, workspace_id: i32, worker_id: i64, lease_id: i64) -> Result<Vec<Lease>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "-- unheard
+         select lease_id, run_id, 0 as epoch, lo, hi, seqs, attempts, kinds, reserve_each, slot_us, period_us,
+                slot_us as now_us, false as probe
+         from lease where workspace_id = $1 and worker_id = $2 and lease_id >= $3 and lease_id < $3 + 64",
+    )
+    .bind(workspace_id)
+    .bind(worker_id)
+    .bind(lease_id)
+    .fetch_all(c)
+    .await?;
+    Ok(rows.into_iter().map(Row::into_lease).collect())
 }

@@ -9,6 +9,7 @@ use fanfare_domain::state::RetryKind;
 use sqlx::{PgConnection, PgPool};
 
 use super::books::{Books, Sums};
+use super::claim::{Lease, Span};
 use crate::Result;
 use crate::copy::Rows;
 
@@ -55,6 +56,33 @@ pub struct Settlement {
     pub provider_id: Option<String>,
     /// The provider's code.
     pub detail: Option<String>,
+}
+
+impl Settlement {
+    /// What becomes of the message at `position` of `lease`; the answer's details are for the caller to add.
+    pub fn of(lease: &Lease, position: usize, fate: Fate, class: Class) -> Self {
+        let (seq, was) = match &lease.span {
+            Span::Range { lo, .. } => (lo + position as i32, None),
+            Span::List { seqs, doubts, .. } => {
+                let kind = if doubts[position] { RetryKind::Unknown } else { RetryKind::Retry };
+                (seqs[position], Some(kind))
+            }
+        };
+        Self {
+            lease_id: lease.id,
+            position,
+            run_id: lease.run_id,
+            seq,
+            attempt: lease.attempts_before(position) + 1,
+            was,
+            fate,
+            class,
+            at_us: 0,
+            latency_ms: 0,
+            provider_id: None,
+            detail: None,
+        }
+    }
 }
 
 /// State of a lease after the settlements that are being flushed.

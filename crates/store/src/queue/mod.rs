@@ -6,9 +6,11 @@ mod flush;
 mod messages;
 mod pace;
 mod reclaim;
+mod write_off;
 
-pub use claim::{Lease, Span, claim};
+pub use claim::{Lease, Span, claim, unheard};
 pub use flush::{Fate, Flushed, Flusher, Mark, Settlement, flush};
 pub use messages::{Message, RunInfo, messages, run_info};
 pub use pace::{circuit_close, circuit_open, throttle};
 pub use reclaim::{Parked, reclaim};
+pub use write_off::write_off;

@@ -1,0 +1,112 @@
+//! The scheduler process: two loops, so that a long expand never delays a reclaim.
+
+use fanfare_domain::limits::{PROGRESS_SHARDS, RECLAIM_EVERY, SCHEDULE_EVERY};
+use fanfare_store::{Result, Store, finish, queue};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::expand::{self, Expanded};
+
+/// Runs a scheduler until `stop`. Any number may run: each thing happens once. `ready` is called when
+/// it serves.
+pub async fn run(store: Store, stop: CancellationToken, ready: impl FnOnce()) {
+    ready();
+    tokio::join!(expanding(&store, &stop), closing(&store, &stop));
+}
+
+/// Starts runs whose time has come, and expands: a segment of each run in turn, so that a large
+/// audience does not keep the next campaign waiting.
+async fn expanding(store: &Store, stop: &CancellationToken) {
+    let mut tick = interval(SCHEDULE_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let mut more = true;
+        while more && !stop.is_cancelled() {
+            more = expand_once(store).await.unwrap_or_else(|error| {
+                tracing::warn!(?error, "expanding failed, trying again");
+                false
+            });
+        }
+    }
+}
+
+/// One segment of every run that needs one; says whether any needs another.
+async fn expand_once(store: &Store) -> Result<bool> {
+    let mut more = false;
+    for (workspace_id, run_id) in expand::due(store).await? {
+        match expand::expand_next(store, workspace_id, run_id).await {
+            Ok(expanded) => more |= expanded == Expanded::More,
+            // One broken run must not keep the others from sending.
+            Err(error) => tracing::error!(run_id, ?error, "cannot expand"),
+        }
+    }
+    Ok(more)
+}
+
+/// Buries dead workers, sweeps what is cancelled or too late, writes off, finishes.
+async fn closing(store: &Store, stop: &CancellationToken) {
+    let mut tick = interval(SCHEDULE_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reclaimed: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        if reclaimed.is_none_or(|at| at.elapsed() >= RECLAIM_EVERY) {
+            reclaimed = Some(Instant::now());
+            if let Err(error) = reclaim_all(store).await {
+                tracing::warn!(?error, "reclaiming failed, trying again");
+            }
+        }
+        if let Err(error) = close_once(store).await {
+            tracing::warn!(?error, "closing runs failed, trying again");
+        }
+    }
+}
+
+/// Buries every dead worker.
+///
+/// # Errors
+/// When the database fails.
+pub async fn reclaim_all(store: &Store) -> Result<()> {
+    while let Some((worker_id, parked)) = queue::reclaim(&store.pool, shard(store)).await? {
+        for p in &parked {
+            tracing::warn!(worker_id, run_id = p.run_id, messages = p.parked, "messages of a dead worker are in doubt");
+        }
+        tracing::info!(worker_id, "buried a dead worker");
+    }
+    Ok(())
+}
+
+/// One look at every run that may have to be swept, written off or finished.
+///
+/// # Errors
+/// When the database fails.
+pub async fn close_once(store: &Store) -> Result<()> {
+    let mut c = store.pool.acquire().await?;
+    let runs = finish::closing(&mut c).await?;
+    drop(c);
+    for run in runs {
+        if run.cancelling || run.expired {
+            let swept = finish::sweep(&store.pool, run, shard(store)).await?;
+            if swept > 0 {
+                tracing::info!(run_id = run.run_id, swept, cancelled = run.cancelling, "swept");
+            }
+        }
+        queue::write_off(&store.pool, &store.ids, run.workspace_id, run.run_id, shard(store)).await?;
+        if finish::finish(&store.pool, run.workspace_id, run.run_id).await? {
+            tracing::info!(run_id = run.run_id, "run finished");
+        }
+    }
+    Ok(())
+}
+
+fn shard(store: &Store) -> i16 {
+    // Below 16.
+    store.rng.below(PROGRESS_SHARDS) as i16
+}

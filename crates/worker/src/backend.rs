@@ -1,0 +1,238 @@
+//! The apalis backend over our leases: one for each account and process.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use apalis_core::backend::{Backend, BackendConfig, finalize::Ephemeral, queue::Queue};
+use apalis_core::layers::Identity;
+use apalis_core::task::Task;
+use apalis_core::task::builder::TaskBuilder;
+use apalis_core::task::task_id::TaskId;
+use apalis_core::worker::context::WorkerContext;
+use fanfare_domain::limits::{CLAIM_EVERY, CLAIM_MAX};
+use fanfare_domain::outcome::Class;
+use fanfare_store::queue::{self, Fate, Flusher, Lease, Settlement};
+use fanfare_store::{Error, Result};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::account::Account;
+use crate::board::Board;
+use crate::flush::Note;
+use crate::runs::Runs;
+use crate::send::Batch;
+use crate::slots::Slots;
+
+/// Longest wait between two tries to reach the database.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Without a cap a claim waits a moment for this many permits, so that claims stay few.
+const CLAIM_GOOD: usize = CLAIM_MAX / 2;
+
+/// Claims leases in a task of its own and hands them to apalis.
+pub struct LeaseBackend {
+    queue: String,
+    batches: mpsc::UnboundedReceiver<Batch>,
+    stop: CancellationToken,
+}
+
+/// The task that claims.
+pub struct ClaimLoop {
+    pub account: Arc<Account>,
+    pub who: Flusher,
+    pub board: Arc<Board>,
+    /// Rung when there may be new work.
+    pub wake: Arc<Notify>,
+    pub stop: CancellationToken,
+    /// Cancelled by the claim when the fleet has buried this worker.
+    pub fenced: CancellationToken,
+}
+
+impl LeaseBackend {
+    /// Starts claiming; must run inside a tokio runtime.
+    pub fn start(claims: ClaimLoop) -> Self {
+        let (tx, batches) = mpsc::unbounded_channel();
+        let stop = claims.stop.clone();
+        let queue = claims.account.account_id.to_string();
+        tokio::spawn(claims.run(tx));
+        Self { queue, batches, stop }
+    }
+}
+
+impl Drop for LeaseBackend {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Backend for LeaseBackend {
+    type Task = Task<Batch>;
+    type Error = Infallible;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Option<Result<Task<Batch>, Infallible>>> {
+        // The claim loop ends the channel once it has stopped: what was claimed is yielded before that,
+        // and hands itself back, since its stop is cancelled.
+        let Some(batch) = ready!(self.batches.poll_recv(cx)) else { return Poll::Ready(None) };
+        let id = batch.lease.id as u64;
+        Poll::Ready(Some(Ok(TaskBuilder::new(batch).task_id(TaskId::from_int(id)).queue(Queue::from(self.queue.as_str())).build())))
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+        self.stop.cancel();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl BackendConfig for LeaseBackend {
+    type Args = Batch;
+    type Id = u64;
+    type Kind = Ephemeral;
+    type Config = String;
+    type Layer = Identity;
+
+    fn config(&self) -> &String {
+        &self.queue
+    }
+
+    fn middleware(&mut self, _: &mut WorkerContext) -> Identity {
+        Identity::new()
+    }
+}
+
+impl ClaimLoop {
+    async fn run(self, batches: mpsc::UnboundedSender<Batch>) {
+        let mut runs = Runs::default();
+        let mut wait = Duration::from_millis(20);
+        while !self.stop.is_cancelled() {
+            let Some(want) = self.permits().await else { return };
+            let base = self.account.store.ids.next();
+            match self.claim(base, want, &mut runs, &batches).await {
+                Ok(pause) => {
+                    wait = Duration::from_millis(20);
+                    self.idle(pause).await;
+                }
+                Err(Error::Fenced) => {
+                    self.fenced.cancel();
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(account_id = self.account.account_id, ?error, "claim failed, trying again");
+                    self.recover(base, wait).await;
+                    wait = (wait * 2).min(RETRY_WAIT_MAX);
+                }
+            }
+        }
+    }
+
+    /// How many messages may be held more; waits until it is worth a claim.
+    async fn permits(&self) -> Option<usize> {
+        loop {
+            let free = self.account.held.available_permits();
+            if free >= CLAIM_GOOD {
+                return Some(free.min(CLAIM_MAX));
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return None,
+                () = sleep(Duration::from_millis(2)) => {}
+            }
+            let free = self.account.held.available_permits();
+            if free > 0 && free < CLAIM_GOOD {
+                return Some(free);
+            }
+        }
+    }
+
+    /// One claim; says how long to wait before the next.
+    async fn claim(
+        &self,
+        base: i64,
+        want: usize,
+        runs: &mut Runs,
+        batches: &mpsc::UnboundedSender<Batch>,
+    ) -> Result<Duration> {
+        let (ws, account) = (self.who.workspace_id, &self.account);
+        let mut c = account.store.pool.acquire().await?;
+        let leases = queue::claim(&mut c, ws, self.who.account_id, self.who.worker_id, base, self.who.shard, want).await?;
+        let received = Instant::now();
+        let capped = leases.first().is_some_and(|l| l.period_us > 0);
+        let claimed: usize = leases.iter().map(Lease::len).sum();
+        for lease in &leases {
+            self.hold(lease);
+        }
+        for lease in leases {
+            let run = runs.get(&mut c, ws, lease.run_id).await;
+            let loaded = match run {
+                Ok(run) => queue::messages(&mut c, ws, &lease).await.map(|messages| (run, messages)),
+                Err(e) => Err(e),
+            };
+            match loaded {
+                Ok((run, messages)) => {
+                    let slots = Slots::of(&lease, received);
+                    let watch = self.board.watch((ws, self.who.account_id, lease.run_id), lease.epoch);
+                    let (account, stop) = (account.clone(), self.stop.clone());
+                    // The receiver lives until this loop ends.
+                    let _ = batches.send(Batch { account, run, lease, messages, slots, watch, stop });
+                }
+                Err(error) => {
+                    tracing::warn!(lease_id = lease.id, ?error, "cannot read the messages of a lease, handing it back");
+                    self.hand_back(&lease);
+                }
+            }
+        }
+        Ok(if claimed == 0 || capped { CLAIM_EVERY } else { Duration::ZERO })
+    }
+
+    /// Takes the permits of a lease and tells the flusher of it.
+    fn hold(&self, lease: &Lease) {
+        match self.account.held.try_acquire_many(lease.len() as u32) {
+            Ok(permits) => permits.forget(),
+            // Only this loop takes permits, and it asked for no more than there were.
+            Err(_) => tracing::error!(lease_id = lease.id, "more messages claimed than permitted"),
+        }
+        self.account.note(Note::Begun(Box::new(lease.clone())));
+    }
+
+    fn hand_back(&self, lease: &Lease) {
+        for position in 0..lease.len() {
+            let settlement = Settlement::of(lease, position, Fate::Returned, Class::Transient);
+            self.account.note(Note::Settled(settlement));
+        }
+    }
+
+    /// After a failed claim: whatever it leased all the same goes back.
+    async fn recover(&self, base: i64, wait: Duration) {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = sleep(wait) => {}
+            }
+            let Ok(mut c) = self.account.store.pool.acquire().await else { continue };
+            if let Ok(leases) = queue::unheard(&mut c, self.who.workspace_id, self.who.worker_id, base).await {
+                for lease in &leases {
+                    self.hold(lease);
+                    self.hand_back(lease);
+                }
+                return;
+            }
+        }
+    }
+
+    async fn idle(&self, pause: Duration) {
+        if pause.is_zero() {
+            return;
+        }
+        // A little chance keeps the fleet from asking in step.
+        let jitter = Duration::from_micros(self.account.store.rng.below(pause.as_micros() as u64 / 4 + 1));
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.wake.notified() => {}
+            () = sleep(pause + jitter) => {}
+        }
+    }
+}

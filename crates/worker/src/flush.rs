@@ -1,0 +1,143 @@
+//! The flusher: gathers settlements and writes them down in groups.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fanfare_domain::limits::FLUSH_EVERY;
+use fanfare_store::queue::{self, Flusher, Lease, Mark, Settlement};
+use fanfare_store::{Error, Store};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// Longest wait between two tries to reach the database.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(1);
+/// A refusal that is no matter of waiting is tried this often before the worker gives up.
+const REFUSALS_MAX: u32 = 5;
+
+/// What the flusher is told.
+#[derive(Debug)]
+pub enum Note {
+    /// A lease begins.
+    Begun(Box<Lease>),
+    /// Something became of one of its messages.
+    Settled(Settlement),
+}
+
+/// One flusher: of one account in one process.
+pub struct FlushLoop {
+    pub store: Store,
+    pub who: Flusher,
+    pub notes: mpsc::UnboundedReceiver<Note>,
+    /// Permits of the messages held: given back once their settlement is committed.
+    pub held: Arc<Semaphore>,
+    /// No more notes will come: end after the last flush.
+    pub drain: CancellationToken,
+    /// Cancelled by the flusher when a lease turns out to be another's: the fleet thinks us dead.
+    pub fenced: CancellationToken,
+}
+
+/// A lease as far as it is settled.
+struct Open {
+    reserve_each: i64,
+    done: Vec<u8>,
+    open: i32,
+}
+
+impl FlushLoop {
+    /// Flushes until drained.
+    ///
+    /// # Errors
+    /// When the database refuses a flush for good. What was not written is reclaimed as unknown later.
+    pub async fn run(mut self) -> Result<(), Error> {
+        let mut leases: HashMap<i64, Open> = HashMap::new();
+        let mut tick = interval(FLUSH_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let last = tokio::select! {
+                _ = tick.tick() => false,
+                () = self.drain.cancelled() => true,
+            };
+            let settlements = self.gather(&mut leases);
+            if !settlements.is_empty() {
+                let marks = mark(&mut leases, &settlements);
+                self.write(&marks, &settlements).await?;
+                leases.retain(|_, lease| lease.open > 0);
+                self.held.add_permits(settlements.len());
+            }
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    fn gather(&mut self, leases: &mut HashMap<i64, Open>) -> Vec<Settlement> {
+        let mut settlements = Vec::new();
+        while let Ok(note) = self.notes.try_recv() {
+            match note {
+                Note::Begun(lease) => {
+                    let open = Open { reserve_each: lease.reserve_each, done: vec![], open: lease.len() as i32 };
+                    leases.insert(lease.id, open);
+                }
+                Note::Settled(settlement) => settlements.push(settlement),
+            }
+        }
+        settlements
+    }
+
+    /// Writes one group down, however long the database is away.
+    async fn write(&self, marks: &[Mark], settlements: &[Settlement]) -> Result<(), Error> {
+        let (mut wait, mut refusals) = (Duration::from_millis(20), 0);
+        let mut again = false;
+        loop {
+            match queue::flush(&self.store.pool, &self.store.ids, self.who, marks, settlements, again).await {
+                Ok(flushed) => {
+                    if !flushed.lost_leases.is_empty() && !again {
+                        self.fenced.cancel();
+                    }
+                    if flushed.late > 0 {
+                        tracing::warn!(account_id = self.who.account_id, late = flushed.late, "late settlements");
+                    }
+                    return Ok(());
+                }
+                Err(e) if !e.is_transient() && refusals == REFUSALS_MAX => return Err(e),
+                Err(e) => {
+                    refusals += u32::from(!e.is_transient());
+                    tracing::warn!(account_id = self.who.account_id, error = ?e, "flush failed, trying again");
+                }
+            }
+            // The failed commit may have been written all the same.
+            again = true;
+            sleep(wait).await;
+            wait = (wait * 2).min(RETRY_WAIT_MAX);
+        }
+    }
+}
+
+/// Sets the bits of the settled, and says how each of their leases now stands.
+fn mark(leases: &mut HashMap<i64, Open>, settlements: &[Settlement]) -> Vec<Mark> {
+    let mut touched: Vec<i64> = Vec::new();
+    for s in settlements {
+        // Every settlement is of a lease whose beginning was noted before it.
+        let Some(lease) = leases.get_mut(&s.lease_id) else { continue };
+        let byte = s.position / 8;
+        if lease.done.len() <= byte {
+            lease.done.resize(byte + 1, 0);
+        }
+        lease.done[byte] |= 1 << (s.position % 8);
+        lease.open -= 1;
+        if touched.last() != Some(&s.lease_id) {
+            touched.push(s.lease_id);
+        }
+    }
+    touched.sort_unstable();
+    touched.dedup();
+    touched
+        .into_iter()
+        .filter_map(|lease_id| {
+            let lease = leases.get(&lease_id)?;
+            Some(Mark { lease_id, reserve_each: lease.reserve_each, done: lease.done.clone(), open: lease.open })
+        })
+        .collect()
+}

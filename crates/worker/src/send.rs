@@ -1,0 +1,194 @@
+//! Sending one batch: every message at its slot, after a look at the epoch.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fanfare_domain::id::message_id;
+use fanfare_domain::message::OutMessage;
+use fanfare_domain::outcome::{Answer, Class, Failure, FailureKind};
+use fanfare_store::queue::{Fate, Lease, Message, Settlement};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Sleep, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::account::Account;
+use crate::board::{Gate, Watch};
+use crate::flush::Note;
+use crate::resolve::{Case, resolve, too_late, unsent};
+use crate::runs::Run;
+use crate::slots::Slots;
+use crate::steer::Seen;
+
+/// How often a batch that is unsure looks again.
+const UNSURE_LOOK: Duration = Duration::from_millis(10);
+
+/// A lease with everything needed to send it: the task that apalis hands to [`batch`].
+#[derive(Debug)]
+pub struct Batch {
+    pub account: Arc<Account>,
+    pub run: Arc<Run>,
+    pub lease: Lease,
+    pub messages: Vec<Message>,
+    pub slots: Option<Slots>,
+    pub watch: Watch,
+    pub stop: CancellationToken,
+}
+
+/// What the next message of a batch may do.
+enum Turn<'a> {
+    Start(SemaphorePermit<'a>),
+    /// Its slot is lost; the next one may still be in time.
+    Missed,
+    /// The batch is over: the rest goes back.
+    Over,
+}
+
+/// Sends the messages of a batch and notes what became of each; ends when all are settled.
+pub async fn batch(batch: Batch) {
+    let mut flight = FuturesUnordered::new();
+    let mut over = false;
+    for position in 0..batch.messages.len() {
+        let turn = if over { Turn::Over } else { batch.turn(position, &mut flight).await };
+        match turn {
+            Turn::Start(permit) => flight.push(batch.attempt(position, permit)),
+            Turn::Missed => batch.hand_back(position),
+            Turn::Over => {
+                over = true;
+                batch.hand_back(position);
+            }
+        }
+    }
+    while flight.next().await.is_some() {}
+}
+
+impl Batch {
+    /// Waits for the turn of the message at `position`, driving what is in flight meanwhile.
+    async fn turn<F: Future<Output = ()>>(&self, position: usize, flight: &mut FuturesUnordered<F>) -> Turn<'_> {
+        if let Some(slots) = &self.slots {
+            let wait = slots.at(position).saturating_duration_since(Instant::now());
+            if !wait.is_zero() && !driving(flight, sleep(wait), &self.stop).await {
+                return Turn::Over;
+            }
+        }
+        loop {
+            if self.stop.is_cancelled() {
+                return Turn::Over;
+            }
+            match self.watch.gate() {
+                Gate::Shut => return Turn::Over,
+                Gate::Unsure => {
+                    if !driving(flight, sleep(UNSURE_LOOK), &self.stop).await {
+                        return Turn::Over;
+                    }
+                }
+                Gate::Open => {
+                    let permit = permit(flight, &self.account.in_flight).await;
+                    // Time has passed if there was none free.
+                    if self.watch.gate() != Gate::Open {
+                        continue;
+                    }
+                    let missed = self.slots.is_some_and(|s| s.missed(position, Instant::now()));
+                    return if missed { Turn::Missed } else { Turn::Start(permit) };
+                }
+            }
+        }
+    }
+
+    /// One attempt; its place in flight is given back at the end.
+    async fn attempt(&self, position: usize, _place: SemaphorePermit<'_>) {
+        let message = &self.messages[position];
+        let too_late = too_late(self.run.info.expires_at, self.account.store.clock.now());
+        let class = match (message.suppressed, too_late) {
+            (false, false) => return self.request(position).await,
+            (true, _) => Class::Suppressed,
+            (false, true) => Class::Expired,
+        };
+        let (fate, class) = unsent(self.lease.in_doubt(position), class);
+        self.note(Settlement::of(&self.lease, position, fate, class));
+    }
+
+    /// Renders, sends, resolves, notes.
+    async fn request(&self, position: usize) {
+        let message = &self.messages[position];
+        let began = Instant::now();
+        let answer = match self.compose(message) {
+            Ok(out) => self.account.adapter.send(&out).await,
+            Err(failure) => Answer::Failed(failure),
+        };
+        let latency_ms = i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX);
+        let case = Case {
+            attempt: self.lease.attempts_before(position) + 1,
+            in_doubt: self.lease.in_doubt(position),
+            idempotent: self.account.idempotent,
+            on_unknown: self.run.info.on_unknown,
+            price: self.run.info.prices.of(message.country.as_deref(), message.units).min(self.lease.reserve_each),
+        };
+        let (fate, class, sign) = resolve(&answer, case, &self.account.store.rng);
+        let (run_id, epoch, probe) = (self.lease.run_id, self.lease.epoch, self.lease.probe);
+        self.account.signs.note(Seen { run_id, epoch, probe, sign });
+        let (provider_id, detail) = match answer {
+            Answer::Sent { provider_id } => (provider_id, None),
+            Answer::Failed(failure) => (None, Some(failure.detail)),
+        };
+        self.note(Settlement { latency_ms, provider_id, detail, ..Settlement::of(&self.lease, position, fate, class) });
+    }
+
+    fn compose(&self, message: &Message) -> Result<OutMessage, Failure> {
+        let params = message.params.as_ref().map(|p| p.0.as_slice()).unwrap_or_default();
+        let content = self
+            .run
+            .template
+            .render(message.variant, &self.run.info.variables, params)
+            .map_err(|_| Failure::new(FailureKind::PermanentContent, "template does not render"))?;
+        Ok(OutMessage {
+            id: message_id(self.account.workspace_id, self.lease.run_id, message.seq),
+            to: message.address.clone(),
+            from: self.account.sender.clone(),
+            channel: self.run.info.channel,
+            content,
+            campaign: self.run.info.campaign.clone(),
+            run_id: self.lease.run_id,
+        })
+    }
+
+    /// Notes that the message at `position` was not started.
+    fn hand_back(&self, position: usize) {
+        self.note(Settlement::of(&self.lease, position, Fate::Returned, Class::Transient));
+    }
+
+    fn note(&self, settlement: Settlement) {
+        let at_us = self.account.store.clock.now_us();
+        self.account.note(Note::Settled(Settlement { at_us, ..settlement }));
+    }
+}
+
+/// Sleeps while driving what is in flight; false when told to stop.
+async fn driving<F: Future<Output = ()>>(flight: &mut FuturesUnordered<F>, nap: Sleep, stop: &CancellationToken) -> bool {
+    tokio::pin!(nap);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut nap => return true,
+            () = stop.cancelled() => return false,
+            Some(()) = flight.next(), if !flight.is_empty() => {}
+        }
+    }
+}
+
+/// A place among the requests in flight, driving them while waiting for it.
+async fn permit<'a, F: Future<Output = ()>>(flight: &mut FuturesUnordered<F>, places: &'a Semaphore) -> SemaphorePermit<'a> {
+    if let Ok(permit) = places.try_acquire() {
+        return permit;
+    }
+    let acquire = places.acquire();
+    tokio::pin!(acquire);
+    loop {
+        tokio::select! {
+            // The semaphore is never closed.
+            permit = &mut acquire => return permit.expect("open for as long as the account is"),
+            Some(()) = flight.next(), if !flight.is_empty() => {}
+        }
+    }
+}

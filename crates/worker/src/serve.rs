@@ -1,0 +1,113 @@
+//! Serving one account: its adapter, its flusher, its apalis worker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apalis_core::worker::builder::WorkerBuilder;
+use apalis_core::worker::ext::parallelize::ParallelizeExt as _;
+use fanfare_domain::limits::PROGRESS_SHARDS;
+use fanfare_providers::Client;
+use fanfare_store::queue::Flusher;
+use fanfare_store::{Store, accounts};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::account::Account;
+use crate::backend::{ClaimLoop, LeaseBackend};
+use crate::board::Board;
+use crate::flush::{FlushLoop, Note};
+use crate::send;
+use crate::steer::{Signs, steer};
+
+/// Tenant and account.
+pub type AccountKey = (i32, i64);
+
+/// An account whose settings cannot be used is looked at again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// One account to serve.
+pub struct Serve {
+    pub store: Store,
+    pub key: AccountKey,
+    pub worker_id: i64,
+    pub board: Arc<Board>,
+    pub wake: Arc<Notify>,
+    pub over: CancellationToken,
+}
+
+impl Serve {
+    /// Serves the account until the life is over; by then all that it claimed is written down.
+    pub async fn run(self) -> Result<(), Error> {
+        let (signs, seen) = Signs::new();
+        let (tell_flusher, notes) = mpsc::unbounded_channel();
+        let account = match self.open(signs, tell_flusher).await {
+            Ok(account) => Arc::new(account),
+            Err(error) => {
+                tracing::error!(account_id = self.key.1, ?error, "cannot open the account");
+                tokio::select! { () = self.over.cancelled() => {}, () = sleep(LOOK_AGAIN) => {} }
+                return Ok(());
+            }
+        };
+        let (workspace_id, account_id) = self.key;
+        let shard = (self.worker_id.unsigned_abs() % PROGRESS_SHARDS) as i16;
+        let who = Flusher { workspace_id, account_id, worker_id: self.worker_id, shard };
+        let drain = CancellationToken::new();
+        let flusher = FlushLoop {
+            store: self.store.clone(),
+            who,
+            notes,
+            held: account.held.clone(),
+            drain: drain.clone(),
+            fenced: self.over.clone(),
+        };
+        let flushing = tokio::spawn(flusher.run());
+        let steering = tokio::spawn(steer(self.store.clone(), workspace_id, account_id, seen, drain.clone()));
+        self.send(account, who).await;
+        drain.cancel();
+        let flushed = flushing.await.map_err(Error::Panicked)?;
+        steering.await.map_err(Error::Panicked)?;
+        Ok(flushed?)
+    }
+
+    /// Runs the apalis worker of this account until every batch has ended.
+    async fn send(&self, account: Arc<Account>, who: Flusher) {
+        let claims = ClaimLoop {
+            account,
+            who,
+            board: self.board.clone(),
+            wake: self.wake.clone(),
+            stop: self.over.clone(),
+            fenced: self.over.clone(),
+        };
+        // A name may never be used twice: apalis would take it for a worker that is still there.
+        let name = format!("{}-{}-{}", self.worker_id, self.key.1, self.store.ids.next());
+        let worker = WorkerBuilder::new(name.as_str())
+            .backend(LeaseBackend::start(claims))
+            .parallelize(tokio::spawn)
+            .build(send::batch);
+        if let Err(error) = worker.run().await {
+            tracing::error!(account_id = self.key.1, %error, "the account's worker ended by error");
+            self.over.cancel();
+        }
+    }
+
+    async fn open(&self, signs: Signs, notes: mpsc::UnboundedSender<Note>) -> Result<Account, OpenError> {
+        let mut c = self.store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
+        let row = accounts::by_id(&mut c, self.key.0, self.key.1).await?;
+        let secret = accounts::secret(&row, &self.store.seal)?;
+        let adapter = fanfare_providers::open(&row.kind, &row.settings, secret.as_deref(), &Client::new()?)?;
+        let who = (row.sender, row.idempotent, adapter);
+        Ok(Account::new(self.store.clone(), self.key, who, signs, notes))
+    }
+}
+
+/// Why an account cannot be opened.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error("the account cannot be read")]
+    Store(#[from] fanfare_store::Error),
+    #[error("the account's settings cannot be used")]
+    Config(#[from] fanfare_providers::ConfigError),
+}
