@@ -10,4 +10,6 @@ pub mod outcome;
 pub mod price;
 pub mod retry;
 pub mod rng;
+pub mod sms;
 pub mod state;
+pub mod template;

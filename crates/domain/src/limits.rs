@@ -51,6 +51,11 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest provider answer that is read; the rest is cut off.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// A connection to a provider idle for longer is not used again. Servers close idle connections after
+/// five seconds or more; a request that meets the close is in doubt, a new connection costs little.
+pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(4);
+/// Longest message id of a provider that is kept; a longer one counts as none.
+pub const PROVIDER_ID_BYTES_MAX: usize = 256;
 
 /// Contacts in the first segment of a run: small, so that sending starts at once.
 pub const FIRST_SEGMENT_CONTACTS: i64 = 5_000;
@@ -64,6 +69,17 @@ pub const PROGRESS_SHARDS: u64 = 16;
 /// Most characters of a provider's code or reason that are kept.
 pub const DETAIL_CHARS_MAX: usize = 120;
 
+/// Longest text of a template, its markup included.
+pub const TEMPLATE_BYTES_MAX: usize = 256 * 1024;
+/// Most references to variables in one text of a template.
+pub const TEMPLATE_REFERENCES_MAX: usize = 500;
+/// Most language variants of a template.
+pub const VARIANTS_MAX: usize = 200;
+/// Most positional parameters of an approved template.
+pub const TEMPLATE_PARAMS_MAX: usize = 100;
+/// Longest rendered text.
+pub const RENDERED_BYTES_MAX: usize = 1024 * 1024;
+
 const _: () = {
     assert!(LEAD_US < HORIZON_US);
     assert!(LATENESS_US < HORIZON_US);
@@ -73,4 +89,6 @@ const _: () = {
     assert!(EPOCH_EVERY.as_millis() * 2 < EPOCH_STALE.as_millis());
     assert!(HEARTBEAT_EVERY.as_millis() * 3 <= WORKER_TTL.as_millis());
     assert!(FIRST_SEGMENT_CONTACTS <= SEGMENT_CONTACTS);
+    // A variant is stored as a smallint.
+    assert!(VARIANTS_MAX < i16::MAX as usize);
 };

@@ -1,0 +1,457 @@
+//! Templates: what is said, with the contact's values in it.
+//!
+//! The texts are Jinja, by minijinja, cut down to `{{ variable | filter }}` and
+//! `{% if %}…{% elif %}…{% else %}…{% endif %}`: see `scan`. A value that is null, empty or only white
+//! space counts as missing, so that `{{ name | default("friend") }}` does what its author meant.
+
+mod render;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use minijinja::{Environment, ErrorKind, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{RENDERED_BYTES_MAX, TEMPLATE_BYTES_MAX, TEMPLATE_PARAMS_MAX, VARIANTS_MAX};
+use crate::message::{Channel, Content};
+use crate::sms;
+
+pub use render::is_missing;
+use render::{Missing, Positional, environment, to_engine};
+
+/// Variables that every contact has a column for. `first_name` is the first word of `name` where the
+/// contact has no attribute of that name.
+pub const CONTACT_VARIABLES: &[&str] = &["name", "first_name", "phone", "email", "country", "language"];
+
+/// One language of a template, as its author wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variant {
+    /// BCP 47 tag in lower case; empty for the only variant of a template without languages.
+    pub language: String,
+    /// What is said.
+    pub text: Text,
+    /// What stands in for a missing value, by variable.
+    pub defaults: BTreeMap<String, String>,
+}
+
+/// What a variant says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Text {
+    /// A text of our own.
+    Body {
+        /// Subject line, for e-mail.
+        subject: Option<String>,
+        /// The text with its variables.
+        body: String,
+    },
+    /// A template approved at the provider.
+    Approved {
+        /// Its name there.
+        name: String,
+        /// Its positional parameters, each a template text such as `{{ name }}`.
+        params: Vec<String>,
+    },
+}
+
+/// Why a template was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// Something in one of its texts.
+    #[error("{place}, line {line}, column {column}: {problem}")]
+    Text {
+        /// Which text: `body`, `subject (fr)`, `parameter 2`.
+        place: String,
+        /// Line, from 1.
+        line: usize,
+        /// Column in characters, from 1.
+        column: usize,
+        /// What is wrong, and what was expected.
+        problem: String,
+    },
+    /// Something about the whole.
+    #[error("{0}")]
+    Whole(String),
+}
+
+/// Why a template could not be rendered for a contact.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    /// An operation does not fit the contact's values.
+    #[error("does not fit the contact's values: {0}")]
+    Unfit(String),
+    /// The result is longer than can be sent.
+    #[error("the text is too long to be sent ({0})")]
+    TooLong(&'static str),
+}
+
+/// A template ready to be rendered. Cheap to share between threads, not to clone.
+pub struct Template {
+    channel: Channel,
+    variants: Vec<Compiled>,
+    variables: Arc<[String]>,
+    blank: Environment<'static>,
+    strict: Environment<'static>,
+}
+
+struct Compiled {
+    source: Variant,
+    /// Names of the texts in the environments: the body, or the parameters in order.
+    texts: Vec<String>,
+    subject: Option<String>,
+    /// Positions of the variables it uses.
+    used: Vec<usize>,
+    /// Positions of the variables it cannot do without; meaningful if `simple`.
+    required: Vec<usize>,
+    /// See [`scan::Scan::simple`].
+    simple: bool,
+    /// The declared default of each variable.
+    defaults: Vec<Option<Value>>,
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Template").field("channel", &self.channel).field("variables", &self.variables).finish()
+    }
+}
+
+impl Template {
+    /// Compiles the variants of a template; the first is the fallback.
+    ///
+    /// # Errors
+    /// When there is none, two are of one language, a text is empty or too long, its syntax is wrong,
+    /// or it names a filter, test or statement that does not exist.
+    pub fn compile(channel: Channel, variants: Vec<Variant>) -> Result<Self, TemplateError> {
+        whole(channel, &variants)?;
+        let mut template = Self {
+            channel,
+            variants: Vec::with_capacity(variants.len()),
+            variables: Arc::default(),
+            blank: environment(Missing::Blank),
+            strict: environment(Missing::Fails),
+        };
+        let mut names = Vec::new();
+        for (number, variant) in variants.into_iter().enumerate() {
+            let compiled = template.add(number, variant, &mut names)?;
+            template.variants.push(compiled);
+        }
+        template.name(names);
+        template.find_required()?;
+        Ok(template)
+    }
+
+    /// The same with its variables in the order of `names`, which a run has frozen.
+    ///
+    /// # Errors
+    /// When a variable of the template is not among them.
+    pub fn ordered_as(mut self, names: &[String]) -> Result<Self, TemplateError> {
+        let position = |name: &String| {
+            let unnamed = || TemplateError::Whole(format!("the template uses {name:?}, which the run does not carry"));
+            names.iter().position(|n| n == name).ok_or_else(unnamed)
+        };
+        let moved = self.variables.iter().map(position).collect::<Result<Vec<_>, _>>()?;
+        for variant in &mut self.variants {
+            variant.used.iter_mut().for_each(|i| *i = moved[*i]);
+        }
+        self.name(names.to_vec());
+        self.find_required()?;
+        Ok(self)
+    }
+
+    /// The channel it is written for.
+    pub fn channel(&self) -> Channel {
+        self.channel
+    }
+
+    /// The variables of all variants, each once, in the order of their first appearance (or the order
+    /// it was given). Values are passed in this order.
+    pub fn variables(&self) -> &[String] {
+        &self.variables
+    }
+
+    /// The variants as they were written.
+    pub fn variants(&self) -> impl ExactSizeIterator<Item = &Variant> {
+        self.variants.iter().map(|v| &v.source)
+    }
+
+    /// The variant for a contact of this language: of exactly that tag, else of its primary subtag, else 0.
+    pub fn pick(&self, language: Option<&str>) -> i16 {
+        let of = |tag: &str| self.variants.iter().position(|v| v.source.language == tag);
+        let found = language.and_then(|tag| of(tag).or_else(|| of(tag.split(['-', '_']).next()?)));
+        // There are at most `VARIANTS_MAX`.
+        found.unwrap_or(0) as i16
+    }
+
+    /// The variables that `variant` cannot do without and that are missing in `values`, by position.
+    ///
+    /// # Errors
+    /// When the text does not fit the values.
+    pub fn lacking(&self, variant: i16, values: &[serde_json::Value]) -> Result<Vec<usize>, RenderError> {
+        let v = self.variant(variant);
+        let missing = |i: &usize| values.get(*i).is_none_or(is_missing);
+        if v.simple {
+            return Ok(v.required.iter().copied().filter(missing).collect());
+        }
+        let missing: Vec<usize> = v.used.iter().copied().filter(|i| missing(i) && v.defaults[*i].is_none()).collect();
+        if !self.fails_for_want(v, values, &[])? {
+            return Ok(Vec::new());
+        }
+        let mut lacking = Vec::new();
+        for i in &missing {
+            let others: Vec<usize> = missing.iter().copied().filter(|other| other != i).collect();
+            if self.fails_for_want(v, values, &others)? {
+                lacking.push(*i);
+            }
+        }
+        Ok(if lacking.is_empty() { missing } else { lacking })
+    }
+
+    /// What `variant` says to a contact with these values; nothing stands in place of a missing one.
+    ///
+    /// # Errors
+    /// When the text does not fit the values, or becomes too long.
+    pub fn render(&self, variant: i16, values: &[serde_json::Value]) -> Result<Content, RenderError> {
+        let v = self.variant(variant);
+        let context = self.context(v, values, &[]);
+        let text = |name: &String| {
+            let text = self.blank.get_template(name).and_then(|t| t.render(context.clone())).map_err(unfit)?;
+            if text.len() > RENDERED_BYTES_MAX { Err(RenderError::TooLong("more than 1 MiB")) } else { Ok(text) }
+        };
+        let subject = v.subject.as_ref().map(text).transpose()?;
+        match &v.source.text {
+            Text::Body { .. } => Ok(Content::Text { subject, body: text(&v.texts[0])? }),
+            Text::Approved { name, .. } => Ok(Content::Template {
+                name: name.clone(),
+                language: v.source.language.clone(),
+                params: v.texts.iter().map(text).collect::<Result<_, _>>()?,
+            }),
+        }
+    }
+
+    /// How many times the price is due for what `variant` says to a contact with these values: the
+    /// segments of an SMS, else 1.
+    ///
+    /// # Errors
+    /// As [`Template::render`]; also when an SMS takes more segments than can be joined, or is blank.
+    pub fn units(&self, variant: i16, values: &[serde_json::Value]) -> Result<i16, RenderError> {
+        let v = self.variant(variant);
+        if self.channel != Channel::Sms && v.simple {
+            return Ok(1);
+        }
+        match self.render(variant, values)? {
+            Content::Text { body, .. } if body.trim().is_empty() => Err(RenderError::Unfit("the text is empty".into())),
+            Content::Text { body, .. } if self.channel == Channel::Sms => {
+                let segments = sms::size(&body).segments;
+                if segments > sms::SEGMENTS_MAX {
+                    return Err(RenderError::TooLong("more than 255 SMS segments"));
+                }
+                Ok(segments as i16)
+            }
+            _ => Ok(1),
+        }
+    }
+
+    fn variant(&self, number: i16) -> &Compiled {
+        usize::try_from(number).ok().and_then(|n| self.variants.get(n)).unwrap_or(&self.variants[0])
+    }
+
+    /// Parses the texts of a variant and adds the variables they use to `names`.
+    fn add(&mut self, number: usize, source: Variant, names: &mut Vec<String>) -> Result<Compiled, TemplateError> {
+        let mut variant = Compiled {
+            texts: Vec::new(),
+            subject: None,
+            used: Vec::new(),
+            required: Vec::new(),
+            simple: true,
+            defaults: Vec::new(),
+            source,
+        };
+        for (part, text) in parts(&variant.source.text) {
+            let place = match variant.source.language.as_str() {
+                "" => part.to_string(),
+                language => format!("{part} ({language})"),
+            };
+            let found = self.parse(&place, text)?;
+            variant.simple &= found.simple;
+            for name in found.names {
+                let known = names.iter().position(|n| *n == name).unwrap_or_else(|| {
+                    names.push(name);
+                    names.len() - 1
+                });
+                if !variant.used.contains(&known) {
+                    variant.used.push(known);
+                }
+            }
+            let key = format!("{number} {part}");
+            for env in [&mut self.blank, &mut self.strict] {
+                env.add_template_owned(key.clone(), text.to_owned()).map_err(|e| syntax(&place, text, &e))?;
+            }
+            match part {
+                Part::Subject => variant.subject = Some(key),
+                Part::Body | Part::Param(_) => variant.texts.push(key),
+            }
+        }
+        Ok(variant)
+    }
+
+    fn parse(&self, place: &str, text: &str) -> Result<scan::Scan, TemplateError> {
+        if text.len() > TEMPLATE_BYTES_MAX {
+            let problem = format!("{place} has {} bytes; at most {TEMPLATE_BYTES_MAX} are allowed", text.len());
+            return Err(TemplateError::Whole(problem));
+        }
+        let mut env = environment(Missing::Fails);
+        // Only then do errors carry a range.
+        env.set_debug(true);
+        env.template_from_str(text).map_err(|e| syntax(place, text, &e))?;
+        scan::scan(text).map_err(|refusal| at(place, text, refusal.offset, refusal.problem))
+    }
+
+    /// Gives the variables these positions.
+    fn name(&mut self, names: Vec<String>) {
+        for variant in &mut self.variants {
+            let default = |name: &String| variant.source.defaults.get(name).map(|d| Value::from(d.as_str()));
+            variant.defaults = names.iter().map(default).collect();
+        }
+        self.variables = names.into();
+    }
+
+    /// Tries simple texts with each variable missing in turn.
+    fn find_required(&mut self) -> Result<(), TemplateError> {
+        let all = vec![serde_json::Value::from("x"); self.variables.len()];
+        for number in 0..self.variants.len() {
+            let v = &self.variants[number];
+            if !v.simple {
+                continue;
+            }
+            self.fails_for_want(v, &all, &[]).map_err(|e| TemplateError::Whole(e.to_string()))?;
+            let mut required = Vec::new();
+            for &i in v.used.iter().filter(|i| v.defaults[**i].is_none()) {
+                let mut but_one = all.clone();
+                but_one[i] = serde_json::Value::Null;
+                if self.fails_for_want(v, &but_one, &[]).map_err(|e| TemplateError::Whole(e.to_string()))? {
+                    required.push(i);
+                }
+            }
+            self.variants[number].required = required;
+        }
+        Ok(())
+    }
+
+    /// Whether the variant does not render because a value is missing, when something is put in place
+    /// of those at `filled`.
+    fn fails_for_want(
+        &self,
+        v: &Compiled,
+        values: &[serde_json::Value],
+        filled: &[usize],
+    ) -> Result<bool, RenderError> {
+        let context = self.context(v, values, filled);
+        for name in v.subject.iter().chain(&v.texts) {
+            match self.strict.get_template(name).and_then(|t| t.render(context.clone())) {
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::UndefinedError => return Ok(true),
+                Err(e) => return Err(unfit(e)),
+            }
+        }
+        Ok(false)
+    }
+
+    fn context(&self, v: &Compiled, values: &[serde_json::Value], filled: &[usize]) -> Value {
+        let value = |(i, default): (usize, &Option<Value>)| match values.get(i).map(to_engine) {
+            Some(given) if !given.is_undefined() => given,
+            _ if filled.contains(&i) => Value::from("x"),
+            _ => default.clone().unwrap_or(Value::UNDEFINED),
+        };
+        let values = v.defaults.iter().enumerate().map(value).collect();
+        Value::from_object(Positional { names: self.variables.clone(), values })
+    }
+}
+
+/// What a text is for.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Subject,
+    Body,
+    Param(usize),
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Subject => f.write_str("subject"),
+            Self::Body => f.write_str("body"),
+            Self::Param(n) => write!(f, "parameter {n}"),
+        }
+    }
+}
+
+/// The texts of a variant in the order in which their variables count.
+fn parts(text: &Text) -> Vec<(Part, &str)> {
+    match text {
+        Text::Body { subject, body } => {
+            let subject = subject.iter().map(|s| (Part::Subject, s.as_str()));
+            subject.chain([(Part::Body, body.as_str())]).collect()
+        }
+        Text::Approved { params, .. } => {
+            params.iter().enumerate().map(|(i, p)| (Part::Param(i + 1), p.as_str())).collect()
+        }
+    }
+}
+
+/// Checks what concerns no single text.
+fn whole(channel: Channel, variants: &[Variant]) -> Result<(), TemplateError> {
+    let refuse = |problem: String| Err(TemplateError::Whole(problem));
+    if variants.is_empty() || variants.len() > VARIANTS_MAX {
+        return refuse(format!("a template has 1 to {VARIANTS_MAX} variants, this one has {}", variants.len()));
+    }
+    for (i, variant) in variants.iter().enumerate() {
+        let language = &variant.language;
+        if variants[..i].iter().any(|v| v.language == *language) {
+            return refuse(format!("two variants are for the language {language:?}: give each language once"));
+        }
+        if *language != language.to_lowercase() {
+            return refuse(format!("language {language:?} is not in lower case"));
+        }
+        match &variant.text {
+            Text::Body { body, .. } if body.trim().is_empty() => {
+                return refuse("the body is empty: say something in it".to_owned());
+            }
+            Text::Body { subject: Some(_), .. } if channel != Channel::Email => {
+                return refuse(format!("only e-mail has a subject: leave it out for {channel}"));
+            }
+            Text::Body { subject: None, .. } if channel == Channel::Email => {
+                return refuse("an e-mail needs a subject: give one with --subject".to_owned());
+            }
+            Text::Approved { name, .. } if name.trim().is_empty() => {
+                return refuse("the name of the provider's template is empty".to_owned());
+            }
+            Text::Approved { params, .. } if params.len() > TEMPLATE_PARAMS_MAX => {
+                return refuse(format!("a provider's template has at most {TEMPLATE_PARAMS_MAX} parameters"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn unfit(e: minijinja::Error) -> RenderError {
+    RenderError::Unfit(e.detail().map_or_else(|| e.kind().to_string(), str::to_owned))
+}
+
+fn syntax(place: &str, text: &str, e: &minijinja::Error) -> TemplateError {
+    let problem = e.detail().map_or_else(|| e.kind().to_string(), str::to_owned);
+    let problem = problem.replace("end of variable block", "`}}`").replace("end of block", "`%}`");
+    let line_start = || text.split_inclusive('\n').take(e.line().unwrap_or(1).saturating_sub(1)).map(str::len).sum();
+    at(place, text, e.range().map_or_else(line_start, |r| r.start), problem)
+}
+
+fn at(place: &str, text: &str, offset: usize, problem: String) -> TemplateError {
+    let before = text.get(..offset.min(text.len())).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    TemplateError::Text { place: place.to_owned(), line, column, problem }
+}
