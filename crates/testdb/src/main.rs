@@ -1,4 +1,4 @@
-//! `fanfare-testdb stop` stops the server that tests share.
+//! `fanfare-testdb stop` stops the server that tests share, unless tests are using it.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ async fn main() -> ExitCode {
         eprintln!("usage: fanfare-testdb stop");
         return ExitCode::from(2);
     }
-    match embedded::stop(&fanfare_testdb::place()).await {
+    match embedded::stop_unused(&fanfare_testdb::place()).await {
         Ok(_) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("fanfare-testdb: {e}");

@@ -93,7 +93,7 @@ impl Embedded {
             .ssl_mode(PgSslMode::Disable);
         let connection = server.bring_up(&options).await?;
         let _ = fs::remove_file(stopped_mark(&server.root));
-        let path = server.root.join("users.lock");
+        let path = users_lock(&server.root);
         let users = lock::open(&path)?;
         users.lock_shared().map_err(io_at("lock", &path))?;
         let url = socket::url(&socket, SUPERUSER, DATABASE);
@@ -136,15 +136,33 @@ impl Embedded {
     pub async fn release(&self) -> Result<bool> {
         let _start = lock::exclusive(&start_lock(&self.server.root), START_LOCK_WAIT).await?;
         let Some(users) = self.users.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(false) };
-        let path = self.server.root.join("users.lock");
-        users.unlock().map_err(io_at("unlock", &path))?;
-        if !lock::try_exclusive(&users, &path)? {
-            return Ok(false);
-        }
-        let Some(pid) = postmaster::running(&self.server.data) else { return Ok(false) };
-        self.server.stop(pid).await?;
-        Ok(true)
+        users.unlock().map_err(io_at("unlock", &users_lock(&self.server.root)))?;
+        stop_unless_used(&self.server).await
     }
+}
+
+/// Stops a server that was left running although nobody uses it. True if it stopped.
+///
+/// # Errors
+/// When it does not stop, or another process has been starting it for long.
+pub async fn stop_unused(place: &Place) -> Result<bool> {
+    if !place.root.exists() {
+        return Ok(false);
+    }
+    let server = server_at(place)?;
+    let _start = lock::exclusive(&start_lock(&server.root), START_LOCK_WAIT).await?;
+    stop_unless_used(&server).await
+}
+
+/// The caller holds the start lock.
+async fn stop_unless_used(server: &Server) -> Result<bool> {
+    let path = users_lock(&server.root);
+    let Some(pid) = postmaster::running(&server.data) else { return Ok(false) };
+    if !lock::try_exclusive(&lock::open(&path)?, &path)? {
+        return Ok(false);
+    }
+    server.stop(pid).await?;
+    Ok(true)
 }
 
 /// Stops the server at `place` even if others use it: they do not start it again. False if it did not
@@ -184,6 +202,10 @@ pub fn status(place: &Place) -> Result<Status> {
 
 fn start_lock(root: &Path) -> PathBuf {
     root.join("start.lock")
+}
+
+fn users_lock(root: &Path) -> PathBuf {
+    root.join("users.lock")
 }
 
 fn stopped_mark(root: &Path) -> PathBuf {
