@@ -1,0 +1,8 @@
+//! The adapters against real sockets on loopback.
+
+mod faults;
+mod fixtures;
+mod peer;
+mod reuse;
+mod settings;
+mod tls;

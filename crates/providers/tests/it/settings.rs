@@ -1,0 +1,68 @@
+//! Settings that cannot be used are refused with the field, its value and what was expected.
+
+use std::error::Error as _;
+
+use fanfare_domain::clock::Clock;
+use fanfare_providers::{Client, KINDS, open};
+use serde_json::{Value, json};
+
+/// What `account add` would print.
+fn refusal(kind: &str, settings: &Value, secret: Option<&str>) -> String {
+    let error = open(kind, settings, secret, &Client::new(Clock::system())).unwrap_err();
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn each_known_kind_opens() {
+    for kind in KINDS {
+        open(kind, &json!({ "url": "http://[::1]:8080/send?x=1" }), None, &Client::new(Clock::system())).unwrap();
+    }
+}
+
+#[test]
+fn an_unknown_kind_is_refused_with_the_known_ones() {
+    assert_eq!(refusal("carrier-pigeon", &json!({}), None), r#"kind "carrier-pigeon" is none of http"#);
+}
+
+#[test]
+fn a_url_that_is_none_is_refused() {
+    let expected = "expected an http or https URL with a host, for example https://example.com/send";
+    for url in ["", "example.com/send", "localhost:7070", "ftp://example.com", "http://", "mailto:a@b.c", "file:///x"] {
+        assert_eq!(refusal("http", &json!({ "url": url }), None), format!("url {url:?}: {expected}"));
+    }
+}
+
+#[test]
+fn a_password_in_the_url_is_refused_and_not_shown() {
+    let refusal = refusal("http", &json!({ "url": "https://me:hunter2@example.com/send" }), None);
+    assert!(refusal.starts_with(r#"url "https://example.com/send": expected a URL without user"#), "{refusal}");
+}
+
+#[test]
+fn settings_of_another_shape_are_refused() {
+    let check = |settings: Value, expected: &str| {
+        let refusal = refusal("http", &settings, None);
+        assert!(refusal.contains(expected), "{refusal}");
+    };
+    check(json!({}), "missing field `url`");
+    check(json!({ "url": 5 }), "invalid type: integer `5`, expected a string");
+    check(json!({ "url": "http://example.com", "uri": "" }), "unknown field `uri`, expected `url`");
+    check(json!("http://example.com"), "expected struct Settings");
+}
+
+#[test]
+fn a_secret_that_fits_no_header_is_refused_and_not_shown() {
+    let refusal = refusal("http", &json!({ "url": "http://example.com" }), Some("s3cret\r\nx: y"));
+    assert!(refusal.starts_with("the secret cannot be sent"), "{refusal}");
+    assert!(!refusal.contains("s3cret"));
+}
+
+#[test]
+fn an_adapter_does_not_show_its_secret() {
+    let client = Client::new(Clock::system());
+    let adapter = open("http", &json!({ "url": "http://example.com" }), Some("hunter2"), &client).unwrap();
+    assert!(!format!("{adapter:?}").contains("hunter2"));
+}
