@@ -1,2 +1,68 @@
-//! placeholder
-fn main() {}
+//! The program `fanfare`: one file for each command group.
+
+mod audit;
+mod context;
+mod credits;
+mod db;
+mod logs;
+mod output;
+mod roles;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use context::Global;
+use output::Output;
+
+/// Durable broadcasts: from a contact file to a balanced account of every message.
+#[derive(Debug, Parser)]
+#[command(name = "fanfare", version, propagate_version = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything in one process: scheduler and worker
+    Up,
+    /// Run a worker: sends messages; run as many as you like, on any machine
+    Worker,
+    /// Run a scheduler: expands, reclaims and finishes runs; run as many as you like
+    Scheduler,
+    /// Top up and show the credit of the workspace
+    #[command(subcommand)]
+    Credits(credits::Command),
+    /// Check every book of the workspace against what it is kept of
+    Audit,
+    /// Look after the database
+    #[command(subcommand)]
+    Db(db::Command),
+}
+
+fn main() -> ExitCode {
+    // Bad usage ends here, with exit code 2.
+    let cli = Cli::parse();
+    let output = Output::new(cli.global.json);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return output.error(&anyhow::Error::new(e).context("cannot start the runtime")),
+    };
+    match runtime.block_on(dispatch(cli.global, cli.command, output)) {
+        Ok(code) => code,
+        Err(error) => output.error(&error),
+    }
+}
+
+async fn dispatch(global: Global, command: Command, output: Output) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up => roles::up(&global, output).await,
+        Command::Worker => roles::worker(&global, output).await,
+        Command::Scheduler => roles::scheduler(&global, output).await,
+        Command::Credits(command) => credits::run(&global, command, output).await,
+        Command::Audit => audit::run(&global, output).await,
+        Command::Db(command) => db::run(&global, command, output).await,
+    }
+}

@@ -98,7 +98,9 @@ pub async fn close_once(store: &Store) -> Result<()> {
                 tracing::info!(run_id = run.run_id, swept, cancelled = run.cancelling, "swept");
             }
         }
-        queue::write_off(&store.pool, &store.ids, run.workspace_id, run.run_id, shard(store)).await?;
+        if run.writes_off {
+            queue::write_off(&store.pool, &store.ids, run.workspace_id, run.run_id, shard(store)).await?;
+        }
         if finish::finish(&store.pool, run.workspace_id, run.run_id).await? {
             tracing::info!(run_id = run.run_id, "run finished");
         }

@@ -104,22 +104,26 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "no message is held twice",
-        // A seq stands in at most one of: before no cursor, a lease, a returned range, a retry.
+        // A seq is ahead of the cursor, or in at most one lease, returned range or retry.
         "-- audit: held twice
-         select format('run %s seq %s is both leased or returned and waiting', r.run_id, r.seq)
-         from retry r
-         where r.workspace_id = $1
-           and (exists (select from lease l where l.workspace_id = $1 and l.run_id = r.run_id and l.seqs is null
-                          and r.seq >= l.lo and r.seq < l.hi
-                          and (length(l.done) <= (r.seq - l.lo) / 8 or get_bit(l.done, r.seq - l.lo) = 0))
-             or exists (select from returned w where w.workspace_id = $1 and w.run_id = r.run_id
-                          and r.seq >= w.lo and r.seq < w.hi))
+         with leased as (
+           select l.run_id, coalesce(l.seqs[i + 1], l.lo + i) as seq from lease l, generate_series(0, l.hi - l.lo - 1) i
+           where l.workspace_id = $1 and (length(l.done) <= i / 8 or get_bit(l.done, i) = 0)
+         ), single as (
+           select run_id, seq from leased union all select run_id, seq from retry where workspace_id = $1
+         )
+         select format('run %s seq %s is leased or waiting %s times', run_id, seq, count(*))
+         from single group by run_id, seq having count(*) > 1
          union all
-         select format('run %s: leases or returned ranges overlap at %s', a.run_id, a.lo)
-         from (select run_id, lo, hi, lead(lo) over (partition by run_id order by lo) as next_lo
-               from (select run_id, lo, hi from lease where workspace_id = $1 and seqs is null
-                     union all select run_id, lo, hi from returned where workspace_id = $1) r) a
-         where a.next_lo < a.hi",
+         select format('run %s seq %s is returned and leased or waiting', s.run_id, s.seq)
+         from single s join returned w on w.workspace_id = $1 and w.run_id = s.run_id and s.seq >= w.lo and s.seq < w.hi
+         union all
+         select format('run %s: returned ranges overlap at %s', w.run_id, w.next_lo)
+         from (select run_id, hi, lead(lo) over (partition by run_id order by lo) as next_lo
+               from returned where workspace_id = $1) w where w.next_lo < w.hi
+         union all
+         select format('run %s seq %s is ahead of the cursor and leased or waiting', s.run_id, s.seq)
+         from single s join segment g on g.workspace_id = $1 and g.run_id = s.run_id and s.seq >= g.next_seq and s.seq < g.hi",
     ),
     (
         "credit is the sum of its ledger",

@@ -15,6 +15,8 @@ pub struct Closing {
     pub cancelling: bool,
     /// Past its expiry.
     pub expired: bool,
+    /// Its campaign writes messages in doubt off.
+    pub writes_off: bool,
 }
 
 /// Runs that are being cancelled, are past their expiry, or are fully expanded and may be done.
@@ -24,10 +26,11 @@ pub struct Closing {
 pub async fn closing(c: &mut PgConnection) -> Result<Vec<Closing>> {
     let rows = sqlx::query_as(
         "-- closing
-         select workspace_id, run_id, state = 4 as cancelling,
-                state <> 4 and coalesce(expires_at <= clock_timestamp(), false) as expired
-         from run
-         where state = 4 or (state in (2, 3) and (expanded_at is not null or expires_at <= clock_timestamp()))",
+         select r.workspace_id, r.run_id, r.state = 4 as cancelling,
+                r.state <> 4 and coalesce(r.expires_at <= clock_timestamp(), false) as expired,
+                c.on_unknown = 3 as writes_off
+         from run r join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id
+         where r.state = 4 or (r.state in (2, 3) and (r.expanded_at is not null or r.expires_at <= clock_timestamp()))",
     )
     .fetch_all(c)
     .await?;

@@ -4,6 +4,10 @@
 //! for secrets. Functions that take part in a caller's transaction take a `&mut PgConnection`.
 
 pub mod audit;
+pub mod templates;
+pub mod prices;
+pub mod nearest;
+pub mod accounts;
 pub mod copy;
 pub mod credits;
 pub mod embedded;
@@ -21,3 +25,5 @@ pub mod workspaces;
 
 pub use error::{Error, Result};
 pub use open::Store;
+/// A connection, or a transaction on one: what the functions of this crate take.
+pub use sqlx::PgConnection;

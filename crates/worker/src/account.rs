@@ -11,7 +11,6 @@ use crate::flush::Note;
 use crate::steer::Signs;
 
 /// What the batches of an account share.
-#[derive(Debug)]
 pub struct Account {
     pub store: Store,
     pub workspace_id: i32,

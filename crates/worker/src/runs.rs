@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use fanfare_domain::template::Template;
 use fanfare_store::queue::{self, RunInfo};
-use fanfare_store::{Error, Result, templates};
-use sqlx::PgConnection;
+use fanfare_store::{Error, PgConnection, Result, templates};
 
 /// Runs that are remembered; beyond it the oldest knowledge is dropped.
 const KNOWN_MAX: usize = 256;
@@ -30,7 +29,8 @@ impl Runs {
         }
         let info = queue::run_info(c, workspace_id, run_id).await?;
         let template = templates::compile(c, workspace_id, info.template_id, info.template_version)
-            .await
+            .await?
+            .ordered_as(&info.variables)
             .map_err(|e| Error::Corrupt(format!("template of run {run_id}: {e}")))?;
         if self.0.len() >= KNOWN_MAX {
             self.0.clear();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use fanfare_domain::id::message_id;
 use fanfare_domain::message::OutMessage;
 use fanfare_domain::outcome::{Answer, Class, Failure, FailureKind};
+use fanfare_providers::Provider as _;
 use fanfare_store::queue::{Fate, Lease, Message, Settlement};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -24,8 +25,7 @@ use crate::steer::Seen;
 /// How often a batch that is unsure looks again.
 const UNSURE_LOOK: Duration = Duration::from_millis(10);
 
-/// A lease with everything needed to send it: the task that apalis hands to [`batch`].
-#[derive(Debug)]
+/// A lease with everything needed to send it: the task that apalis hands to [`spawned`].
 pub struct Batch {
     pub account: Arc<Account>,
     pub run: Arc<Run>,
@@ -45,8 +45,18 @@ enum Turn<'a> {
     Over,
 }
 
+/// Sends a batch in a task of its own: apalis polls all that it runs on one thread. Should it panic, this
+/// life of the worker ends, and the batch is reclaimed.
+pub async fn spawned(next: Batch) {
+    let stop = next.stop.clone();
+    if let Err(error) = tokio::spawn(batch(next)).await {
+        tracing::error!(%error, "a batch panicked");
+        stop.cancel();
+    }
+}
+
 /// Sends the messages of a batch and notes what became of each; ends when all are settled.
-pub async fn batch(batch: Batch) {
+async fn batch(batch: Batch) {
     let mut flight = FuturesUnordered::new();
     let mut over = false;
     for position in 0..batch.messages.len() {
@@ -140,7 +150,7 @@ impl Batch {
         let content = self
             .run
             .template
-            .render(message.variant, &self.run.info.variables, params)
+            .render(message.variant, params)
             .map_err(|_| Failure::new(FailureKind::PermanentContent, "template does not render"))?;
         Ok(OutMessage {
             id: message_id(self.account.workspace_id, self.lease.run_id, message.seq),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apalis_core::worker::builder::WorkerBuilder;
-use apalis_core::worker::ext::parallelize::ParallelizeExt as _;
 use fanfare_domain::limits::PROGRESS_SHARDS;
 use fanfare_providers::Client;
 use fanfare_store::queue::Flusher;
@@ -85,8 +84,7 @@ impl Serve {
         let name = format!("{}-{}-{}", self.worker_id, self.key.1, self.store.ids.next());
         let worker = WorkerBuilder::new(name.as_str())
             .backend(LeaseBackend::start(claims))
-            .parallelize(tokio::spawn)
-            .build(send::batch);
+            .build(send::spawned);
         if let Err(error) = worker.run().await {
             tracing::error!(account_id = self.key.1, %error, "the account's worker ended by error");
             self.over.cancel();
@@ -97,7 +95,7 @@ impl Serve {
         let mut c = self.store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
         let row = accounts::by_id(&mut c, self.key.0, self.key.1).await?;
         let secret = accounts::secret(&row, &self.store.seal)?;
-        let adapter = fanfare_providers::open(&row.kind, &row.settings, secret.as_deref(), &Client::new()?)?;
+        let adapter = fanfare_providers::open(&row.kind, &row.settings, secret.as_deref(), &Client::new(self.store.clock.clone()))?;
         let who = (row.sender, row.idempotent, adapter);
         Ok(Account::new(self.store.clone(), self.key, who, signs, notes))
     }

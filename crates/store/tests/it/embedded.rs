@@ -48,7 +48,7 @@ impl Drop for Home {
 
 fn server(root: &Path) -> Option<i32> {
     let place = Place { root: root.to_owned(), home: None, durable: false };
-    embedded::status(&place).expect("its status is known").pid
+    embedded::status(&place).pid
 }
 
 fn kill(pid: i32) {
@@ -246,4 +246,29 @@ async fn only_the_owner_reads_what_lies_in_the_home() {
     assert_eq!(mode(home.place().root.join("data")), 0o700);
     assert_eq!(mode(home.place().root.join("sock")), 0o700);
     store.close().await.expect("closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removed_data_is_not_made_anew_under_a_running_role() {
+    let home = Home::new();
+    let (ours, _) = Embedded::ensure(&home.place()).await.expect("started");
+    kill_server(&home.place().root).await;
+    fs::remove_dir_all(home.place().root).expect("removed");
+    let e = ours.revive().await.expect_err("refused");
+    assert!(matches!(e, embedded::Error::Gone(_)), "{e}");
+    assert!(!home.place().root.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_does_not_open_leaves_no_server() {
+    let home = Home::new();
+    let store = Store::open(home.config()).await.expect("opened");
+    sqlx::query("update _sqlx_migrations set version = 9999 where version = 1")
+        .execute(&store.pool)
+        .await
+        .expect("updated");
+    store.close().await.expect("closed");
+    let e = Store::open(home.config()).await.err().expect("refused");
+    assert!(matches!(e, Error::NewerSchema { .. }), "{e}");
+    assert_eq!(server(&home.place().root), None);
 }

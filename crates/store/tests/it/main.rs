@@ -2,5 +2,7 @@
 
 mod embedded;
 mod open;
+mod queue;
+mod scene;
 mod schema;
 mod tx;

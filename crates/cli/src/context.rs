@@ -1,0 +1,93 @@
+//! What every command needs: where the installation is, its database, its workspace.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use fanfare_store::open::Config;
+use fanfare_store::{Store, workspaces};
+
+/// Connections of a command that does one thing and ends.
+const SHORT_CONNECTIONS: u32 = 4;
+/// Connections of a role.
+const ROLE_CONNECTIONS: u32 = 8;
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Print one JSON object on standard output, and nothing else there
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Workspace to work in
+    #[arg(long, global = true, env = "FANFARE_WORKSPACE", default_value = "default")]
+    pub workspace: String,
+    /// A PostgreSQL server (14 to 18); without it the program runs one of its own
+    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Directory of the program's own database [default: postgres in FANFARE_HOME]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Directory for the database, the key and the logs [default: the user's data directory]
+    #[arg(long, global = true, env = "FANFARE_HOME", value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Key for secrets at rest, 32 bytes in base64 [default: the file key in FANFARE_HOME]
+    #[arg(long, global = true, env = "FANFARE_KEY", hide = true, hide_env_values = true)]
+    pub key: Option<String>,
+}
+
+/// An open workspace.
+pub struct Context {
+    pub store: Store,
+    pub workspace_id: i32,
+}
+
+impl Global {
+    /// Where the installation is, and its database.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        let home = match &self.home {
+            Some(home) => home.clone(),
+            None => default_home().context("cannot tell where your data directory is: set FANFARE_HOME")?,
+        };
+        let home = std::path::absolute(&home).with_context(|| format!("cannot use {}", home.display()))?;
+        let data_dir = match &self.data_dir {
+            Some(dir) => Some(std::path::absolute(dir).with_context(|| format!("cannot use {}", dir.display()))?),
+            None => None,
+        };
+        Ok(Config {
+            database_url: self.database_url.clone(),
+            home,
+            data_dir,
+            key: self.key.clone(),
+            max_connections: SHORT_CONNECTIONS,
+        })
+    }
+
+    /// Opens the database for a command that does one thing and ends.
+    pub async fn open(&self) -> anyhow::Result<Context> {
+        self.open_with(SHORT_CONNECTIONS).await
+    }
+
+    /// Opens the database for a role that runs until it is stopped.
+    pub async fn open_role(&self) -> anyhow::Result<Context> {
+        self.open_with(ROLE_CONNECTIONS).await
+    }
+
+    async fn open_with(&self, max_connections: u32) -> anyhow::Result<Context> {
+        let store = Store::open(Config { max_connections, ..self.config()? }).await?;
+        let mut c = store.pool.acquire().await.context("cannot reach the database")?;
+        let workspace_id = workspaces::ensure(&mut c, &self.workspace, store.clock.now()).await?;
+        drop(c);
+        Ok(Context { store, workspace_id })
+    }
+}
+
+/// `$XDG_DATA_HOME/fanfare`, else `~/.local/share/fanfare`; for root /var/lib/fanfare, since the server
+/// runs as another user, to whom root's home is closed.
+fn default_home() -> Option<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Some(PathBuf::from("/var/lib/fanfare"));
+    }
+    let xdg = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    let data = xdg.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")))?;
+    Some(data.join("fanfare"))
+}

@@ -1,0 +1,154 @@
+//! What people and programs see: aligned text for the one, one JSON object for the other.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+/// Where results go. Standard output holds results only; everything else goes to standard error.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    pub json: bool,
+}
+
+impl Output {
+    pub fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Prints a result: as JSON, or by `human`.
+    pub fn result<T: Serialize>(self, value: &T, human: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+        let text = if self.json { serde_json::to_string(value)? } else { human(value) };
+        self.line(&text)
+    }
+
+    /// Prints one line, or several.
+    pub fn line(self, text: &str) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
+            // Whoever reads has seen enough, as in `fanfare … | head`.
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+            done => Ok(done?),
+        }
+    }
+
+    /// Says why the command failed; exit code 1.
+    pub fn error(self, error: &anyhow::Error) -> ExitCode {
+        let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+        if self.json {
+            // If standard output is closed there is nobody to tell.
+            let _ = self.line(&serde_json::json!({ "error": causes.join(": ") }).to_string());
+        } else {
+            let red = paint("error:", "31;1", std::io::stderr().is_terminal());
+            eprintln!("{red} {}", causes.join(": "));
+        }
+        ExitCode::FAILURE
+    }
+}
+
+/// `text` in a colour (an SGR code), if it is for a terminal.
+pub fn paint(text: &str, sgr: &str, terminal: bool) -> String {
+    if terminal && std::env::var_os("NO_COLOR").is_none() { format!("\x1b[{sgr}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+/// Whether results are seen by a person.
+pub fn on_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// A table: a header and rows, columns aligned, numbers to the right.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub fn new(header: &[&str]) -> Self {
+        Self { rows: vec![header.iter().map(|h| h.to_uppercase()).collect()] }
+    }
+
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    pub fn render(&self) -> String {
+        let columns = self.rows.first().map_or(0, Vec::len);
+        let cell = |row: &Vec<String>, i: usize| row.get(i).cloned().unwrap_or_default();
+        let width: Vec<usize> =
+            (0..columns).map(|i| self.rows.iter().map(|r| cell(r, i).chars().count()).max().unwrap_or(0)).collect();
+        let numeric: Vec<bool> = (0..columns).map(|i| self.rows.iter().skip(1).all(|r| is_number(&cell(r, i)))).collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut line = String::new();
+            for i in 0..columns {
+                let (c, pad) = (cell(row, i), width[i] - cell(row, i).chars().count());
+                let gap = " ".repeat(pad);
+                line.push_str(&if numeric[i] { format!("{gap}{c}  ") } else { format!("{c}{gap}  ") });
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn is_number(cell: &str) -> bool {
+    cell.is_empty() || cell.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | ',' | '-' | '%'))
+}
+
+/// 1234567 → 1,234,567
+pub fn count(n: i64) -> String {
+    let digits = n.unsigned_abs().to_string();
+    let mut text = String::from(if n < 0 { "-" } else { "" });
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Micro-credits as credits: 1500000 → 1.5
+pub fn credits(micro: i64) -> String {
+    let sign = if micro < 0 { "-" } else { "" };
+    let (whole, part) = ((micro.unsigned_abs() / 1_000_000) as i64, micro.unsigned_abs() % 1_000_000);
+    match part {
+        0 => format!("{sign}{}", count(whole)),
+        part => format!("{sign}{}.{}", count(whole), format!("{part:06}").trim_end_matches('0')),
+    }
+}
+
+/// Seconds as people say them: 45s, 3m 20s, 2h 5m, 3d 4h
+pub fn duration(seconds: f64) -> String {
+    let s = seconds.max(0.0).round() as u64;
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m {}s", s / 60, s % 60),
+        3600..86_400 => format!("{}h {}m", s / 3600, s % 3600 / 60),
+        _ => format!("{}d {}h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(count(-1000), "-1,000");
+        assert_eq!(credits(1_500_000), "1.5");
+        assert_eq!(credits(-2_000_000), "-2");
+        assert_eq!(credits(5000), "0.005");
+        assert_eq!(duration(200.4), "3m 20s");
+    }
+
+    #[test]
+    fn columns_align() {
+        let mut table = Table::new(&["name", "rows"]);
+        table.row(["spring".to_owned(), "7".to_owned()]);
+        table.row(["a".to_owned(), "1,200".to_owned()]);
+        assert_eq!(table.render(), "NAME     ROWS\nspring      7\na       1,200\n");
+    }
+}

@@ -1,0 +1,196 @@
+//! The queue under random operations: the books must balance after every single one.
+
+use std::time::Duration;
+
+use fanfare_domain::outcome::Class;
+use fanfare_domain::rng::Rng;
+use fanfare_store::queue::{self, Fate, Flusher, Lease, Mark, Settlement};
+use fanfare_store::{audit, credits, finish, progress, workers};
+use fanfare_testdb::TestDb;
+
+use crate::scene::{ACCOUNT, RUN, Scene, WORKSPACE};
+
+const TTL: Duration = Duration::from_secs(3600);
+const OPERATIONS: usize = 250;
+
+/// A worker as the test plays it: what it holds, and the bitmaps it would have in memory.
+struct Actor {
+    worker_id: i64,
+    alive: bool,
+    held: Vec<Held>,
+}
+
+struct Held {
+    lease: Lease,
+    settled: Vec<bool>,
+}
+
+impl Actor {
+    async fn start(db: &TestDb, worker_id: i64) -> Self {
+        workers::register(&db.store.pool, worker_id, "test", TTL).await.unwrap();
+        Self { worker_id, alive: true, held: vec![] }
+    }
+
+    fn who(&self) -> Flusher {
+        Flusher { workspace_id: WORKSPACE, account_id: ACCOUNT, worker_id: self.worker_id, shard: (self.worker_id % 3) as i16 }
+    }
+
+    async fn claim(&mut self, db: &TestDb, want: usize) -> usize {
+        let mut c = db.store.pool.acquire().await.unwrap();
+        let base = db.store.ids.next();
+        let leases = queue::claim(&mut c, WORKSPACE, ACCOUNT, self.worker_id, base, 0, want).await.unwrap();
+        let claimed = leases.iter().map(Lease::len).sum();
+        assert!(claimed <= want, "{claimed} claimed of {want} wanted");
+        for lease in leases {
+            queue::messages(&mut c, WORKSPACE, &lease).await.unwrap();
+            self.held.push(Held { settled: vec![false; lease.len()], lease });
+        }
+        claimed
+    }
+
+    /// Settles a random part of one lease, or all of it, by `fate_of`.
+    async fn flush(&mut self, db: &TestDb, rng: &Rng, all: bool, fate_of: impl Fn(&Rng, &Lease, usize) -> (Fate, Class)) {
+        if self.held.is_empty() {
+            return;
+        }
+        let pick = rng.below(self.held.len() as u64) as usize;
+        let held = &mut self.held[pick];
+        let mut settlements = vec![];
+        for position in 0..held.lease.len() {
+            if !held.settled[position] && (all || rng.chance(0.5)) {
+                held.settled[position] = true;
+                let (fate, class) = fate_of(rng, &held.lease, position);
+                settlements.push(Settlement::of(&held.lease, position, fate, class));
+            }
+        }
+        let mark = held.mark();
+        let ended = mark.open == 0;
+        let (pool, ids, who) = (&db.store.pool, &db.store.ids, self.who());
+        queue::flush(pool, ids, who, std::slice::from_ref(&mark), &settlements, false).await.unwrap();
+        if rng.chance(0.3) {
+            // The answer to the commit was lost, so the worker writes the same again.
+            queue::flush(pool, ids, who, &[mark], &settlements, true).await.unwrap();
+        }
+        if ended {
+            self.held.remove(pick);
+        }
+    }
+}
+
+impl Held {
+    fn mark(&self) -> Mark {
+        let mut done = vec![0u8; self.settled.len().div_ceil(8)];
+        for i in (0..self.settled.len()).filter(|i| self.settled[*i]) {
+            done[i / 8] |= 1 << (i % 8);
+        }
+        let open = self.settled.iter().filter(|s| !**s).count() as i32;
+        Mark { lease_id: self.lease.id, reserve_each: self.lease.reserve_each, done, open }
+    }
+}
+
+/// Any fate that a worker could find.
+fn any_fate(rng: &Rng, lease: &Lease, position: usize) -> (Fate, Class) {
+    let doubt = lease.in_doubt(position);
+    match rng.below(10) {
+        0..=4 => (Fate::Final { cost: 3 + rng.below(5) as i64 }, Class::Sent),
+        5 => (Fate::Final { cost: 0 }, Class::PermanentRecipient),
+        6 if !doubt => (Fate::Retry(Duration::ZERO), Class::Throttled),
+        7 => (Fate::Unknown(Some(Duration::ZERO)), Class::Unknown),
+        8 => (Fate::Unknown(None), Class::Unknown),
+        _ => (Fate::Returned, Class::Transient),
+    }
+}
+
+async fn assert_balanced(db: &TestDb, seed: u64, step: usize, what: &str) {
+    let mut c = db.store.pool.acquire().await.unwrap();
+    let audit = audit::audit(&mut c, WORKSPACE).await.unwrap();
+    let broken: Vec<_> = audit.checks.iter().filter(|c| !c.ok).collect();
+    assert!(audit.ok, "seed {seed}, step {step} ({what}): {broken:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn books_balance_whatever_happens() {
+    for seed in [1, 2, 3, 4] {
+        random_life(seed).await;
+    }
+}
+
+async fn random_life(seed: u64) {
+    let (db, rng) = (TestDb::new().await, Rng::seeded(seed));
+    Scene { recipients: 900, segments: 3, idempotent: true, reserve_each: 8, credit: 5_000 }.set(&db).await;
+    let mut actors = vec![Actor::start(&db, 1).await, Actor::start(&db, 2).await];
+    let mut next_worker = 3;
+    for step in 0..OPERATIONS {
+        let who = rng.below(actors.len() as u64) as usize;
+        let what = match rng.below(20) {
+            0..=6 if actors[who].alive => {
+                actors[who].claim(&db, 1 + rng.below(40) as usize).await;
+                "claim"
+            }
+            7..=14 => {
+                // The dead may flush too: late.
+                actors[who].flush(&db, &rng, rng.chance(0.5), any_fate).await;
+                "flush"
+            }
+            15 if actors[who].alive => {
+                actors[who].alive = false;
+                sqlx::query("update worker set alive_until = 'epoch' where worker_id = $1")
+                    .bind(actors[who].worker_id)
+                    .execute(&db.store.pool)
+                    .await
+                    .unwrap();
+                queue::reclaim(&db.store.pool, 1).await.unwrap().expect("one is dead");
+                actors.push(Actor::start(&db, next_worker).await);
+                next_worker += 1;
+                "reclaim"
+            }
+            16 => {
+                credits::topup(&db.store, WORKSPACE, 500, None).await.unwrap();
+                "topup"
+            }
+            17 => {
+                Scene::pause(&db, rng.chance(0.5)).await;
+                "pause or resume"
+            }
+            _ => continue,
+        };
+        assert_balanced(&db, seed, step, what).await;
+    }
+    end(&db, &rng, seed, &mut actors).await;
+}
+
+/// Brings the run to its end: by draining it, or by cancelling it.
+async fn end(db: &TestDb, rng: &Rng, seed: u64, actors: &mut Vec<Actor>) {
+    let cancel = rng.chance(0.5);
+    credits::topup(&db.store, WORKSPACE, 1_000_000, None).await.unwrap();
+    Scene::pause(db, false).await;
+    if cancel {
+        Scene::cancel(db).await;
+    }
+    let sent = |_: &Rng, _: &Lease, _: usize| (Fate::Final { cost: 5 }, Class::Sent);
+    let mut finished = false;
+    for step in 0..10_000 {
+        for actor in actors.iter_mut().filter(|a| a.alive) {
+            while !actor.held.is_empty() {
+                actor.flush(db, rng, true, sent).await;
+            }
+            actor.claim(db, 64).await;
+        }
+        let mut c = db.store.pool.acquire().await.unwrap();
+        for run in finish::closing(&mut c).await.unwrap() {
+            if run.cancelling {
+                finish::sweep(&db.store.pool, run, 0).await.unwrap();
+            }
+            finished = finish::finish(&db.store.pool, run.workspace_id, run.run_id).await.unwrap();
+        }
+        assert_balanced(db, seed, step, "end").await;
+        if finished {
+            break;
+        }
+    }
+    assert!(finished, "seed {seed}: the run never ended");
+    let mut c = db.store.pool.acquire().await.unwrap();
+    let p = progress::progress(&mut c, WORKSPACE, RUN).await.unwrap();
+    assert_eq!((p.total, p.open()), (900, 0), "seed {seed}: {p:?}");
+    assert_eq!(cancel, p.cancelled > 0 || p.state().unwrap().as_str() == "cancelled", "seed {seed}: {p:?}");
+}
