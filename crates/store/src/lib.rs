@@ -3,22 +3,25 @@
 //! [`Store`] is a pool and what the statements need beside it: the clock, ids, randomness, the seal
 //! for secrets. Functions that take part in a caller's transaction take a `&mut PgConnection`.
 
-pub mod audit;
-pub mod templates;
-pub mod prices;
-pub mod nearest;
 pub mod accounts;
+pub mod audience;
+pub mod audit;
+pub mod campaigns;
 pub mod copy;
 pub mod credits;
 pub mod embedded;
 pub mod error;
 pub mod finish;
 pub mod migrate;
+pub mod nearest;
 pub mod open;
-mod remote;
+pub mod prices;
 pub mod progress;
 pub mod queue;
+mod remote;
+pub mod runs;
 pub mod seal;
+pub mod templates;
 pub mod tx;
 pub mod workers;
 pub mod workspaces;

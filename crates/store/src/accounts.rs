@@ -1,0 +1,270 @@
+//! Accounts: credentials at providers, and their limits.
+
+use chrono::{DateTime, Utc};
+use fanfare_domain::cap::{Cap, Pace};
+use fanfare_domain::price::Prices;
+use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection};
+
+use crate::error::ensure_affected;
+use crate::nearest::nearest;
+use crate::seal::Seal;
+use crate::{Error, Result, Store, prices};
+
+/// An account to be added.
+#[derive(Debug, Clone, Copy)]
+pub struct NewAccount<'a> {
+    /// What `--account` will name.
+    pub name: &'a str,
+    /// Which provider module speaks for it.
+    pub kind: &'a str,
+    /// What that kind needs to know; no secrets.
+    pub settings: &'a serde_json::Value,
+    /// The provider's token.
+    pub secret: Option<&'a str>,
+    /// The address it sends from.
+    pub sender: Option<&'a str>,
+    /// Whether the provider accepts a message once only per idempotency key.
+    pub idempotent: bool,
+    /// Its limits.
+    pub caps: &'a [Cap],
+    /// What its messages cost.
+    pub prices: &'a Prices,
+}
+
+/// An account. Its secret stays sealed: see [`secret`].
+#[derive(Clone, FromRow)]
+pub struct Account {
+    /// Tenant.
+    pub workspace_id: i32,
+    /// Its id.
+    pub account_id: i64,
+    /// What `--account` names.
+    pub name: String,
+    /// Which provider module speaks for it.
+    pub kind: String,
+    /// What that kind needs to know.
+    pub settings: serde_json::Value,
+    /// The sealed token.
+    secret: Option<Vec<u8>>,
+    /// The address it sends from.
+    pub sender: Option<String>,
+    /// Whether the provider accepts a message once only per idempotency key.
+    pub idempotent: bool,
+    /// Its limits as given.
+    #[sqlx(json)]
+    pub caps: Vec<Cap>,
+    /// Why it sends nothing; `None` while it may send.
+    pub stopped_reason: Option<String>,
+    /// When it was added.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Adds an account with its pace and prices, and says its id.
+///
+/// # Errors
+/// [`Error::Conflict`] when the name is taken; else when the database fails. Nothing is added then.
+pub async fn add(store: &Store, workspace_id: i32, new: NewAccount<'_>) -> Result<i64> {
+    let account_id = store.ids.next();
+    let sealed = new.secret.map(|s| store.seal.seal(s, &owner(workspace_id, new.name), &store.rng));
+    let mut tx = store.pool.begin().await?;
+    let done = sqlx::query(
+        "-- add
+         insert into account (workspace_id, account_id, name, kind, settings, secret, sender, idempotent, caps, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (workspace_id, name) do nothing",
+    )
+    .bind(workspace_id)
+    .bind(account_id)
+    .bind(new.name)
+    .bind(new.kind)
+    .bind(new.settings)
+    .bind(sealed)
+    .bind(new.sender)
+    .bind(new.idempotent)
+    .bind(Json(new.caps))
+    .bind(store.clock.now())
+    .execute(&mut *tx)
+    .await?;
+    if done.rows_affected() == 0 {
+        let name = new.name;
+        return Err(Error::Conflict(format!(
+            "account {name:?} exists already: choose another name, or change it with fanfare account set {name}"
+        )));
+    }
+    let pace = Pace::of(new.caps);
+    sqlx::query(
+        "-- add: pace
+         insert into account_pace (workspace_id, account_id, period_us, window_us, day_cap) values ($1, $2, $3, $4, $5)",
+    )
+    .bind(workspace_id)
+    .bind(account_id)
+    .bind(pace.period_us)
+    .bind(pace.window_us)
+    .bind(pace.day_cap)
+    .execute(&mut *tx)
+    .await?;
+    for (country, micro) in &new.prices.0 {
+        prices::set(&mut tx, workspace_id, account_id, country, *micro).await?;
+    }
+    tx.commit().await?;
+    tracing::info!(workspace_id, account_id, "account added");
+    Ok(account_id)
+}
+
+/// The account called `name`.
+///
+/// # Errors
+/// [`Error::NotFound`] with the nearest names; else when the database fails.
+pub async fn get(c: &mut PgConnection, workspace_id: i32, name: &str) -> Result<Account> {
+    let found: Option<Account> = sqlx::query_as("-- get\n select * from account where workspace_id = $1 and name = $2")
+        .bind(workspace_id)
+        .bind(name)
+        .fetch_optional(&mut *c)
+        .await?;
+    match found {
+        Some(account) => Ok(account),
+        None => {
+            let names = list(c, workspace_id).await?.into_iter().map(|a| a.name);
+            Err(Error::NotFound { what: "account", name: name.to_owned(), near: nearest(name, names) })
+        }
+    }
+}
+
+/// The account of this id.
+///
+/// # Errors
+/// When it does not exist or the database fails.
+pub async fn by_id(c: &mut PgConnection, workspace_id: i32, account_id: i64) -> Result<Account> {
+    let row = sqlx::query_as("-- by_id\n select * from account where workspace_id = $1 and account_id = $2")
+        .bind(workspace_id)
+        .bind(account_id)
+        .fetch_one(c)
+        .await?;
+    Ok(row)
+}
+
+/// All accounts, by name.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(c: &mut PgConnection, workspace_id: i32) -> Result<Vec<Account>> {
+    let rows = sqlx::query_as("-- list\n select * from account where workspace_id = $1 order by name")
+        .bind(workspace_id)
+        .fetch_all(c)
+        .await?;
+    Ok(rows)
+}
+
+/// The account's token, opened.
+///
+/// # Errors
+/// [`Error::Key`] when it was sealed under another key.
+pub fn secret(account: &Account, seal: &Seal) -> Result<Option<String>> {
+    let owner = owner(account.workspace_id, &account.name);
+    account.secret.as_ref().map(|sealed| seal.open(sealed, &owner)).transpose()
+}
+
+/// Replaces the account's token; `None` removes it.
+///
+/// # Errors
+/// [`Error::NotFound`]; else when the database fails.
+pub async fn set_secret(store: &Store, workspace_id: i32, name: &str, secret: Option<&str>) -> Result<()> {
+    let mut c = store.pool.acquire().await?;
+    let account = get(&mut c, workspace_id, name).await?;
+    let sealed = secret.map(|s| store.seal.seal(s, &owner(workspace_id, name), &store.rng));
+    let done =
+        sqlx::query("-- set_secret\n update account set secret = $3 where workspace_id = $1 and account_id = $2")
+            .bind(workspace_id)
+            .bind(account.account_id)
+            .bind(sealed)
+            .execute(&mut *c)
+            .await?;
+    ensure_affected("set_secret", done.rows_affected(), 1)
+}
+
+/// Replaces the account's limits. Slots that the fleet holds are dropped and taken anew at the new pace.
+///
+/// # Errors
+/// [`Error::NotFound`]; else when the database fails. Nothing is changed then.
+pub async fn set_caps(store: &Store, workspace_id: i32, name: &str, caps: &[Cap]) -> Result<()> {
+    let mut tx = store.pool.begin().await?;
+    let account_id = get(&mut tx, workspace_id, name).await?.account_id;
+    let pace = Pace::of(caps);
+    let done = sqlx::query(
+        "-- set_caps: pace
+         update account_pace set period_us = $3, window_us = $4, day_cap = $5, epoch = epoch + 1
+         where workspace_id = $1 and account_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(account_id)
+    .bind(pace.period_us)
+    .bind(pace.window_us)
+    .bind(pace.day_cap)
+    .execute(&mut *tx)
+    .await?;
+    ensure_affected("set_caps: pace", done.rows_affected(), 1)?;
+    let done = sqlx::query("-- set_caps\n update account set caps = $3 where workspace_id = $1 and account_id = $2")
+        .bind(workspace_id)
+        .bind(account_id)
+        .bind(Json(caps))
+        .execute(&mut *tx)
+        .await?;
+    ensure_affected("set_caps", done.rows_affected(), 1)?;
+    tx.commit().await?;
+    tracing::info!(workspace_id, account_id, period_us = pace.period_us, day_cap = pace.day_cap, "caps changed");
+    Ok(())
+}
+
+/// Sets a price of the account: see [`prices::set`].
+///
+/// # Errors
+/// [`Error::NotFound`]; else when the price is negative or the database fails.
+pub async fn set_price(c: &mut PgConnection, workspace_id: i32, name: &str, country: &str, micro: i64) -> Result<()> {
+    let account = get(c, workspace_id, name).await?;
+    prices::set(c, workspace_id, account.account_id, country, micro).await
+}
+
+/// Lets a stopped account send again; says whether it was stopped.
+///
+/// # Errors
+/// [`Error::NotFound`]; else when the database fails.
+pub async fn resume(c: &mut PgConnection, workspace_id: i32, name: &str) -> Result<bool> {
+    let account = get(c, workspace_id, name).await?;
+    let done = sqlx::query(
+        "-- resume
+         update account set stopped_reason = null where workspace_id = $1 and account_id = $2 and stopped_reason is not null",
+    )
+    .bind(workspace_id)
+    .bind(account.account_id)
+    .execute(c)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Stops the account: nothing is claimed from it any more, and the fleet drops the slots it holds. The
+/// first reason stays until a person resumes it.
+///
+/// # Errors
+/// When it does not exist or the database fails.
+pub async fn stop(c: &mut PgConnection, workspace_id: i32, account_id: i64, reason: &str) -> Result<()> {
+    let done = sqlx::query(
+        "-- stop
+         with stopped as (
+           update account set stopped_reason = coalesce(stopped_reason, $3)
+           where workspace_id = $1 and account_id = $2 returning account_id
+         )
+         update account_pace p set epoch = p.epoch + 1
+         from stopped s where p.workspace_id = $1 and p.account_id = s.account_id",
+    )
+    .bind(workspace_id)
+    .bind(account_id)
+    .bind(reason)
+    .execute(c)
+    .await?;
+    ensure_affected("stop", done.rows_affected(), 1)
+}
+
+/// Whom a sealed token belongs to: it opens for no other account.
+fn owner(workspace_id: i32, name: &str) -> String {
+    format!("account {name} of workspace {workspace_id}")
+}

@@ -1,0 +1,380 @@
+//! Audiences: reading the contacts of a list, and freezing them as the recipients of a run.
+
+use std::ops::ControlFlow;
+
+use chrono::{DateTime, Utc};
+use fanfare_domain::price::Prices;
+use fanfare_domain::state::OnMissing;
+use futures::TryStreamExt as _;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgConnection, Row as _};
+
+use crate::copy::Rows;
+use crate::error::ensure_affected;
+use crate::{Error, Result};
+
+/// Contacts that are looked at to learn which attributes a list has.
+const ATTRIBUTE_SAMPLE_CONTACTS: i64 = 10_000;
+
+/// The contacts of a list, as a channel sees them.
+#[derive(Debug, Clone, Copy)]
+pub struct Source {
+    /// Tenant.
+    pub workspace_id: i32,
+    /// The list.
+    pub list_id: i64,
+    /// Whether the channel writes to phones (else to e-mails).
+    pub by_phone: bool,
+    /// Whether attributes are wanted.
+    pub attributes: bool,
+}
+
+/// A contact, borrowed from the row it was read in.
+#[derive(Debug, Clone, Copy)]
+pub struct Contact<'r> {
+    /// Phone in E.164, else the e-mail.
+    pub address: &'r str,
+    /// The e-mail, where the address is a phone.
+    pub email: Option<&'r str>,
+    /// Full name.
+    pub name: Option<&'r str>,
+    /// ISO 3166 alpha-2.
+    pub country: Option<&'r str>,
+    /// BCP 47 tag.
+    pub language: Option<&'r str>,
+    /// A JSON object; `None` also when not asked for.
+    pub attributes: Option<&'r str>,
+    /// Whether the address for the channel is suppressed.
+    pub suppressed: bool,
+    /// Whether a contact with a smaller address has the same e-mail; false for phones.
+    pub duplicate: bool,
+}
+
+impl<'r> Contact<'r> {
+    fn of(row: &'r PgRow) -> Result<Self> {
+        Ok(Self {
+            address: row.try_get_unchecked(0)?,
+            email: row.try_get_unchecked(1)?,
+            name: row.try_get_unchecked(2)?,
+            country: row.try_get_unchecked(3)?,
+            language: row.try_get_unchecked(4)?,
+            attributes: row.try_get_unchecked(5)?,
+            suppressed: row.try_get_unchecked(6)?,
+            duplicate: row.try_get_unchecked(7)?,
+        })
+    }
+}
+
+const BY_PHONE: &str = "-- each_contact by phone
+    select c.address, c.email, c.name, c.country, c.language, case when $5 then c.attributes::text end,
+           s.address is not null, false
+    from contact c
+    left join suppression s on s.workspace_id = c.workspace_id and s.address = c.address
+    where c.workspace_id = $1 and c.list_id = $2 and c.address > $3 order by c.address limit $4";
+
+const BY_EMAIL: &str = "-- each_contact by e-mail
+    select c.address, c.email, c.name, c.country, c.language, case when $5 then c.attributes::text end,
+           s.address is not null,
+           exists (select from contact d where d.workspace_id = $1 and d.list_id = $2
+                     and d.email = m.email and d.address < c.address)
+           or (c.email < c.address
+               and exists (select from contact d where d.workspace_id = $1 and d.list_id = $2 and d.address = c.email))
+    from contact c
+    cross join lateral (select case when c.address like '+%' then c.email else c.address end as email) m
+    left join suppression s on s.workspace_id = c.workspace_id and s.address = m.email
+    where c.workspace_id = $1 and c.list_id = $2 and c.address > $3 order by c.address limit $4";
+
+/// Calls `visit` with the contacts whose address comes after `after`, in the order of the address, at
+/// most `limit` of them, until it breaks off. Says how many it was called with.
+///
+/// # Errors
+/// When the database fails.
+pub async fn each_contact(
+    c: &mut PgConnection,
+    source: Source,
+    after: &str,
+    limit: i64,
+    mut visit: impl FnMut(Contact<'_>) -> ControlFlow<()>,
+) -> Result<i64> {
+    let mut rows = sqlx::query(if source.by_phone { BY_PHONE } else { BY_EMAIL })
+        .bind(source.workspace_id)
+        .bind(source.list_id)
+        .bind(after)
+        .bind(limit)
+        .bind(source.attributes)
+        .fetch(c);
+    let mut visited = 0;
+    while let Some(row) = rows.try_next().await? {
+        visited += 1;
+        if visit(Contact::of(&row)?).is_break() {
+            break;
+        }
+    }
+    Ok(visited)
+}
+
+/// How many contacts the list has.
+///
+/// # Errors
+/// When the database fails.
+pub async fn size(c: &mut PgConnection, workspace_id: i32, list_id: i64) -> Result<i64> {
+    let n = sqlx::query_scalar("-- size\n select count(*) from contact where workspace_id = $1 and list_id = $2")
+        .bind(workspace_id)
+        .bind(list_id)
+        .fetch_one(c)
+        .await?;
+    Ok(n)
+}
+
+/// Names of the attributes that the first contacts of the list have.
+///
+/// # Errors
+/// When the database fails.
+pub async fn attribute_names(c: &mut PgConnection, workspace_id: i32, list_id: i64) -> Result<Vec<String>> {
+    let names = sqlx::query_scalar(
+        "-- attribute_names
+         select distinct k from (
+           select attributes from contact
+           where workspace_id = $1 and list_id = $2 and attributes is not null order by address limit $3
+         ) c, jsonb_object_keys(c.attributes) k order by k",
+    )
+    .bind(workspace_id)
+    .bind(list_id)
+    .bind(ATTRIBUTE_SAMPLE_CONTACTS)
+    .fetch_all(c)
+    .await?;
+    Ok(names)
+}
+
+/// Runs whose audience is not complete, those that started first in front, in every workspace. Forgets
+/// those that were cancelled before.
+///
+/// # Errors
+/// When the database fails.
+pub async fn incomplete(c: &mut PgConnection) -> Result<Vec<(i32, i64)>> {
+    sqlx::query(
+        "-- incomplete: forget
+         delete from expansion e using (
+           select e.workspace_id, e.run_id from expansion e
+           join run r on r.workspace_id = e.workspace_id and r.run_id = e.run_id
+           where r.state > 3 for update of e skip locked
+         ) gone where e.workspace_id = gone.workspace_id and e.run_id = gone.run_id",
+    )
+    .execute(&mut *c)
+    .await?;
+    let runs = sqlx::query_as(
+        "-- incomplete
+         select r.workspace_id, r.run_id from expansion e
+         join run r on r.workspace_id = e.workspace_id and r.run_id = e.run_id
+         where r.state in (2, 3) order by r.started_at, r.run_id",
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(runs)
+}
+
+/// Takes the run's expansion for this transaction. False when another scheduler has it, or when the
+/// audience is complete.
+///
+/// # Errors
+/// When the database fails.
+pub async fn take(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<bool> {
+    let taken: Option<i64> = sqlx::query_scalar(
+        "-- take
+         select run_id from expansion where workspace_id = $1 and run_id = $2 for update skip locked",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .fetch_optional(c)
+    .await?;
+    Ok(taken.is_some())
+}
+
+/// What a run is expanded from, and how far it is.
+#[derive(Debug, Clone, FromRow)]
+pub struct Unfinished {
+    /// The list.
+    pub list_id: i64,
+    /// The account.
+    pub account_id: i64,
+    /// The template.
+    pub template_id: i64,
+    /// The frozen version of the template.
+    pub template_version: i32,
+    /// The frozen variables, in order.
+    pub variables: Vec<String>,
+    /// The frozen prices.
+    #[sqlx(json)]
+    pub prices: Prices,
+    on_missing: i16,
+    /// Last contact address that was expanded.
+    pub expanded_to: Option<String>,
+    /// Number of the next segment.
+    pub segment_no: i32,
+    /// The next seq.
+    pub seq: i32,
+}
+
+impl Unfinished {
+    /// The campaign's policy.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for a number that is no policy.
+    pub fn on_missing(&self) -> Result<OnMissing> {
+        OnMissing::from_i16(self.on_missing).ok_or_else(|| Error::Corrupt(format!("on_missing {}", self.on_missing)))
+    }
+}
+
+/// What the run is expanded from; `None` when it is neither running nor paused. To be asked in a
+/// statement of its own after [`take`]: one that waited for the lock would see what was before.
+///
+/// # Errors
+/// When the database fails.
+pub async fn unfinished(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Option<Unfinished>> {
+    let row = sqlx::query_as(
+        "-- unfinished
+         select c.list_id, c.account_id, c.template_id, r.template_version, r.variables, r.prices, c.on_missing,
+                r.expanded_to, g.segment_no, g.seq
+         from run r
+         join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id
+         cross join lateral (
+           select coalesce(max(segment_no) + 1, 0) as segment_no, coalesce(max(hi), 0) as seq from segment
+           where workspace_id = $1 and run_id = $2) g
+         where r.workspace_id = $1 and r.run_id = $2 and r.state in (2, 3) and r.expanded_at is null",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .fetch_optional(c)
+    .await?;
+    Ok(row)
+}
+
+/// Contacts of a source range that are not written to, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// No address for the channel.
+    pub no_address: i32,
+    /// The mailbox of another contact too.
+    pub duplicate: i32,
+    /// Suppressed.
+    pub suppressed: i32,
+    /// A variable is missing, or the text does not fit the contact's values.
+    pub missing: i32,
+}
+
+/// A segment to be written.
+#[derive(Debug, Clone)]
+pub struct NewSegment {
+    /// Its number.
+    pub segment_no: i32,
+    /// Its first seq.
+    pub lo: i32,
+    /// One past its last seq.
+    pub hi: i32,
+    /// Its source range begins after this address; empty for the first.
+    pub after_address: String,
+    /// Contacts of the source range that were left out.
+    pub left_out: LeftOut,
+}
+
+/// Appends a recipient to the rows of a segment; `params` is a JSON array.
+pub fn push_recipient(
+    rows: &mut Rows,
+    (workspace_id, run_id, seq): (i32, i64, i32),
+    (units, variant): (i16, i16),
+    (address, country): (&str, Option<&str>),
+    params: Option<&str>,
+) {
+    rows.row(8).i32(workspace_id).i32(seq).i64(run_id).i16(units).i16(variant);
+    rows.text(Some(address)).text(country).jsonb(params);
+}
+
+/// Writes a segment and its recipients, as put together by [`push_recipient`].
+///
+/// # Errors
+/// When the segment exists already or the database fails.
+pub async fn write_segment(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    run_id: i64,
+    segment: &NewSegment,
+    recipients: Rows,
+) -> Result<()> {
+    let expected = recipients.len();
+    if expected > 0 {
+        let copied = recipients
+            .copy(
+                c,
+                "-- write_segment: recipients
+                 copy recipient (workspace_id, seq, run_id, units, variant, address, country, params)
+                 from stdin (format binary)",
+            )
+            .await?;
+        ensure_affected("write_segment: recipients", copied, expected)?;
+    }
+    let left_out = segment.left_out;
+    sqlx::query(
+        "-- write_segment
+         insert into segment (workspace_id, run_id, segment_no, lo, hi, next_seq, after_address,
+           no_address, duplicate, suppressed, missing)
+         values ($1, $2, $3, $4, $5, $4, $6, $7, $8, $9, $10)",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .bind(segment.segment_no)
+    .bind(segment.lo)
+    .bind(segment.hi)
+    .bind(&segment.after_address)
+    .bind(left_out.no_address)
+    .bind(left_out.duplicate)
+    .bind(left_out.suppressed)
+    .bind(left_out.missing)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Notes how far the run is expanded, and the dearest message so far, micro-credits. With `complete_at`
+/// the audience is complete, and the run is taken from the list of those to be expanded. False when the
+/// run was cancelled meanwhile: the transaction must then be rolled back.
+///
+/// # Errors
+/// When the database fails.
+pub async fn advance(
+    c: &mut PgConnection,
+    (workspace_id, account_id, run_id): (i32, i64, i64),
+    expanded_to: Option<&str>,
+    dearest: i64,
+    complete_at: Option<DateTime<Utc>>,
+) -> Result<bool> {
+    // Flow before run: the order of the claim and of a pause.
+    sqlx::query(
+        "-- advance: flow
+         update flow set reserve_each = $4
+         where workspace_id = $1 and account_id = $2 and run_id = $3 and reserve_each < $4",
+    )
+    .bind(workspace_id)
+    .bind(account_id)
+    .bind(run_id)
+    .bind(dearest)
+    .execute(&mut *c)
+    .await?;
+    let done = sqlx::query(
+        "-- advance
+         update run set expanded_to = $3, expanded_at = $4 where workspace_id = $1 and run_id = $2 and state in (2, 3)",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .bind(expanded_to)
+    .bind(complete_at)
+    .execute(&mut *c)
+    .await?;
+    if complete_at.is_some() {
+        sqlx::query("-- advance: complete\n delete from expansion where workspace_id = $1 and run_id = $2")
+            .bind(workspace_id)
+            .bind(run_id)
+            .execute(c)
+            .await?;
+    }
+    Ok(done.rows_affected() == 1)
+}

@@ -1,0 +1,219 @@
+//! Campaigns: what to say, to whom, through which account, under which policies.
+
+use chrono::{DateTime, Utc};
+use fanfare_domain::message::Channel;
+use fanfare_domain::state::{OnMissing, OnUnknown};
+use sqlx::{FromRow, PgConnection};
+
+use crate::nearest::nearest;
+use crate::{Error, Result, Store, accounts, templates};
+
+/// A campaign to be created.
+#[derive(Debug, Clone, Copy)]
+pub struct NewCampaign<'a> {
+    /// What the commands will name.
+    pub name: &'a str,
+    /// Name of its template.
+    pub template: &'a str,
+    /// Name of its list.
+    pub list: &'a str,
+    /// Name of its account.
+    pub account: &'a str,
+    /// Its share of the account beside other campaigns, 1 to 1000.
+    pub weight: i32,
+    /// When a recipient lacks a variable.
+    pub on_missing: OnMissing,
+    /// What becomes of a message in doubt at a provider without idempotency keys.
+    pub on_unknown: OnUnknown,
+    /// Seconds from the launch after which what is unsent expires; `None` = never.
+    pub expires_after_s: Option<i64>,
+}
+
+/// A campaign.
+#[derive(Debug, Clone)]
+pub struct Campaign {
+    /// Its id.
+    pub campaign_id: i64,
+    /// What the commands name.
+    pub name: String,
+    /// Its template.
+    pub template_id: i64,
+    /// Name of the template.
+    pub template: String,
+    /// The template's newest version.
+    pub template_version: i32,
+    /// The template's channel.
+    pub channel: Channel,
+    /// Its list.
+    pub list_id: i64,
+    /// Name of the list.
+    pub list: String,
+    /// Its account.
+    pub account_id: i64,
+    /// Name of the account.
+    pub account: String,
+    /// Its share of the account beside other campaigns.
+    pub weight: i32,
+    /// When a recipient lacks a variable.
+    pub on_missing: OnMissing,
+    /// What becomes of a message in doubt at a provider without idempotency keys.
+    pub on_unknown: OnUnknown,
+    /// Seconds from the launch after which what is unsent expires.
+    pub expires_after_s: Option<i64>,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    campaign_id: i64,
+    name: String,
+    template_id: i64,
+    template: String,
+    template_version: i32,
+    channel: i16,
+    list_id: i64,
+    list: String,
+    account_id: i64,
+    account: String,
+    weight: i32,
+    on_missing: i16,
+    on_unknown: i16,
+    expires_after_s: Option<i64>,
+    created_at: DateTime<Utc>,
+}
+
+impl Row {
+    fn campaign(self) -> Result<Campaign> {
+        let corrupt = |what, n| Error::Corrupt(format!("{what} {n} of campaign {}", self.campaign_id));
+        Ok(Campaign {
+            channel: templates::channel(self.channel)?,
+            on_missing: OnMissing::from_i16(self.on_missing).ok_or_else(|| corrupt("on_missing", self.on_missing))?,
+            on_unknown: OnUnknown::from_i16(self.on_unknown).ok_or_else(|| corrupt("on_unknown", self.on_unknown))?,
+            campaign_id: self.campaign_id,
+            name: self.name,
+            template_id: self.template_id,
+            template: self.template,
+            template_version: self.template_version,
+            list_id: self.list_id,
+            list: self.list,
+            account_id: self.account_id,
+            account: self.account,
+            weight: self.weight,
+            expires_after_s: self.expires_after_s,
+            created_at: self.created_at,
+        })
+    }
+}
+
+/// Creates a campaign.
+///
+/// # Errors
+/// [`Error::NotFound`] when template, list or account do not exist; [`Error::Conflict`] when the name
+/// is taken; else when the database fails.
+pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> Result<Campaign> {
+    let mut tx = store.pool.begin().await?;
+    let template = templates::get(&mut tx, workspace_id, new.template).await?;
+    let list_id = list_id(&mut tx, workspace_id, new.list).await?;
+    let account = accounts::get(&mut tx, workspace_id, new.account).await?;
+    let done = sqlx::query(
+        "-- create
+         insert into campaign (workspace_id, campaign_id, name, template_id, list_id, account_id, weight,
+           on_missing, on_unknown, expires_after_s, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (workspace_id, name) do nothing",
+    )
+    .bind(workspace_id)
+    .bind(store.ids.next())
+    .bind(new.name)
+    .bind(template.template_id)
+    .bind(list_id)
+    .bind(account.account_id)
+    .bind(new.weight)
+    .bind(new.on_missing.as_i16())
+    .bind(new.on_unknown.as_i16())
+    .bind(new.expires_after_s)
+    .bind(store.clock.now())
+    .execute(&mut *tx)
+    .await?;
+    if done.rows_affected() == 0 {
+        let name = new.name;
+        return Err(Error::Conflict(format!(
+            "campaign {name:?} exists already: choose another name, or launch it with fanfare campaign launch {name}"
+        )));
+    }
+    let campaign = get(&mut tx, workspace_id, new.name).await?;
+    tx.commit().await?;
+    tracing::info!(workspace_id, campaign_id = campaign.campaign_id, "campaign created");
+    Ok(campaign)
+}
+
+/// The campaign called `name`.
+///
+/// # Errors
+/// [`Error::NotFound`] with the nearest names; else when the database fails.
+pub async fn get(c: &mut PgConnection, workspace_id: i32, name: &str) -> Result<Campaign> {
+    let rows: Vec<Row> = select(c, workspace_id, Some(name)).await?;
+    match rows.into_iter().next() {
+        Some(row) => row.campaign(),
+        None => {
+            let names: Vec<String> = select(c, workspace_id, None).await?.into_iter().map(|r| r.name).collect();
+            Err(Error::NotFound { what: "campaign", name: name.to_owned(), near: nearest(name, names) })
+        }
+    }
+}
+
+/// All campaigns, by name.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(c: &mut PgConnection, workspace_id: i32) -> Result<Vec<Campaign>> {
+    select(c, workspace_id, None).await?.into_iter().map(Row::campaign).collect()
+}
+
+async fn select(c: &mut PgConnection, workspace_id: i32, name: Option<&str>) -> Result<Vec<Row>> {
+    let rows = sqlx::query_as(
+        "-- select
+         select c.campaign_id, c.name, c.template_id, t.name as template, t.version as template_version, t.channel,
+                c.list_id, l.name as list, c.account_id, a.name as account, c.weight, c.on_missing, c.on_unknown,
+                c.expires_after_s, c.created_at
+         from campaign c
+         join template t on t.workspace_id = c.workspace_id and t.template_id = c.template_id
+         join list l on l.workspace_id = c.workspace_id and l.list_id = c.list_id
+         join account a on a.workspace_id = c.workspace_id and a.account_id = c.account_id
+         where c.workspace_id = $1 and ($2::text is null or c.name = $2) order by c.name",
+    )
+    .bind(workspace_id)
+    .bind(name)
+    .fetch_all(c)
+    .await?;
+    Ok(rows)
+}
+
+/// Holds the campaign against another launch until the transaction ends, and says its id.
+///
+/// # Errors
+/// When it does not exist or the database fails.
+pub async fn lock(c: &mut PgConnection, workspace_id: i32, campaign_id: i64) -> Result<i64> {
+    let id = sqlx::query_scalar(
+        "-- lock
+         select campaign_id from campaign where workspace_id = $1 and campaign_id = $2 for no key update",
+    )
+    .bind(workspace_id)
+    .bind(campaign_id)
+    .fetch_one(c)
+    .await?;
+    Ok(id)
+}
+
+async fn list_id(c: &mut PgConnection, workspace_id: i32, name: &str) -> Result<i64> {
+    let lists: Vec<(i64, String)> =
+        sqlx::query_as("-- list_id\n select list_id, name from list where workspace_id = $1")
+            .bind(workspace_id)
+            .fetch_all(c)
+            .await?;
+    lists.iter().find(|(_, n)| n == name).map(|(id, _)| *id).ok_or_else(|| Error::NotFound {
+        what: "list",
+        name: name.to_owned(),
+        near: nearest(name, lists.iter().map(|(_, n)| n)),
+    })
+}
