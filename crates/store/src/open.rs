@@ -86,10 +86,17 @@ impl Store {
                 (Some(Arc::new(embedded)), options, connection)
             }
         };
-        migrate::to_newest(&mut connection).await?;
-        connection.close().await?;
-        let store = Self::from_pool(pool(options, config.max_connections), seal);
-        Ok(Self { embedded, ..store })
+        let migrated = migrate::to_newest(&mut connection).await;
+        // Whatever came of it, the connection goes: after a failure it still holds the lock.
+        let closed = connection.close().await;
+        let store = Self { embedded, ..Self::from_pool(pool(options, config.max_connections), seal) };
+        match migrated.and(closed.map_err(Error::from)) {
+            Ok(()) => Ok(store),
+            Err(e) => {
+                store.close().await?;
+                Err(e)
+            }
+        }
     }
 
     /// A store over connections to a database whose schema is up to date.
@@ -109,7 +116,8 @@ impl Store {
     /// elsewhere.
     ///
     /// # Errors
-    /// [`embedded::Error::Stopped`] when somebody stopped the server on purpose.
+    /// [`embedded::Error::Stopped`] when somebody stopped the server on purpose, and
+    /// [`embedded::Error::Gone`] when its data was removed.
     pub async fn keep_alive(&self, stop: impl Future<Output = ()>) -> Result<()> {
         let Some(embedded) = &self.embedded else {
             stop.await;
@@ -119,7 +127,7 @@ impl Store {
             loop {
                 tokio::time::sleep(ALIVE_EVERY).await;
                 match embedded.revive().await {
-                    Err(stopped @ embedded::Error::Stopped) => return stopped,
+                    Err(e @ (embedded::Error::Stopped | embedded::Error::Gone(_))) => return e,
                     Err(e) => tracing::error!(error = &e as &dyn std::error::Error, "the embedded database is down"),
                     Ok(()) => {}
                 }
@@ -127,7 +135,7 @@ impl Store {
         };
         tokio::select! {
             () = stop => Ok(()),
-            stopped = watch => Err(stopped.into()),
+            e = watch => Err(e.into()),
         }
     }
 

@@ -25,10 +25,16 @@ pub(crate) async fn connect(url: &str) -> Result<(PgConnectOptions, PgConnection
         .map_err(|_| {
             fail(format!("no answer within {} s; is the host right, and its firewall open?", CONNECT_WAIT.as_secs()))
         })?
-        .map_err(|e| fail(e.to_string()))?;
-    // connect
-    let version: i32 =
-        sqlx::query_scalar("select current_setting('server_version_num')::int").fetch_one(&mut connection).await?;
+        .map_err(|e| match e {
+            sqlx::Error::Io(e) => fail(format!("{e}; does the server run, and are host and port right?")),
+            e => fail(e.to_string()),
+        })?;
+    let version: i32 = sqlx::query_scalar(
+        "-- connect
+         select current_setting('server_version_num')::int",
+    )
+    .fetch_one(&mut connection)
+    .await?;
     let major = version / 10_000;
     if u32::try_from(major).is_ok_and(|major| major < OLDEST_MAJOR) {
         return Err(fail(format!("it is PostgreSQL {major}, and {OLDEST_MAJOR} or newer is needed")));

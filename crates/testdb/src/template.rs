@@ -20,6 +20,7 @@ pub(crate) async fn ensure(admin: &mut PgConnection, options: &PgConnectOptions)
         .await?;
     if !there {
         make(admin, options, &name).await?;
+        remove_old(admin).await?;
     }
     sqlx::query("select pg_advisory_unlock($1)").bind(LOCK).execute(&mut *admin).await?;
     Ok(name)
@@ -36,6 +37,19 @@ async fn make(admin: &mut PgConnection, options: &PgConnectOptions, name: &str) 
     admin.execute(AssertSqlSafe(format!("alter database {unfinished} rename to {name}"))).await?;
     // Nobody else connects, which would be in the way of a clone.
     admin.execute(AssertSqlSafe(format!("alter database {name} allow_connections false"))).await?;
+    Ok(())
+}
+
+/// Other checkouts may use the newest ones.
+async fn remove_old(admin: &mut PgConnection) -> Result<()> {
+    let old: Vec<String> = sqlx::query_scalar(
+        r"select datname from pg_database where datname like 'fanfare\_template\_%' order by oid desc offset 8",
+    )
+    .fetch_all(&mut *admin)
+    .await?;
+    for name in old {
+        admin.execute(AssertSqlSafe(format!("drop database if exists {name} with (force)"))).await?;
+    }
     Ok(())
 }
 

@@ -93,6 +93,9 @@ pub enum Error {
     /// Somebody stopped the server on purpose.
     #[error("the database was stopped with `fanfare db stop`")]
     Stopped,
+    /// The data directory was removed while the server ran.
+    #[error("the database in {0} was removed")]
+    Gone(PathBuf),
     /// The server refused the connection.
     #[error("cannot connect")]
     Connect(#[from] sqlx::Error),

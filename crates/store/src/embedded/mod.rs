@@ -113,10 +113,14 @@ impl Embedded {
     /// Starts the server again if it has died. Cheap while it lives.
     ///
     /// # Errors
-    /// [`Error::Stopped`] when somebody stopped it on purpose; else as [`Embedded::ensure`].
+    /// [`Error::Stopped`] when somebody stopped it on purpose, [`Error::Gone`] when its data was
+    /// removed; else as [`Embedded::ensure`].
     pub async fn revive(&self) -> Result<()> {
         if postmaster::running(&self.server.data).is_some() {
             return Ok(());
+        }
+        if self.server.major().is_none() {
+            return Err(Error::Gone(self.server.data.clone()));
         }
         let _start = lock::exclusive(&start_lock(&self.server.root), START_LOCK_WAIT).await?;
         if stopped_mark(&self.server.root).exists() {
@@ -184,20 +188,16 @@ pub async fn stop(place: &Place) -> Result<bool> {
 }
 
 /// Looks at the server at `place` without starting it.
-///
-/// # Errors
-/// When the directory belongs to somebody else.
-pub fn status(place: &Place) -> Result<Status> {
+pub fn status(place: &Place) -> Status {
     let root = fs::canonicalize(&place.root).unwrap_or_else(|_| place.root.clone());
     let data = root.join("data");
-    let version = fs::read_to_string(data.join("PG_VERSION")).ok();
-    Ok(Status {
+    Status {
         pid: postmaster::running(&data).map(|pid| pid.as_raw_nonzero().get()),
-        major: version.and_then(|v| v.trim().parse().ok()),
+        major: server::major_of(&data),
         url: socket::url(&socket::dir_of(&root), SUPERUSER, DATABASE),
         log: root.join("postgres.log"),
         data,
-    })
+    }
 }
 
 fn start_lock(root: &Path) -> PathBuf {

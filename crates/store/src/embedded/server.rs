@@ -24,6 +24,8 @@ const ORPHANS_WAIT: Duration = Duration::from_secs(15);
 const STOP_WAIT: Duration = Duration::from_secs(60);
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 const POLL_EVERY: Duration = Duration::from_millis(5);
+/// A server that recovers writes a line for each connection it refuses.
+const POLL_EVERY_MAX: Duration = Duration::from_millis(200);
 /// The log starts anew when it is longer than this.
 const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const LOG_TAIL_LINES: usize = 15;
@@ -76,7 +78,7 @@ impl Server {
             if !crashed || begun.elapsed() > ORPHANS_WAIT {
                 return Err(Error::NotStarted { log: self.log.clone(), tail: self.log_tail() });
             }
-            tokio::time::sleep(POLL_EVERY * 20).await;
+            tokio::time::sleep(POLL_EVERY_MAX).await;
         }
     }
 
@@ -95,9 +97,13 @@ impl Server {
         Ok(())
     }
 
+    /// Major version of the data, if there is any.
+    pub(super) fn major(&self) -> Option<u32> {
+        major_of(&self.data)
+    }
+
     async fn start(&self) -> Result<Child> {
-        let version = fs::read_to_string(self.data.join("PG_VERSION")).ok();
-        let wanted = version.and_then(|v| v.trim().parse().ok());
+        let wanted = self.major();
         let binaries = Binaries::find(&self.data, wanted)?;
         if wanted.is_none() {
             self.init(&binaries).await?;
@@ -185,6 +191,7 @@ impl Server {
     /// Waits until the server takes connections; none when it has ended instead.
     async fn ready(&self, options: &PgConnectOptions, mut child: Option<&mut Child>) -> Result<Option<PgConnection>> {
         let begun = Instant::now();
+        let mut pause = POLL_EVERY;
         loop {
             match connect(options).await {
                 Ok(connection) => return Ok(Some(connection)),
@@ -202,7 +209,8 @@ impl Server {
             if begun.elapsed() > READY_WAIT {
                 return Err(Error::NotReady { after: READY_WAIT, log: self.log.clone() });
             }
-            tokio::time::sleep(POLL_EVERY).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 5 / 4).min(POLL_EVERY_MAX);
         }
     }
 
@@ -233,6 +241,11 @@ impl Server {
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
     }
+}
+
+/// Major version of the data in a directory, if there is any.
+pub(super) fn major_of(data: &Path) -> Option<u32> {
+    fs::read_to_string(data.join("PG_VERSION")).ok()?.trim().parse().ok()
 }
 
 /// What the names of unfinished data directories begin with.
