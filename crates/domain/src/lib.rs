@@ -7,6 +7,7 @@ pub mod id;
 pub mod limits;
 pub mod message;
 pub mod outcome;
+pub mod phone;
 pub mod price;
 pub mod retry;
 pub mod rng;
