@@ -9,6 +9,7 @@ pub mod audit;
 pub mod campaigns;
 pub mod copy;
 pub mod credits;
+pub mod deliveries;
 pub mod embedded;
 pub mod error;
 pub mod finish;

@@ -1,5 +1,6 @@
 //! The store against a real PostgreSQL.
 
+mod deliveries;
 mod embedded;
 mod open;
 mod queue;

@@ -106,6 +106,8 @@ async fn assert_balanced(db: &TestDb, seed: u64, step: usize, what: &str) {
     let audit = audit::audit(&mut c, WORKSPACE).await.unwrap();
     let broken: Vec<_> = audit.checks.iter().filter(|c| !c.ok).collect();
     assert!(audit.ok, "seed {seed}, step {step} ({what}): {broken:#?}");
+    drop(c);
+    crate::deliveries::assert_agree(db, &format!("seed {seed}, step {step} ({what})")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
