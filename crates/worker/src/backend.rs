@@ -80,7 +80,10 @@ impl Backend for LeaseBackend {
         // and hands itself back, since its stop is cancelled.
         let Some(batch) = ready!(self.batches.poll_recv(cx)) else { return Poll::Ready(None) };
         let id = batch.lease.id as u64;
-        Poll::Ready(Some(Ok(TaskBuilder::new(batch).task_id(TaskId::from_int(id)).queue(Queue::from(self.queue.as_str())).build())))
+        Poll::Ready(Some(Ok(TaskBuilder::new(batch)
+            .task_id(TaskId::from_int(id))
+            .queue(Queue::from(self.queue.as_str()))
+            .build())))
     }
 
     fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
@@ -158,7 +161,8 @@ impl ClaimLoop {
     ) -> Result<Duration> {
         let (ws, account) = (self.who.workspace_id, &self.account);
         let mut c = account.store.pool.acquire().await?;
-        let leases = queue::claim(&mut c, ws, self.who.account_id, self.who.worker_id, base, self.who.shard, want).await?;
+        let leases =
+            queue::claim(&mut c, ws, self.who.account_id, self.who.worker_id, base, self.who.shard, want).await?;
         let received = Instant::now();
         let capped = leases.first().is_some_and(|l| l.period_us > 0);
         let claimed: usize = leases.iter().map(Lease::len).sum();

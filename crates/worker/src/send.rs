@@ -175,7 +175,11 @@ impl Batch {
 }
 
 /// Sleeps while driving what is in flight; false when told to stop.
-async fn driving<F: Future<Output = ()>>(flight: &mut FuturesUnordered<F>, nap: Sleep, stop: &CancellationToken) -> bool {
+async fn driving<F: Future<Output = ()>>(
+    flight: &mut FuturesUnordered<F>,
+    nap: Sleep,
+    stop: &CancellationToken,
+) -> bool {
     tokio::pin!(nap);
     loop {
         tokio::select! {
@@ -188,7 +192,10 @@ async fn driving<F: Future<Output = ()>>(flight: &mut FuturesUnordered<F>, nap: 
 }
 
 /// A place among the requests in flight, driving them while waiting for it.
-async fn permit<'a, F: Future<Output = ()>>(flight: &mut FuturesUnordered<F>, places: &'a Semaphore) -> SemaphorePermit<'a> {
+async fn permit<'a, F: Future<Output = ()>>(
+    flight: &mut FuturesUnordered<F>,
+    places: &'a Semaphore,
+) -> SemaphorePermit<'a> {
     if let Ok(permit) = places.try_acquire() {
         return permit;
     }

@@ -82,9 +82,7 @@ impl Serve {
         };
         // A name may never be used twice: apalis would take it for a worker that is still there.
         let name = format!("{}-{}-{}", self.worker_id, self.key.1, self.store.ids.next());
-        let worker = WorkerBuilder::new(name.as_str())
-            .backend(LeaseBackend::start(claims))
-            .build(send::spawned);
+        let worker = WorkerBuilder::new(name.as_str()).backend(LeaseBackend::start(claims)).build(send::spawned);
         if let Err(error) = worker.run().await {
             tracing::error!(account_id = self.key.1, %error, "the account's worker ended by error");
             self.over.cancel();
@@ -95,7 +93,12 @@ impl Serve {
         let mut c = self.store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
         let row = accounts::by_id(&mut c, self.key.0, self.key.1).await?;
         let secret = accounts::secret(&row, &self.store.seal)?;
-        let adapter = fanfare_providers::open(&row.kind, &row.settings, secret.as_deref(), &Client::new(self.store.clock.clone()))?;
+        let adapter = fanfare_providers::open(
+            &row.kind,
+            &row.settings,
+            secret.as_deref(),
+            &Client::new(self.store.clock.clone()),
+        )?;
         let who = (row.sender, row.idempotent, adapter);
         Ok(Account::new(self.store.clone(), self.key, who, signs, notes))
     }
