@@ -30,7 +30,7 @@ pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::R
             output.result(&json!({ "stopped": stopped }), |_| text.to_owned())?;
         }
         Command::Status => {
-            let s = embedded::status(&place)?;
+            let s = embedded::status(&place);
             let value = json!({ "running": s.pid.is_some(), "pid": s.pid, "major": s.major, "url": s.url, "data": s.data, "log": s.log });
             output.result(&value, |_| {
                 let state = s.pid.map_or("stopped".to_owned(), |pid| format!("running, process {pid}"));
