@@ -19,8 +19,8 @@ create table contact (
   list_id bigint not null,
   import_id bigint not null,
   row_no int not null,
-  address text not null,
-  email text,
+  address text collate "C" not null,
+  email text collate "C",
   name text,
   country text,
   language text,
@@ -29,9 +29,10 @@ create table contact (
   check (email is null or address like '+%')
 );
 comment on table contact is 'One person of a list. The address is the identity: no list holds it twice.';
+-- Why collate "C": bytes compare several times faster than words, and every server orders them alike.
 comment on column contact.workspace_id is 'Tenant.';
 comment on column contact.list_id is 'The list it belongs to.';
-comment on column contact.import_id is 'The import that last wrote this row.';
+comment on column contact.import_id is 'The import that last met this contact, whether it changed it or not: a later row of the same file is a repeat.';
 comment on column contact.row_no is 'Row of that import''s file, counting from 1 after the header.';
 comment on column contact.address is 'The phone in E.164 (with +) if the contact has one, else the e-mail in lower case.';
 comment on column contact.email is 'The e-mail in lower case, where the address is a phone.';
@@ -45,7 +46,7 @@ create index contact_email on contact (workspace_id, list_id, email, address) wh
 
 create table suppression (
   workspace_id int not null references workspace,
-  address text not null,
+  address text collate "C" not null,
   reason smallint not null check (reason between 1 and 3),
   origin text not null,
   created_at timestamptz not null,

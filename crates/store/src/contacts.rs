@@ -1,0 +1,275 @@
+//! Contacts of a list: how imports put them in, and how they are read out.
+
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+use serde::{Deserialize, Serialize};
+use sqlx::{FromRow, PgConnection, Row as _};
+
+use crate::copy::Rows;
+use crate::error::ensure_affected;
+use crate::imports::Counts;
+use crate::{Error, Result};
+
+/// What becomes of a row whose address the list, or an earlier row of the file, has already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(i16)]
+pub enum OnDuplicate {
+    /// The first stays.
+    #[default]
+    Skip = 1,
+    /// The last stays.
+    Overwrite = 2,
+    /// What the file says wins over the list, an earlier row over a later one; nothing is erased.
+    Merge = 3,
+}
+
+/// A contact as a file has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewContact {
+    /// Row of the file, counting from 1 after the header.
+    pub row_no: i32,
+    /// The phone in E.164 if there is one, else the e-mail in lower case.
+    pub address: String,
+    /// The e-mail in lower case, where the address is a phone.
+    pub email: Option<String>,
+    /// Full name.
+    pub name: Option<String>,
+    /// ISO 3166 alpha-2.
+    pub country: Option<String>,
+    /// BCP 47 tag, lower case.
+    pub language: Option<String>,
+    /// The other columns, a JSON object.
+    pub attributes: Option<String>,
+}
+
+/// A contact of a list.
+#[derive(Debug, Clone, PartialEq, FromRow, Serialize)]
+pub struct Contact {
+    /// The phone in E.164, or the e-mail in lower case.
+    pub address: String,
+    /// The e-mail, where the address is a phone.
+    pub email: Option<String>,
+    /// Full name.
+    pub name: Option<String>,
+    /// ISO 3166 alpha-2.
+    pub country: Option<String>,
+    /// BCP 47 tag, lower case.
+    pub language: Option<String>,
+    /// The other columns.
+    pub attributes: Option<serde_json::Value>,
+}
+
+/// Where contacts go to.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// Tenant.
+    pub workspace_id: i32,
+    /// The list.
+    pub list_id: i64,
+    /// On behalf of which import.
+    pub import_id: i64,
+}
+
+/// Puts in contacts that the list does not have: the fast way. They come in order of their addresses,
+/// so that neighbours in the index are written together.
+///
+/// # Errors
+/// When the database fails, or the list has one of them.
+pub async fn insert<'a>(
+    c: &mut PgConnection,
+    place: Place,
+    contacts: impl IntoIterator<Item = &'a NewContact>,
+) -> Result<u64> {
+    let mut rows = Rows::default();
+    for contact in contacts {
+        rows.row(10)
+            .i32(place.workspace_id)
+            .i64(place.list_id)
+            .i64(place.import_id)
+            .i32(contact.row_no)
+            .text(Some(&contact.address))
+            .text(contact.email.as_deref())
+            .text(contact.name.as_deref())
+            .text(contact.country.as_deref())
+            .text(contact.language.as_deref())
+            .jsonb(contact.attributes.as_deref());
+    }
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let expected = rows.len();
+    let found = rows
+        .copy(
+            c,
+            "copy contact (workspace_id, list_id, import_id, row_no, address, email, name, country, language, attributes)
+             from stdin (format binary)",
+        )
+        .await?;
+    ensure_affected("insert", found, expected)?;
+    Ok(found)
+}
+
+/// Puts in contacts by policy, and counts what became of their rows. No address comes twice. The caller
+/// holds the list, so that nobody else puts the same ones in meanwhile.
+///
+/// # Errors
+/// When the database fails.
+pub async fn merge(
+    c: &mut PgConnection,
+    place: Place,
+    policy: OnDuplicate,
+    contacts: &[&NewContact],
+) -> Result<Counts> {
+    if contacts.is_empty() {
+        return Ok(Counts::default());
+    }
+    let column =
+        |of: fn(&NewContact) -> Option<&str>| -> Vec<Option<&str>> { contacts.iter().map(|x| of(x)).collect() };
+    let row = sqlx::query(MERGE)
+        .bind(place.workspace_id)
+        .bind(place.list_id)
+        .bind(place.import_id)
+        .bind(policy as i16)
+        .bind(contacts.iter().map(|x| x.row_no).collect::<Vec<i32>>())
+        .bind(contacts.iter().map(|x| x.address.as_str()).collect::<Vec<&str>>())
+        .bind(column(|x| x.email.as_deref()))
+        .bind(column(|x| x.name.as_deref()))
+        .bind(column(|x| x.country.as_deref()))
+        .bind(column(|x| x.language.as_deref()))
+        .bind(column(|x| x.attributes.as_deref()))
+        .fetch_one(c)
+        .await?;
+    let count = |name: &str| row.try_get::<i64, _>(name);
+    let counts = Counts {
+        rows: contacts.len() as i64,
+        imported: count("imported")?,
+        updated: count("updated")?,
+        unchanged: count("unchanged")?,
+        duplicates: count("duplicates")?,
+        ..Counts::default()
+    };
+    ensure_affected("merge: rows", count("met")? as u64, contacts.len() as u64)?;
+    ensure_affected("merge: inserted", count("inserted")? as u64, counts.imported as u64)?;
+    ensure_affected("merge: written", count("written")? as u64, count("to_write")? as u64)?;
+    Ok(counts)
+}
+
+/// `is_repeat`: an earlier row of the same file has met this contact. Its row is stamped with the import
+/// even when it stays as it is, since the next row of the file must know.
+const MERGE: &str = r#"-- merge
+    with incoming as materialized (
+      select row_no, address, email, name, country, language, attributes::jsonb as attributes
+      from unnest($5::int[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[])
+        as i (row_no, address, email, name, country, language, attributes)
+    ), met as materialized (
+      select i.row_no, i.address, c.address is null as is_new, coalesce(c.import_id = $3, false) as is_repeat,
+        row (i.email, i.name, i.country, i.language, i.attributes)
+          is not distinct from row (c.email, c.name, c.country, c.language, c.attributes) as is_same,
+        row (n.email, n.name, n.country, n.language, n.attributes)
+          is distinct from row (c.email, c.name, c.country, c.language, c.attributes) as is_changed,
+        n.*
+      from incoming i
+      left join contact c
+        on c.workspace_id = $1 and c.list_id = $2 and c.address = i.address collate "C"
+      cross join lateral (
+        select i.email, i.name, i.country, i.language, i.attributes where c.address is null or $4 = 2
+        union all
+        select c.email, c.name, c.country, c.language, c.attributes where c.address is not null and $4 = 1
+        union all
+        select coalesce(i.email, c.email), coalesce(i.name, c.name), coalesce(i.country, c.country),
+          coalesce(i.language, c.language),
+          nullif(coalesce(c.attributes, '{}') || coalesce(i.attributes, '{}'), '{}')
+        where c.import_id <> $3 and $4 = 3
+        union all
+        select coalesce(c.email, i.email), coalesce(c.name, i.name), coalesce(c.country, i.country),
+          coalesce(c.language, i.language),
+          nullif(coalesce(i.attributes, '{}') || coalesce(c.attributes, '{}'), '{}')
+        where c.import_id = $3 and $4 = 3
+      ) n
+    ), inserted as (
+      insert into contact
+        (workspace_id, list_id, import_id, row_no, address, email, name, country, language, attributes)
+      select $1, $2, $3, row_no, address, email, name, country, language, attributes from met
+      where is_new order by address collate "C"
+      returning 1
+    ), written as (
+      update contact c
+      set import_id = $3, row_no = m.row_no, email = m.email, name = m.name, country = m.country,
+        language = m.language, attributes = m.attributes
+      from met m
+      where c.workspace_id = $1 and c.list_id = $2 and c.address = m.address collate "C"
+        and not m.is_new and (m.is_changed or not m.is_repeat)
+      returning 1
+    )
+    select count(*) as met,
+      count(*) filter (where is_new) as imported,
+      count(*) filter (where not is_new and not is_repeat and $4 <> 1 and is_changed) as updated,
+      count(*) filter (where not is_new and not is_repeat and case $4 when 1 then is_same else not is_changed end)
+        as unchanged,
+      count(*) filter (where not is_new and (is_repeat or $4 = 1 and not is_same)) as duplicates,
+      count(*) filter (where not is_new and (is_changed or not is_repeat)) as to_write,
+      (select count(*) from inserted) as inserted,
+      (select count(*) from written) as written
+    from met"#;
+
+/// The contacts of a list, in order of their addresses.
+pub fn export(c: &mut PgConnection, workspace_id: i32, list_id: i64) -> BoxStream<'_, Result<Contact>> {
+    sqlx::query_as(
+        "-- export
+         select address, email, name, country, language, attributes
+         from contact where workspace_id = $1 and list_id = $2 order by address",
+    )
+    .bind(workspace_id)
+    .bind(list_id)
+    .fetch(c)
+    .map_err(Error::from)
+    .boxed()
+}
+
+/// Turns a connection into one for rehearsals: from now on, and for its whole life, what it writes into
+/// contacts and suppressions goes to tables of its own, which vanish with it. It must be new: statements
+/// prepared before would still mean the real tables.
+///
+/// # Errors
+/// When the database fails.
+pub async fn rehearse(c: &mut PgConnection) -> Result<()> {
+    // The views are made while the names still mean the real tables, and go on meaning them.
+    for statement in [
+        "-- rehearse\n create temp view real_contact as select * from contact",
+        "-- rehearse\n create temp view real_suppression as select * from suppression",
+        "-- rehearse\n create temp table contact (like contact including constraints including indexes)",
+        "-- rehearse\n create temp table suppression (like suppression including constraints including indexes)",
+    ] {
+        sqlx::raw_sql(statement).execute(&mut *c).await?;
+    }
+    Ok(())
+}
+
+/// Brings what the list and the workspace have of these addresses into the rehearsal.
+///
+/// # Errors
+/// When the database fails.
+pub async fn rehearse_with(c: &mut PgConnection, place: Place, addresses: &[&str]) -> Result<()> {
+    sqlx::query(
+        "-- rehearse_with: contacts
+         insert into pg_temp.contact
+         select * from real_contact where workspace_id = $1 and list_id = $2 and address = any($3::text[])
+         on conflict do nothing",
+    )
+    .bind(place.workspace_id)
+    .bind(place.list_id)
+    .bind(addresses)
+    .execute(&mut *c)
+    .await?;
+    sqlx::query(
+        "-- rehearse_with: suppressions
+         insert into pg_temp.suppression
+         select * from real_suppression where workspace_id = $1 and address = any($2::text[]) on conflict do nothing",
+    )
+    .bind(place.workspace_id)
+    .bind(addresses)
+    .execute(c)
+    .await?;
+    Ok(())
+}
