@@ -61,6 +61,8 @@ pub const PROVIDER_ID_BYTES_MAX: usize = 256;
 pub const FIRST_SEGMENT_CONTACTS: i64 = 5_000;
 /// Contacts in each later segment.
 pub const SEGMENT_CONTACTS: i64 = 100_000;
+/// A segment ends early when its recipients take this much memory.
+pub const SEGMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most recipients of a run.
 pub const RECIPIENTS_MAX: i64 = 100_000_000;
 

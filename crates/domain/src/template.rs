@@ -27,6 +27,24 @@ use render::{Missing, Positional, environment, to_engine};
 /// contact has no attribute of that name.
 pub const CONTACT_VARIABLES: &[&str] = &["name", "first_name", "phone", "email", "country", "language"];
 
+/// The variable that stands for a column of a contact file: `Order No.` is `order_no`. A column whose
+/// name is written as the variable is goes before others that only come to it.
+pub fn variable_name(column: &str) -> String {
+    let mut name = String::with_capacity(column.len());
+    for c in column.chars().flat_map(char::to_lowercase) {
+        match c {
+            _ if c.is_alphanumeric() => name.push(c),
+            _ if name.is_empty() || name.ends_with('_') => {}
+            _ => name.push('_'),
+        }
+    }
+    name.truncate(name.trim_end_matches('_').len());
+    if name.starts_with(|c: char| c.is_numeric()) {
+        name.insert(0, '_');
+    }
+    name
+}
+
 /// One language of a template, as its author wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Variant {

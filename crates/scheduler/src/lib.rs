@@ -1,1 +1,21 @@
-//! placeholder
+//! From a campaign to a run that is being sent, and to its end.
+//!
+//! - [`plan`] is the dry run: what a launch would do, what it would cost, what stands in its way.
+//! - [`launch`] refuses what the plan refuses, and makes the run.
+//! - [`expand`] freezes the run's audience, segment by segment.
+//! - [`control`] pauses, resumes and cancels.
+//! - [`tick`] is the scheduler process: starts runs at their time, expands, reclaims, finishes.
+//!
+//! [`audience`] is the one place that decides who is written to.
+
+pub mod audience;
+pub mod control;
+mod error;
+pub mod expand;
+pub mod launch;
+pub mod plan;
+pub mod preview;
+mod tally;
+pub mod tick;
+
+pub use error::{Error, Problem, Result};

@@ -6,7 +6,7 @@ use fanfare_domain::state::{OnMissing, OnUnknown};
 use sqlx::{FromRow, PgConnection};
 
 use crate::nearest::nearest;
-use crate::{Error, Result, Store, accounts, templates};
+use crate::{Error, Result, Store, accounts, lists, templates};
 
 /// A campaign to be created.
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +114,7 @@ impl Row {
 pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> Result<Campaign> {
     let mut tx = store.pool.begin().await?;
     let template = templates::get(&mut tx, workspace_id, new.template).await?;
-    let list_id = list_id(&mut tx, workspace_id, new.list).await?;
+    let list_id = lists::get(&mut tx, workspace_id, new.list).await?.list_id;
     let account = accounts::get(&mut tx, workspace_id, new.account).await?;
     let done = sqlx::query(
         "-- create
@@ -203,17 +203,4 @@ pub async fn lock(c: &mut PgConnection, workspace_id: i32, campaign_id: i64) -> 
     .fetch_one(c)
     .await?;
     Ok(id)
-}
-
-async fn list_id(c: &mut PgConnection, workspace_id: i32, name: &str) -> Result<i64> {
-    let lists: Vec<(i64, String)> =
-        sqlx::query_as("-- list_id\n select list_id, name from list where workspace_id = $1")
-            .bind(workspace_id)
-            .fetch_all(c)
-            .await?;
-    lists.iter().find(|(_, n)| n == name).map(|(id, _)| *id).ok_or_else(|| Error::NotFound {
-        what: "list",
-        name: name.to_owned(),
-        near: nearest(name, lists.iter().map(|(_, n)| n)),
-    })
 }

@@ -59,11 +59,12 @@ pub struct Standing {
 /// When the campaign has a run of that time already, or the database fails.
 pub async fn insert(c: &mut PgConnection, workspace_id: i32, run: &NewRun<'_>) -> Result<()> {
     let state = if run.starts_now { RunState::Running } else { RunState::Scheduled };
-    sqlx::query(
+    let done = sqlx::query(
         "-- insert
          insert into run (workspace_id, run_id, campaign_id, scheduled_for, template_version, variables, prices, planned,
            state, expires_at, started_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         on conflict (workspace_id, campaign_id, scheduled_for) do nothing",
     )
     .bind(workspace_id)
     .bind(run.run_id)
@@ -78,6 +79,10 @@ pub async fn insert(c: &mut PgConnection, workspace_id: i32, run: &NewRun<'_>) -
     .bind(run.starts_now.then_some(run.scheduled_for))
     .execute(&mut *c)
     .await?;
+    if done.rows_affected() == 0 {
+        let at = run.scheduled_for;
+        return Err(Error::Conflict(format!("the campaign has a run of {at} already: choose another time")));
+    }
     sqlx::query(
         "-- insert: flow
          insert into flow (workspace_id, account_id, run_id, weight, runnable, vtime, reserve_each)
@@ -193,13 +198,13 @@ pub async fn start_due(c: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<(
     Ok(due.into_iter().map(|(workspace_id, _, run_id)| (workspace_id, run_id)).collect())
 }
 
-/// Locks the run's flow, which every change of a run's state does first, as the claim does. Says
-/// whether there still is one: a finished run has none.
+/// Locks the run's flow, which every change of a run's state does first, as the claim does. A run that
+/// is over has none.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn lock_flow(c: &mut PgConnection, workspace_id: i32, run: Standing) -> Result<bool> {
-    let found: Option<i64> = sqlx::query_scalar(
+pub async fn lock_flow(c: &mut PgConnection, workspace_id: i32, run: Standing) -> Result<()> {
+    sqlx::query(
         "-- lock_flow
          select run_id from flow where workspace_id = $1 and account_id = $2 and run_id = $3 for no key update",
     )
@@ -208,7 +213,7 @@ pub async fn lock_flow(c: &mut PgConnection, workspace_id: i32, run: Standing) -
     .bind(run.run_id)
     .fetch_optional(c)
     .await?;
-    Ok(found.is_some())
+    Ok(())
 }
 
 /// Closes the flow and makes the fleet drop what it holds of it.

@@ -184,3 +184,21 @@ fn no_text_panics() {
         }
     }
 }
+
+#[test]
+fn columns_have_variables() {
+    for (column, variable) in [
+        ("Order No.", "order_no"),
+        ("  Date -- d'envoi ", "date_d_envoi"),
+        ("Prénom", "prénom"),
+        ("الاسم الكامل", "الاسم_الكامل"),
+        ("2nd name", "_2nd_name"),
+        ("vip", "vip"),
+        ("%", ""),
+    ] {
+        assert_eq!(variable_name(column), variable, "{column}");
+        if !variable.is_empty() {
+            assert_eq!(sms(&format!("x {{{{ {variable} }}}}")).variables(), [variable]);
+        }
+    }
+}

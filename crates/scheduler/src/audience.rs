@@ -1,0 +1,272 @@
+//! Who of a list is written to, at which address, in which words, and who is not and why: the one place
+//! that decides it, for the plan, for the preview and for the expand alike.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use fanfare_domain::state::OnMissing;
+use fanfare_domain::template::{CONTACT_VARIABLES, RenderError, Template, is_missing, variable_name};
+use fanfare_store::audience::{Contact, Source};
+use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+
+/// Most attribute names whose variable is remembered.
+const KNOWN_ATTRIBUTES_MAX: usize = 10_000;
+
+/// A contact that is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recipient<'c> {
+    /// Phone in E.164, or e-mail.
+    pub address: &'c str,
+    /// ISO 3166 alpha-2, for the price.
+    pub country: Option<&'c str>,
+    /// How many times the price is due.
+    pub units: i16,
+    /// The template variant it gets.
+    pub variant: i16,
+}
+
+/// Why a contact is not written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exclusion {
+    /// It has no address for the channel.
+    NoAddress,
+    /// Its mailbox belongs to another contact of the list too, whose address is smaller.
+    Duplicate,
+    /// Its address is suppressed.
+    Suppressed,
+    /// It lacks a variable.
+    Missing,
+    /// The text does not fit its values, or becomes too long.
+    Unfit(RenderError),
+}
+
+/// Judges the contacts of a list for one template and one policy.
+#[derive(Debug)]
+pub struct Audience {
+    template: Template,
+    by_phone: bool,
+    on_missing: OnMissing,
+    columns: Vec<Column>,
+    known: HashMap<Box<str>, Option<Wanted>>,
+    /// Of the contact judged last.
+    values: Vec<Value>,
+    lacking: Vec<usize>,
+    /// Contacts in which each variable was there.
+    seen: Vec<u64>,
+}
+
+/// Where a variable's value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Name,
+    FirstName,
+    Phone,
+    Email,
+    Country,
+    Language,
+    Attribute,
+}
+
+/// The variable that an attribute stands for.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    position: usize,
+    /// The attribute is written as the variable is.
+    exact: bool,
+}
+
+impl Audience {
+    /// Judges for this template. With [`OnMissing::Default`] a contact that lacks a variable is written
+    /// to; else it is left out (and `Refuse` is for the caller to act on).
+    pub fn new(template: Template, on_missing: OnMissing) -> Self {
+        let columns = template.variables().iter().map(|name| Column::of(name)).collect();
+        let variables = template.variables().len();
+        Self {
+            by_phone: template.channel().by_phone(),
+            on_missing,
+            columns,
+            known: HashMap::new(),
+            values: vec![Value::Null; variables],
+            lacking: Vec::new(),
+            seen: vec![0; variables],
+            template,
+        }
+    }
+
+    /// The template.
+    pub fn template(&self) -> &Template {
+        &self.template
+    }
+
+    /// The contacts of a list, with what is needed to judge them.
+    pub fn source(&self, workspace_id: i32, list_id: i64) -> Source {
+        let attributes = self.columns.iter().any(|c| c.may_be_attribute());
+        Source { workspace_id, list_id, by_phone: self.by_phone, attributes }
+    }
+
+    /// Judges a contact. Reasons go in the order of [`Exclusion`]: the first that holds counts. A
+    /// duplicate is one even if the contact it repeats is left out for another reason.
+    ///
+    /// # Errors
+    /// Why it is left out.
+    pub fn judge<'c>(&mut self, contact: &Contact<'c>) -> Result<Recipient<'c>, Exclusion> {
+        self.lacking.clear();
+        let address = self.address(contact).ok_or(Exclusion::NoAddress)?;
+        if contact.duplicate {
+            return Err(Exclusion::Duplicate);
+        }
+        if contact.suppressed {
+            return Err(Exclusion::Suppressed);
+        }
+        self.take_values(contact);
+        let variant = self.template.pick(contact.language);
+        self.lacking = self.template.lacking(variant, &self.values).map_err(Exclusion::Unfit)?;
+        if !self.lacking.is_empty() && self.on_missing != OnMissing::Default {
+            return Err(Exclusion::Missing);
+        }
+        let units = self.template.units(variant, &self.values).map_err(Exclusion::Unfit)?;
+        Ok(Recipient { address, country: contact.country, units, variant })
+    }
+
+    /// The values of the contact judged last, in the order of the template's variables.
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// The variables that the contact judged last could not do without and lacks, by position.
+    pub fn lacking(&self) -> &[usize] {
+        &self.lacking
+    }
+
+    /// The variables that no contact had so far, though they are no columns that every contact has.
+    pub fn unseen(&self) -> impl Iterator<Item = &str> {
+        let known = |name: &str| CONTACT_VARIABLES.contains(&name);
+        let pairs = self.template.variables().iter().zip(&self.seen);
+        pairs.filter(move |(name, seen)| **seen == 0 && !known(name)).map(|(name, _)| name.as_str())
+    }
+
+    fn address<'c>(&self, contact: &Contact<'c>) -> Option<&'c str> {
+        match (self.by_phone, contact.address.starts_with('+')) {
+            (true, true) | (false, false) => Some(contact.address),
+            (true, false) => None,
+            (false, true) => contact.email,
+        }
+    }
+
+    fn take_values(&mut self, contact: &Contact<'_>) {
+        let by_phone = contact.address.starts_with('+');
+        for (value, column) in self.values.iter_mut().zip(&self.columns) {
+            let text = match column {
+                Column::Name => contact.name,
+                Column::Phone => by_phone.then_some(contact.address),
+                Column::Email => contact.email.or((!by_phone).then_some(contact.address)),
+                Column::Country => contact.country,
+                Column::Language => contact.language,
+                Column::FirstName | Column::Attribute => None,
+            };
+            *value = text.map_or(Value::Null, Value::from);
+        }
+        if let Some(raw) = contact.attributes {
+            // What the database holds as jsonb is JSON, so this cannot fail.
+            let _ = serde_json::Deserializer::from_str(raw).deserialize_map(Attributes(self));
+        }
+        for (i, value) in self.values.iter_mut().enumerate() {
+            if is_missing(value) {
+                *value = match self.columns[i] {
+                    Column::FirstName => first_word(contact.name).map_or(Value::Null, Value::from),
+                    _ => Value::Null,
+                };
+            }
+            self.seen[i] += u64::from(!value.is_null());
+        }
+    }
+
+    fn wanted(&mut self, attribute: &str) -> Option<Wanted> {
+        if let Some(known) = self.known.get(attribute) {
+            return *known;
+        }
+        let found = self.find(attribute);
+        if self.known.len() < KNOWN_ATTRIBUTES_MAX {
+            self.known.insert(attribute.into(), found);
+        }
+        found
+    }
+
+    fn find(&self, attribute: &str) -> Option<Wanted> {
+        let of = |wanted: &str| {
+            let mut names = self.template.variables().iter().zip(&self.columns);
+            names.position(|(name, column)| name == wanted && column.may_be_attribute())
+        };
+        of(attribute)
+            .map(|position| Wanted { position, exact: true })
+            .or_else(|| of(&variable_name(attribute)).map(|position| Wanted { position, exact: false }))
+    }
+}
+
+impl Column {
+    fn of(variable: &str) -> Self {
+        match variable {
+            "name" => Self::Name,
+            "first_name" => Self::FirstName,
+            "phone" => Self::Phone,
+            "email" => Self::Email,
+            "country" => Self::Country,
+            "language" => Self::Language,
+            _ => Self::Attribute,
+        }
+    }
+
+    fn may_be_attribute(self) -> bool {
+        matches!(self, Self::Attribute | Self::FirstName)
+    }
+}
+
+fn first_word(name: Option<&str>) -> Option<&str> {
+    name?.split_whitespace().next()
+}
+
+/// Picks the wanted attributes out of a JSON object without building the rest.
+struct Attributes<'a>(&'a mut Audience);
+
+impl<'de> Visitor<'de> for Attributes<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of attributes")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
+        while let Some(wanted) = map.next_key_seed(Key(self.0))? {
+            match wanted {
+                Some(wanted) if wanted.exact || self.0.values[wanted.position].is_null() => {
+                    self.0.values[wanted.position] = map.next_value()?;
+                }
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Key<'a>(&'a mut Audience);
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = Option<Wanted>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
+        d.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key<'_> {
+    type Value = Option<Wanted>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of an attribute")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.wanted(name))
+    }
+}

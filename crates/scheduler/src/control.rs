@@ -1,0 +1,150 @@
+//! Pausing, resuming, cancelling: one short transaction each. The flow is locked first, then the run,
+//! as the claim does. Workers see the flow's new epoch and drop what they hold.
+
+use fanfare_domain::state::{PausedReason, RunState};
+use fanfare_store::error::ensure_affected;
+use fanfare_store::runs::{self, Standing};
+use fanfare_store::tx::run_tx;
+use fanfare_store::{PgConnection, Store, campaigns, credits};
+use serde::Serialize;
+
+use crate::{Error, Result};
+
+/// Tells workers to look at the epochs at once.
+const EPOCH: &str = "fanfare_epoch";
+/// Tells schedulers and workers that there may be work.
+pub(crate) const WAKE: &str = "fanfare_wake";
+
+/// What became of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Changed {
+    /// The campaign.
+    pub campaign: String,
+    /// Its newest run.
+    pub run_id: i64,
+    /// The run's new state.
+    pub state: RunState,
+}
+
+/// Sends nothing more of the campaign's run until it is resumed. A run that waits for credit is held
+/// back by the person from then on: a top-up alone does not let it go on.
+///
+/// # Errors
+/// [`Error::State`] when it is not running; else when the campaign does not exist or the database fails.
+pub async fn pause(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
+    change(store, workspace_id, campaign, EPOCH, async |c, run| {
+        match (run.state, run.paused_reason) {
+            (RunState::Running, _) | (RunState::Paused, Some(PausedReason::Credit)) => {}
+            (RunState::Paused, _) => return refuse(campaign, "is paused already"),
+            (state, _) => return refuse(campaign, not_running(state)),
+        }
+        runs::close_flow(c, workspace_id, run).await?;
+        Ok(Ok((RunState::Paused, Some(PausedReason::Person))))
+    })
+    .await
+}
+
+/// Lets the campaign's paused run go on.
+///
+/// # Errors
+/// [`Error::State`] when it is not paused, or waits for credit and there is none; else when the
+/// campaign does not exist or the database fails.
+pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
+    change(store, workspace_id, campaign, WAKE, async |c, run| {
+        match run.state {
+            RunState::Paused => {}
+            RunState::Running => return refuse(campaign, "is running already"),
+            state => return refuse(campaign, not_running(state)),
+        }
+        let needs = runs::reserve_each(c, workspace_id, run).await?;
+        if run.paused_reason == Some(PausedReason::Credit)
+            && credits::balance(c, workspace_id).await?.available() < needs
+        {
+            let what =
+                format!("is out of credit: a message needs {needs} micro-credits, top up with fanfare credits topup");
+            return refuse(campaign, what);
+        }
+        runs::open_flow(c, workspace_id, run).await?;
+        Ok(Ok((RunState::Running, None)))
+    })
+    .await
+}
+
+/// Sends nothing more of the campaign's run, ever. What is in flight is settled; what waits counts as
+/// cancelled once the scheduler has swept it. A run that has not started is cancelled at once.
+///
+/// # Errors
+/// [`Error::State`] when it is over or being cancelled; else when the campaign does not exist or the
+/// database fails.
+pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
+    change(store, workspace_id, campaign, EPOCH, async |c, run| match run.state {
+        RunState::Scheduled => {
+            runs::forget_flow(c, workspace_id, run).await?;
+            Ok(Ok((RunState::Cancelled, None)))
+        }
+        RunState::Running | RunState::Paused => {
+            runs::close_flow(c, workspace_id, run).await?;
+            Ok(Ok((RunState::Cancelling, None)))
+        }
+        state => refuse(campaign, not_running(state)),
+    })
+    .await
+}
+
+/// A new state with its reason, or why there is none.
+type Verdict = std::result::Result<(RunState, Option<PausedReason>), String>;
+
+/// Locks the campaign's newest run, has `act` choose its next state, and notes it.
+async fn change(
+    store: &Store,
+    workspace_id: i32,
+    campaign: &str,
+    channel: &'static str,
+    act: impl AsyncFn(&mut PgConnection, Standing) -> fanfare_store::Result<Verdict>,
+) -> Result<Changed> {
+    let done = run_tx("change run", || try_change(store, workspace_id, campaign, &act)).await?;
+    let changed = done.map_err(Error::State)?;
+    tracing::info!(workspace_id, run_id = changed.run_id, state = %changed.state, "run changed");
+    let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
+    runs::notify(&mut c, channel).await?;
+    Ok(changed)
+}
+
+async fn try_change(
+    store: &Store,
+    workspace_id: i32,
+    campaign: &str,
+    act: &impl AsyncFn(&mut PgConnection, Standing) -> fanfare_store::Result<Verdict>,
+) -> fanfare_store::Result<std::result::Result<Changed, String>> {
+    let mut tx = store.pool.begin().await?;
+    let id = campaigns::get(&mut tx, workspace_id, campaign).await?.campaign_id;
+    let Some(seen) = runs::newest(&mut tx, workspace_id, id).await? else {
+        return refuse(campaign, format!("was never launched: fanfare campaign launch {campaign}"));
+    };
+    runs::lock_flow(&mut tx, workspace_id, seen).await?;
+    // What was seen before the lock may be past.
+    let Some(run) = runs::newest(&mut tx, workspace_id, id).await? else { return refuse(campaign, "is gone") };
+    let (state, reason) = match act(&mut tx, run).await? {
+        Ok(next) => next,
+        Err(why) => return Ok(Err(why)),
+    };
+    let changed = runs::change_state(&mut tx, workspace_id, run, state, reason, store.clock.now()).await?;
+    ensure_affected("change_state", u64::from(changed), 1)?;
+    tx.commit().await?;
+    Ok(Ok(Changed { campaign: campaign.to_owned(), run_id: run.run_id, state }))
+}
+
+fn refuse<T>(campaign: &str, what: impl AsRef<str>) -> fanfare_store::Result<std::result::Result<T, String>> {
+    Ok(Err(format!("campaign {campaign:?} {}", what.as_ref())))
+}
+
+fn not_running(state: RunState) -> &'static str {
+    match state {
+        RunState::Scheduled => "has not started yet: cancel it, or wait for its time",
+        RunState::Running => "is running",
+        RunState::Paused => "is paused",
+        RunState::Cancelling => "is being cancelled already",
+        RunState::Finished => "is already finished",
+        RunState::Cancelled => "is already cancelled",
+    }
+}

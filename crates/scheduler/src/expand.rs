@@ -1,0 +1,158 @@
+//! Expanding: the contacts of a list become the recipients of a run.
+//!
+//! One segment is one transaction, so a scheduler that dies leaves whole segments behind and the next
+//! one goes on after them. A segment holds the contacts as they were when it was written: a contact
+//! that is changed, added or removed while a large list is being expanded is taken as the segment that
+//! reaches its address finds it. Nothing of the run changes any more once its segment is written.
+
+use std::ops::ControlFlow;
+
+use fanfare_domain::limits::{FIRST_SEGMENT_CONTACTS, SEGMENT_BYTES_MAX, SEGMENT_CONTACTS};
+use fanfare_domain::price::Prices;
+use fanfare_store::audience::{self as store_audience, Contact, LeftOut, NewSegment, Unfinished};
+use fanfare_store::copy::Rows;
+use fanfare_store::tx::run_tx;
+use fanfare_store::{Error, PgConnection, Result, Store, runs, templates};
+
+use crate::audience::{Audience, Exclusion};
+
+/// What became of an attempt to expand a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expanded {
+    /// A segment was written, and more contacts follow.
+    More,
+    /// The audience is complete.
+    Complete,
+    /// Nothing was done: another scheduler is at it, or there is nothing to do.
+    Skipped,
+}
+
+/// Starts the runs whose time has come, and lists all that need to be expanded, as workspace and run.
+///
+/// # Errors
+/// When the database fails.
+pub async fn due(store: &Store) -> Result<Vec<(i32, i64)>> {
+    let now = store.clock.now();
+    let (started, incomplete) = run_tx("start due runs", || async {
+        let mut tx = store.pool.begin().await?;
+        let started = runs::start_due(&mut tx, now).await?;
+        let incomplete = store_audience::incomplete(&mut tx).await?;
+        tx.commit().await?;
+        Ok((started, incomplete))
+    })
+    .await?;
+    for (workspace_id, run_id) in started {
+        tracing::info!(workspace_id, run_id, "scheduled run started");
+    }
+    Ok(incomplete)
+}
+
+/// Writes the next segment of the run, in one transaction.
+///
+/// # Errors
+/// When the database fails, or the run's template does not compile; nothing is written then.
+pub async fn expand_next(store: &Store, workspace_id: i32, run_id: i64) -> Result<Expanded> {
+    let now = store.clock.now();
+    let mut tx = store.pool.begin().await?;
+    if !store_audience::take(&mut tx, workspace_id, run_id).await? {
+        return Ok(Expanded::Skipped);
+    }
+    let Some(run) = store_audience::unfinished(&mut tx, workspace_id, run_id).await? else {
+        return Ok(Expanded::Skipped);
+    };
+    let stretch = read(&mut tx, workspace_id, run_id, &run).await?;
+    let (contacts, complete) = (stretch.contacts, stretch.complete);
+    let (expanded_to, dearest) = (stretch.last.clone().or_else(|| run.expanded_to.clone()), stretch.dearest);
+    if contacts > 0 {
+        let segment = NewSegment {
+            segment_no: run.segment_no,
+            lo: run.seq,
+            hi: stretch.next_seq,
+            after_address: run.expanded_to.clone().unwrap_or_default(),
+            left_out: stretch.left_out,
+        };
+        store_audience::write_segment(&mut tx, workspace_id, run_id, &segment, stretch.rows).await?;
+    }
+    let key = (workspace_id, run.account_id, run_id);
+    let complete_at = complete.then_some(now);
+    if !store_audience::advance(&mut tx, key, expanded_to.as_deref(), dearest, complete_at).await? {
+        // Cancelled while the segment was being written: it goes with the transaction.
+        return Ok(Expanded::Skipped);
+    }
+    tx.commit().await?;
+    tracing::info!(workspace_id, run_id, segment = run.segment_no, contacts, complete, "segment expanded");
+    Ok(if complete { Expanded::Complete } else { Expanded::More })
+}
+
+/// The contacts of one segment, turned into recipients.
+struct Stretch<'r> {
+    workspace_id: i32,
+    run_id: i64,
+    prices: &'r Prices,
+    rows: Rows,
+    next_seq: i32,
+    left_out: LeftOut,
+    dearest: i64,
+    contacts: i64,
+    /// Address of the last contact.
+    last: Option<String>,
+    complete: bool,
+}
+
+async fn read<'r>(c: &mut PgConnection, workspace_id: i32, run_id: i64, run: &'r Unfinished) -> Result<Stretch<'r>> {
+    let template = templates::compile(c, workspace_id, run.template_id, run.template_version).await?;
+    let template =
+        template.ordered_as(&run.variables).map_err(|e| Error::Corrupt(format!("template of run {run_id}: {e}")))?;
+    let mut audience = Audience::new(template, run.on_missing()?);
+    let source = audience.source(workspace_id, run.list_id);
+    let limit = if run.segment_no == 0 { FIRST_SEGMENT_CONTACTS } else { SEGMENT_CONTACTS };
+    let mut stretch = Stretch {
+        workspace_id,
+        run_id,
+        prices: &run.prices,
+        rows: Rows::default(),
+        next_seq: run.seq,
+        left_out: LeftOut::default(),
+        dearest: 0,
+        contacts: 0,
+        last: None,
+        complete: false,
+    };
+    let after = run.expanded_to.as_deref().unwrap_or_default();
+    let visited = store_audience::each_contact(c, source, after, limit, |contact| {
+        stretch.add(&mut audience, &contact);
+        // The last one of a stretch is remembered, and no other.
+        let full = stretch.contacts == limit || stretch.rows.bytes() >= SEGMENT_BYTES_MAX;
+        stretch.last = full.then(|| contact.address.to_owned());
+        if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .await?;
+    debug_assert_eq!(visited, stretch.contacts);
+    stretch.complete = stretch.last.is_none();
+    Ok(stretch)
+}
+
+impl Stretch<'_> {
+    fn add(&mut self, audience: &mut Audience, contact: &Contact<'_>) {
+        self.contacts += 1;
+        let recipient = match audience.judge(contact) {
+            Ok(recipient) => recipient,
+            Err(Exclusion::NoAddress) => return self.left_out.no_address += 1,
+            Err(Exclusion::Duplicate) => return self.left_out.duplicate += 1,
+            Err(Exclusion::Suppressed) => return self.left_out.suppressed += 1,
+            // A launch under `refuse` found none; contacts that came since are left out rather than
+            // written to with a gap.
+            Err(Exclusion::Missing | Exclusion::Unfit(_)) => return self.left_out.missing += 1,
+        };
+        let params = match audience.values() {
+            [] => None,
+            // Strings, numbers and nulls always serialise.
+            values => Some(serde_json::to_string(values).unwrap_or_default()),
+        };
+        let key = (self.workspace_id, self.run_id, self.next_seq);
+        let (how, whom) = ((recipient.units, recipient.variant), (recipient.address, recipient.country));
+        store_audience::push_recipient(&mut self.rows, key, how, whom, params.as_deref());
+        self.dearest = self.dearest.max(self.prices.of(recipient.country, recipient.units));
+        self.next_seq += 1;
+    }
+}

@@ -1,0 +1,110 @@
+//! Launching: refuses what the plan refuses, then freezes what the run is made of.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use fanfare_domain::state::RunState;
+use fanfare_store::runs::{self, NewRun};
+use fanfare_store::tx::run_tx;
+use fanfare_store::{Store, campaigns};
+use serde::Serialize;
+
+use crate::control::WAKE;
+use crate::plan::{Plan, Prepared, already, examine, is_over, prepare};
+use crate::{Error, Result};
+
+/// A launched run.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunInfo {
+    /// Its id.
+    pub run_id: i64,
+    /// Its campaign.
+    pub campaign: String,
+    /// `running`, or `scheduled`.
+    pub state: RunState,
+    /// When it starts, or has started.
+    pub scheduled_for: DateTime<Utc>,
+    /// What the check before it found.
+    pub plan: Plan,
+}
+
+/// Launches a campaign: now, or at a time in the future.
+///
+/// The whole list is checked first, as [`crate::plan`] does; the run exists, and its first segment is
+/// due, from the moment this returns. The template's version, its variables and the prices are frozen
+/// here; the audience is by [`crate::expand`], for a scheduled run when its time has come.
+///
+/// # Errors
+/// [`Error::Refused`] with everything that stands in the way; [`fanfare_store::Error::Conflict`] when
+/// the campaign has an unfinished run; [`Error::State`] when `at` is past; else when the campaign does
+/// not exist or the database fails.
+pub async fn launch(store: &Store, workspace_id: i32, campaign: &str, at: Option<DateTime<Utc>>) -> Result<RunInfo> {
+    let now = store.clock.now();
+    if let Some(at) = at.filter(|at| *at <= now) {
+        return Err(Error::State(format!("{at} is past: give a time to come, or leave --at out to launch now")));
+    }
+    let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
+    let prepared = prepare(&mut c, workspace_id, campaign).await?;
+    if let Some(standing) = runs::newest(&mut c, workspace_id, prepared.campaign.campaign_id).await?
+        && !is_over(standing.state)
+    {
+        return Err(conflict(campaign, standing.state).into());
+    }
+    if !prepared.refusals.is_empty() {
+        return Err(Error::Refused(prepared.refusals));
+    }
+    let (plan, prepared) = examine(&mut c, prepared, now, &mut |_, _| {}).await?;
+    drop(c);
+    if !plan.refusals.is_empty() {
+        return Err(Error::Refused(plan.refusals));
+    }
+    let run = insert(store, &prepared, &plan, at).await?;
+    let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
+    runs::notify(&mut c, WAKE).await?;
+    let (run_id, scheduled_for) = (run.run_id, run.scheduled_for);
+    tracing::info!(workspace_id, run_id, contacts = plan.audience, recipients = plan.recipients, %scheduled_for, "launched");
+    let state = if run.starts_now { RunState::Running } else { RunState::Scheduled };
+    Ok(RunInfo { run_id, campaign: campaign.to_owned(), state, scheduled_for, plan })
+}
+
+async fn insert<'a>(
+    store: &Store,
+    prepared: &'a Prepared,
+    plan: &Plan,
+    at: Option<DateTime<Utc>>,
+) -> Result<NewRun<'a>> {
+    let campaign = &prepared.campaign;
+    // The check may have taken a while: the run starts, and its expiry counts, from now.
+    let now = store.clock.now();
+    let starts_now = at.is_none_or(|at| at <= now);
+    let expires_after = campaign.expires_after_s.and_then(TimeDelta::try_seconds);
+    let run = NewRun {
+        run_id: store.ids.next(),
+        campaign_id: campaign.campaign_id,
+        account_id: campaign.account_id,
+        scheduled_for: at.unwrap_or(now),
+        starts_now,
+        template_version: campaign.template_version,
+        variables: &prepared.variables,
+        prices: &prepared.prices,
+        planned: plan.audience,
+        weight: campaign.weight,
+        reserve_each: plan.dearest,
+        expires_at: expires_after.filter(|_| starts_now).and_then(|after| now.checked_add_signed(after)),
+    };
+    run_tx("launch", || async {
+        let mut tx = store.pool.begin().await?;
+        campaigns::lock(&mut tx, prepared.workspace_id, campaign.campaign_id).await?;
+        if let Some(standing) = runs::newest(&mut tx, prepared.workspace_id, campaign.campaign_id).await?
+            && !is_over(standing.state)
+        {
+            return Err(conflict(&campaign.name, standing.state));
+        }
+        runs::insert(&mut tx, prepared.workspace_id, &run).await?;
+        Ok(tx.commit().await?)
+    })
+    .await?;
+    Ok(run)
+}
+
+fn conflict(campaign: &str, state: RunState) -> fanfare_store::Error {
+    fanfare_store::Error::Conflict(already(campaign, state).to_string())
+}

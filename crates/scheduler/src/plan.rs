@@ -1,0 +1,371 @@
+//! The dry run of a launch: what it would send, what that costs, how long it takes, what stands in its way.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use fanfare_domain::cap::Pace;
+use fanfare_domain::limits::RECIPIENTS_MAX;
+use fanfare_domain::message::Channel;
+use fanfare_domain::price::Prices;
+use fanfare_domain::state::{OnMissing, RunState};
+use fanfare_domain::template::variable_name;
+use fanfare_store::accounts::{self, Account};
+use fanfare_store::campaigns::{self, Campaign};
+use fanfare_store::credits::{self, Credit};
+use fanfare_store::nearest::nearest;
+use fanfare_store::{PgConnection, Store, audience as store_audience, prices, runs, templates};
+use serde::Serialize;
+
+use crate::audience::Audience;
+use crate::preview::Sample;
+use crate::tally::Tally;
+use crate::{Problem, Result};
+
+/// What a launch would do now.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// The campaign.
+    pub campaign: String,
+    /// Its list.
+    pub list: String,
+    /// Its account.
+    pub account: String,
+    /// Its template.
+    pub template: String,
+    /// The version that would be sent.
+    pub template_version: i32,
+    /// By which channel.
+    pub channel: Channel,
+    /// What is done with a recipient who lacks a variable.
+    pub on_missing: OnMissing,
+    /// Contacts of the list.
+    pub audience: i64,
+    /// Contacts that are written to: one message each.
+    pub recipients: i64,
+    /// Contacts that are not.
+    pub excluded: Excluded,
+    /// Variables that contacts lack, and how many lack them.
+    pub missing: Vec<MissingVariable>,
+    /// SMS segments; messages on other channels.
+    pub segments: i64,
+    /// Messages by country of the recipient.
+    pub countries: Vec<CountryLine>,
+    /// Micro-credits in all.
+    pub cost: i64,
+    /// The dearest message, micro-credits: what a claim reserves for each.
+    pub dearest: i64,
+    /// What there is to pay it with.
+    pub credit: CreditLine,
+    /// How long sending takes at the account's limits; `None` without a limit.
+    pub seconds: Option<f64>,
+    /// When it would be done if launched now.
+    pub finishes_at: Option<DateTime<Utc>>,
+    /// What three recipients would read: the first, one in the middle, the last.
+    pub samples: Vec<Sample>,
+    /// What a launch would be refused for.
+    pub refusals: Vec<Problem>,
+    /// What does not hinder a launch and should be known.
+    pub warnings: Vec<Problem>,
+}
+
+/// Contacts that are not written to, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Excluded {
+    /// No address for the channel.
+    pub no_address: i64,
+    /// The mailbox of another contact too.
+    pub duplicate: i64,
+    /// Suppressed.
+    pub suppressed: i64,
+    /// A variable is missing, or the text does not fit the contact's values.
+    pub missing: i64,
+}
+
+/// A variable that contacts lack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MissingVariable {
+    /// Its name.
+    pub variable: String,
+    /// How many lack it.
+    pub recipients: i64,
+}
+
+/// What goes to a country.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CountryLine {
+    /// ISO 3166 alpha-2; `None` = unknown.
+    pub country: Option<String>,
+    /// Messages.
+    pub messages: i64,
+    /// SMS segments; messages on other channels.
+    pub segments: i64,
+    /// Micro-credits.
+    pub cost: i64,
+}
+
+impl CountryLine {
+    pub(crate) fn new(country: &str) -> Self {
+        let country = (!country.is_empty()).then(|| country.to_owned());
+        Self { country, messages: 0, segments: 0, cost: 0 }
+    }
+}
+
+/// What there is to pay with, micro-credits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CreditLine {
+    /// Top-ups less charges.
+    pub balance: i64,
+    /// Reserved by what is in flight.
+    pub reserved: i64,
+    /// What may be spent.
+    pub available: i64,
+    /// Whether that pays for all.
+    pub enough: bool,
+    /// For how many messages it pays.
+    pub covers: i64,
+}
+
+/// What is read before the contacts are.
+pub(crate) struct Prepared {
+    pub workspace_id: i32,
+    pub campaign: Campaign,
+    pub account: Account,
+    pub prices: Prices,
+    pub variables: Vec<String>,
+    pub size: i64,
+    credit: Credit,
+    audience: Audience,
+    /// What stands in the way, as far as it is known without reading the contacts.
+    pub refusals: Vec<Problem>,
+}
+
+/// Plans the launch of a campaign. `progress` is told contacts read and contacts in all.
+///
+/// # Errors
+/// When the campaign does not exist or the database fails. What stands in the way of a launch is no
+/// error: it is in [`Plan::refusals`].
+pub async fn plan(
+    store: &Store,
+    workspace_id: i32,
+    campaign: &str,
+    mut progress: impl FnMut(i64, i64) + Send,
+) -> Result<Plan> {
+    let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
+    let mut prepared = prepare(&mut c, workspace_id, campaign).await?;
+    if let Some(standing) = runs::newest(&mut c, workspace_id, prepared.campaign.campaign_id).await?
+        && !is_over(standing.state)
+    {
+        prepared.refusals.push(already(campaign, standing.state));
+    }
+    Ok(examine(&mut c, prepared, store.clock.now(), &mut progress).await?.0)
+}
+
+pub(crate) fn is_over(state: RunState) -> bool {
+    matches!(state, RunState::Finished | RunState::Cancelled)
+}
+
+/// A campaign has one unfinished run at most.
+pub(crate) fn already(campaign: &str, state: RunState) -> Problem {
+    let remedy = "wait for its end, or cancel it, before launching it again";
+    Problem::new(format!("campaign {campaign:?} has a run that is {state}"), remedy)
+}
+
+/// Reads what a plan needs beside the contacts.
+pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &str) -> Result<Prepared> {
+    let campaign = campaigns::get(c, workspace_id, campaign).await?;
+    let account = accounts::by_id(c, workspace_id, campaign.account_id).await?;
+    let template = templates::compile(c, workspace_id, campaign.template_id, campaign.template_version).await?;
+    let size = store_audience::size(c, workspace_id, campaign.list_id).await?;
+    Ok(Prepared {
+        workspace_id,
+        prices: prices::load(c, workspace_id, campaign.account_id).await?,
+        variables: template.variables().to_vec(),
+        credit: credits::balance(c, workspace_id).await?,
+        audience: Audience::new(template, campaign.on_missing),
+        refusals: cheap_refusals(&campaign, &account, size),
+        campaign,
+        account,
+        size,
+    })
+}
+
+fn cheap_refusals(campaign: &Campaign, account: &Account, size: i64) -> Vec<Problem> {
+    let mut refusals = Vec::new();
+    let Account { name, kind, .. } = account;
+    if let Some(reason) = &account.stopped_reason {
+        let remedy = format!("put it right, then fanfare account resume {name}");
+        refusals.push(Problem::new(format!("account {name:?} is stopped: {reason}"), remedy));
+    }
+    if !carries(kind, campaign.channel) {
+        let problem = format!("account {name:?} of kind {kind} does not carry {}", campaign.channel);
+        refusals.push(Problem::new(problem, "create the campaign with an account that does"));
+    }
+    let list = &campaign.list;
+    if size == 0 {
+        let remedy = format!("import contacts into it: fanfare import FILE --list {list}");
+        refusals.push(Problem::new(format!("list {list:?} is empty"), remedy));
+    }
+    if size > RECIPIENTS_MAX {
+        let problem = format!("list {list:?} has {size} contacts; a run has at most {RECIPIENTS_MAX}");
+        refusals.push(Problem::new(problem, "split the list"));
+    }
+    refusals
+}
+
+/// Whether accounts of a kind carry a channel.
+fn carries(kind: &str, _channel: Channel) -> bool {
+    // The generic provider hands the channel on.
+    kind == "http"
+}
+
+/// Reads the contacts and puts the plan together.
+pub(crate) async fn examine(
+    c: &mut PgConnection,
+    mut prepared: Prepared,
+    now: DateTime<Utc>,
+    progress: &mut (dyn FnMut(i64, i64) + Send),
+) -> Result<(Plan, Prepared)> {
+    let (campaign, account) = (&prepared.campaign, &prepared.account);
+    let available = prepared.credit.available();
+    let key = (prepared.workspace_id, campaign.list_id);
+    let price = (&prepared.prices, available);
+    let tally = Tally::take(c, key, &mut prepared.audience, price, prepared.size, progress).await?;
+    let attributes = store_audience::attribute_names(c, prepared.workspace_id, campaign.list_id);
+    let unknown: Vec<String> = prepared.audience.unseen().map(str::to_owned).collect();
+    let attributes = if unknown.is_empty() { Vec::new() } else { attributes.await? };
+
+    let pace = Pace::of(&account.caps);
+    let seconds = (!account.caps.is_empty()).then(|| pace.seconds_for(tally.recipients.unsigned_abs()));
+    let mut plan = Plan {
+        campaign: campaign.name.clone(),
+        list: campaign.list.clone(),
+        account: account.name.clone(),
+        template: campaign.template.clone(),
+        template_version: campaign.template_version,
+        channel: campaign.channel,
+        on_missing: campaign.on_missing,
+        audience: tally.contacts,
+        recipients: tally.recipients,
+        excluded: tally.excluded,
+        missing: missing(&prepared.variables, &tally.lacking),
+        segments: tally.units,
+        countries: tally.countries.into_values().collect(),
+        cost: tally.cost,
+        dearest: tally.dearest,
+        credit: CreditLine {
+            balance: prepared.credit.balance,
+            reserved: prepared.credit.reserved,
+            available,
+            enough: tally.cost <= available,
+            covers: tally.covered,
+        },
+        seconds,
+        finishes_at: seconds.and_then(|s| now.checked_add_signed(TimeDelta::try_milliseconds((s * 1e3) as i64)?)),
+        samples: tally.samples,
+        refusals: prepared.refusals.clone(),
+        warnings: Vec::new(),
+    };
+    plan.note_unknown(&unknown, &attributes, tally.contacts);
+    plan.note_missing();
+    plan.note_unfit(tally.unfit, tally.unfit_why);
+    plan.note_credit();
+    plan.note_expiry(campaign.expires_after_s);
+    Ok((plan, prepared))
+}
+
+fn missing(variables: &[String], lacking: &[i64]) -> Vec<MissingVariable> {
+    let pairs = variables.iter().zip(lacking).filter(|(_, n)| **n > 0);
+    pairs.map(|(variable, n)| MissingVariable { variable: variable.clone(), recipients: *n }).collect()
+}
+
+impl Plan {
+    fn note_unknown(&mut self, unknown: &[String], attributes: &[String], contacts: i64) {
+        if contacts == 0 {
+            return;
+        }
+        for variable in unknown {
+            let names = attributes.iter().map(|a| variable_name(a));
+            let names = names.chain(fanfare_domain::template::CONTACT_VARIABLES.iter().map(|v| (*v).to_owned()));
+            let known = attributes.iter().map(|a| variable_name(a)).collect::<Vec<_>>().join(", ");
+            let problem = format!("no contact of list {:?} has the variable {variable:?}", self.list);
+            let near = nearest(variable, names);
+            let remedy = match (near.is_empty(), known.is_empty()) {
+                (false, _) => format!("did you mean {}?", near.join(", ")),
+                (true, false) => format!("besides name and address, its contacts have {known}"),
+                (true, true) => "import it with the contacts, as a column of the file".to_owned(),
+            };
+            // Whoever chose the default has chosen it for everybody.
+            match self.on_missing {
+                OnMissing::Default => self.warnings.push(Problem::new(problem, remedy)),
+                OnMissing::Refuse | OnMissing::Skip => self.refusals.push(Problem::new(problem, remedy)),
+            }
+        }
+    }
+
+    fn note_missing(&mut self) {
+        for MissingVariable { variable, recipients } in self.missing.clone() {
+            let problem = format!("{recipients} recipients lack {variable:?}");
+            let in_template = format!("write {{{{ {variable} | default(\"…\") }}}} in the template");
+            match self.on_missing {
+                OnMissing::Refuse => {
+                    let remedy = format!(
+                        "choose --on-missing skip to leave them out or --on-missing default to send without it, or {in_template}"
+                    );
+                    self.refusals.push(Problem::new(problem, remedy));
+                }
+                OnMissing::Skip => {
+                    self.warnings
+                        .push(Problem::new(format!("{problem} and are left out"), format!("or {in_template}")));
+                }
+                OnMissing::Default => {
+                    let problem = format!("{problem} and get nothing in its place");
+                    self.warnings.push(Problem::new(problem, format!("or {in_template}")));
+                }
+            }
+        }
+        if self.audience > 0 && self.recipients == 0 && self.refusals.is_empty() {
+            let Excluded { no_address, duplicate, suppressed, missing } = self.excluded;
+            let problem = format!(
+                "nobody of list {:?} is written to: {no_address} without address for {}, {duplicate} duplicates, {suppressed} suppressed, {missing} lack a variable",
+                self.list, self.channel
+            );
+            self.refusals.push(Problem::new(problem, "choose another list or channel"));
+        }
+    }
+
+    fn note_unfit(&mut self, unfit: i64, why: Option<String>) {
+        let Some(why) = why else { return };
+        let problem = format!("the template does not work for {unfit} contacts: {why}");
+        match self.on_missing {
+            OnMissing::Skip => self.warnings.push(Problem::new(problem, "they are left out")),
+            OnMissing::Refuse | OnMissing::Default => {
+                let remedy = "correct the template, or choose --on-missing skip to leave them out";
+                self.refusals.push(Problem::new(problem, remedy));
+            }
+        }
+    }
+
+    fn note_credit(&mut self) {
+        let CreditLine { available, enough, covers, .. } = self.credit;
+        if enough {
+            return;
+        }
+        let lacking = self.cost - available;
+        let remedy = format!("fanfare credits topup {lacking}");
+        if available < self.dearest {
+            let problem = format!("{available} micro-credits are left; a message costs up to {}", self.dearest);
+            self.refusals.push(Problem::new(problem, remedy));
+        } else {
+            let problem = format!("the credit covers {covers} of {} messages", self.recipients);
+            let remedy = format!("{remedy}, or the run pauses there until a top-up");
+            self.warnings.push(Problem::new(problem, remedy));
+        }
+    }
+
+    fn note_expiry(&mut self, expires_after_s: Option<i64>) {
+        if let (Some(limit), Some(seconds)) = (expires_after_s, self.seconds)
+            && seconds > limit as f64
+        {
+            let problem = format!("messages expire after {limit} s, and sending takes {seconds:.0} s");
+            self.warnings.push(Problem::new(problem, "raise the account's cap, or give the campaign more time"));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What real contacts would read.
+
+use std::ops::ControlFlow;
+
+use fanfare_domain::message::{Channel, Content};
+use fanfare_domain::sms;
+use fanfare_domain::state::OnMissing;
+use fanfare_domain::template::Template;
+use fanfare_store::{Store, audience as store_audience, lists, templates};
+use serde::Serialize;
+
+use crate::Result;
+use crate::audience::{Audience, Exclusion};
+
+/// A message as one contact would read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sample {
+    /// To whom.
+    pub address: String,
+    /// Language of the variant; empty for the only one.
+    pub language: String,
+    /// Subject line of an e-mail.
+    pub subject: Option<String>,
+    /// The text, if it is one of our own.
+    pub text: Option<String>,
+    /// Name of the provider's approved template, if it is one.
+    pub template: Option<String>,
+    /// Its parameters.
+    pub params: Vec<String>,
+    /// Size of an SMS.
+    pub sms: Option<sms::Size>,
+    /// The characters that force an SMS into UCS-2, where a segment holds 70 instead of 160.
+    pub beyond_gsm7: String,
+}
+
+impl Sample {
+    pub(crate) fn new(template: &Template, address: &str, variant: i16, content: Content) -> Self {
+        let language = template.variants().nth(usize::try_from(variant).unwrap_or(0)).map(|v| v.language.clone());
+        let mut sample = Self {
+            address: address.to_owned(),
+            language: language.unwrap_or_default(),
+            subject: None,
+            text: None,
+            template: None,
+            params: Vec::new(),
+            sms: None,
+            beyond_gsm7: String::new(),
+        };
+        match content {
+            Content::Text { subject, body } => {
+                if template.channel() == Channel::Sms {
+                    sample.sms = Some(sms::size(&body));
+                    sample.beyond_gsm7 = sms::beyond_gsm7(&body).into_iter().collect();
+                }
+                sample.subject = subject;
+                sample.text = Some(body);
+            }
+            Content::Template { name, params, .. } => {
+                sample.template = Some(name);
+                sample.params = params;
+            }
+        }
+        sample
+    }
+}
+
+/// What becomes of one contact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Preview {
+    /// The contact's address in the list.
+    pub contact: String,
+    /// What it would read, with nothing in place of what is missing.
+    pub sample: Option<Sample>,
+    /// Variables that it lacks.
+    pub missing: Vec<String>,
+    /// Why it would not be written to.
+    pub left_out: Option<String>,
+}
+
+/// Renders the newest version of a template for the first `limit` contacts of a list.
+///
+/// # Errors
+/// When template or list do not exist, or the database fails.
+pub async fn preview(store: &Store, workspace_id: i32, template: &str, list: &str, limit: i64) -> Result<Vec<Preview>> {
+    let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
+    let head = templates::get(&mut c, workspace_id, template).await?;
+    let list_id = lists::get(&mut c, workspace_id, list).await?.list_id;
+    let template = templates::compile(&mut c, workspace_id, head.template_id, head.version).await?;
+    let mut audience = Audience::new(template, OnMissing::Default);
+    let source = audience.source(workspace_id, list_id);
+    let mut previews = Vec::new();
+    store_audience::each_contact(&mut c, source, "", limit, |contact| {
+        let judged = audience.judge(&contact);
+        let template = audience.template();
+        let missing = audience.lacking().iter().map(|i| template.variables()[*i].clone()).collect();
+        let (sample, left_out) = match judged {
+            Ok(to) => match template.render(to.variant, audience.values()) {
+                Ok(content) => (Some(Sample::new(template, to.address, to.variant, content)), None),
+                Err(why) => (None, Some(why.to_string())),
+            },
+            Err(why) => (None, Some(in_words(&why))),
+        };
+        previews.push(Preview { contact: contact.address.to_owned(), sample, missing, left_out });
+        ControlFlow::Continue(())
+    })
+    .await?;
+    Ok(previews)
+}
+
+fn in_words(why: &Exclusion) -> String {
+    match why {
+        Exclusion::NoAddress => "it has no address for this channel".to_owned(),
+        Exclusion::Duplicate => "another contact of the list has the same e-mail".to_owned(),
+        Exclusion::Suppressed => "its address is suppressed".to_owned(),
+        Exclusion::Missing => "it lacks a variable".to_owned(),
+        Exclusion::Unfit(why) => why.to_string(),
+    }
+}

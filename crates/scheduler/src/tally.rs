@@ -1,0 +1,170 @@
+//! One pass over the contacts of a list: what a launch would send, and to whom not.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use fanfare_domain::price::Prices;
+use fanfare_store::audience::{self as store_audience, Contact};
+use fanfare_store::{PgConnection, Result};
+
+use crate::audience::{Audience, Exclusion};
+use crate::plan::{CountryLine, Excluded};
+use crate::preview::Sample;
+
+/// Contacts in one query. Short queries, because a snapshot held for long keeps the database from
+/// cleaning up after the queue.
+const PAGE_CONTACTS: i64 = 50_000;
+/// Contacts between two calls of the progress callback.
+const PROGRESS_EVERY: i64 = 10_000;
+/// So near to the end of the list, every recipient is rendered as the last sample.
+const END_CONTACTS: i64 = 200;
+
+/// What the pass found.
+#[derive(Debug)]
+pub(crate) struct Tally<'a> {
+    prices: &'a Prices,
+    available: i64,
+    expected: i64,
+    /// Contacts of the list.
+    pub contacts: i64,
+    /// Contacts that are written to.
+    pub recipients: i64,
+    /// Contacts that are not.
+    pub excluded: Excluded,
+    /// Of those that lack something: the text does not fit their values.
+    pub unfit: i64,
+    /// What was the matter with the first of these.
+    pub unfit_why: Option<String>,
+    /// Contacts that lack each variable, by position.
+    pub lacking: Vec<i64>,
+    /// Sum of the units.
+    pub units: i64,
+    /// Sum of the costs, micro-credits.
+    pub cost: i64,
+    /// The dearest message, micro-credits.
+    pub dearest: i64,
+    /// Messages that the available credit pays for, in the order of the list.
+    pub covered: i64,
+    /// By country; empty = unknown.
+    pub countries: BTreeMap<String, CountryLine>,
+    /// The first recipient, one from the middle, the last one.
+    pub samples: Vec<Sample>,
+    last: Option<(i64, Sample)>,
+}
+
+impl<'a> Tally<'a> {
+    /// Reads all contacts of the list. `progress` is told contacts read and contacts in all.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn take(
+        c: &mut PgConnection,
+        (workspace_id, list_id): (i32, i64),
+        audience: &mut Audience,
+        (prices, available): (&'a Prices, i64),
+        expected: i64,
+        progress: &mut (dyn FnMut(i64, i64) + Send),
+    ) -> Result<Self> {
+        let mut tally = Self::new(audience.template().variables().len(), prices, available, expected);
+        let source = audience.source(workspace_id, list_id);
+        let mut after = String::new();
+        loop {
+            let start = tally.contacts;
+            store_audience::each_contact(c, source, &after.clone(), PAGE_CONTACTS, |contact| {
+                tally.add(audience, &contact);
+                if tally.contacts - start == PAGE_CONTACTS {
+                    contact.address.clone_into(&mut after);
+                }
+                if tally.contacts % PROGRESS_EVERY == 0 {
+                    progress(tally.contacts, expected.max(tally.contacts));
+                }
+                ControlFlow::Continue(())
+            })
+            .await?;
+            if tally.contacts - start < PAGE_CONTACTS {
+                progress(tally.contacts, tally.contacts);
+                tally.keep_last();
+                return Ok(tally);
+            }
+        }
+    }
+
+    fn new(variables: usize, prices: &'a Prices, available: i64, expected: i64) -> Self {
+        Self {
+            prices,
+            available,
+            expected,
+            contacts: 0,
+            recipients: 0,
+            excluded: Excluded::default(),
+            unfit: 0,
+            unfit_why: None,
+            lacking: vec![0; variables],
+            units: 0,
+            cost: 0,
+            dearest: 0,
+            covered: 0,
+            countries: BTreeMap::new(),
+            samples: Vec::new(),
+            last: None,
+        }
+    }
+
+    fn add(&mut self, audience: &mut Audience, contact: &Contact<'_>) {
+        self.contacts += 1;
+        let judged = audience.judge(contact);
+        for position in audience.lacking() {
+            self.lacking[*position] += 1;
+        }
+        let recipient = match judged {
+            Ok(recipient) => recipient,
+            Err(Exclusion::NoAddress) => return self.excluded.no_address += 1,
+            Err(Exclusion::Duplicate) => return self.excluded.duplicate += 1,
+            Err(Exclusion::Suppressed) => return self.excluded.suppressed += 1,
+            Err(Exclusion::Missing) => return self.excluded.missing += 1,
+            Err(Exclusion::Unfit(why)) => {
+                self.unfit += 1;
+                self.unfit_why.get_or_insert_with(|| why.to_string());
+                return self.excluded.missing += 1;
+            }
+        };
+        self.recipients += 1;
+        let cost = self.prices.of(recipient.country, recipient.units);
+        self.units += i64::from(recipient.units);
+        self.cost = self.cost.saturating_add(cost);
+        self.dearest = self.dearest.max(cost);
+        self.covered += i64::from(self.cost <= self.available);
+        let country = recipient.country.unwrap_or_default();
+        if !self.countries.contains_key(country) {
+            self.countries.insert(country.to_owned(), CountryLine::new(country));
+        }
+        if let Some(line) = self.countries.get_mut(country) {
+            line.messages += 1;
+            line.segments += i64::from(recipient.units);
+            line.cost = line.cost.saturating_add(cost);
+        }
+        self.sample(audience, recipient.address, recipient.variant);
+    }
+
+    fn sample(&mut self, audience: &Audience, address: &str, variant: i16) {
+        let middle = self.samples.len() == 1 && self.contacts > self.expected / 2;
+        let ending = self.contacts > self.expected - END_CONTACTS;
+        if self.samples.is_empty() || middle || ending {
+            let Ok(content) = audience.template().render(variant, audience.values()) else { return };
+            let sample = Sample::new(audience.template(), address, variant, content);
+            if self.samples.is_empty() || middle {
+                self.samples.push(sample.clone());
+            }
+            self.last = Some((self.recipients, sample));
+        }
+    }
+
+    /// Adds the last sample, unless it is there already.
+    fn keep_last(&mut self) {
+        if let Some((_, last)) = self.last.take()
+            && self.samples.last() != Some(&last)
+        {
+            self.samples.push(last);
+        }
+    }
+}
