@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use minijinja::{Environment, ErrorKind, Value};
+use minijinja::{Environment, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{RENDERED_BYTES_MAX, TEMPLATE_BYTES_MAX, TEMPLATE_PARAMS_MAX, VARIANTS_MAX};
@@ -215,13 +215,15 @@ impl Template {
             return Ok(v.required.iter().copied().filter(missing).collect());
         }
         let missing: Vec<usize> = v.used.iter().copied().filter(|i| missing(i) && v.defaults[*i].is_none()).collect();
-        if !self.fails_for_want(v, values, &[])? {
-            return Ok(Vec::new());
+        match self.render_strictly(v, values, &[]) {
+            Ok(()) => return Ok(Vec::new()),
+            Err(e) if missing.is_empty() => return Err(unfit(e)),
+            Err(_) => {}
         }
         let mut lacking = Vec::new();
         for i in &missing {
             let others: Vec<usize> = missing.iter().copied().filter(|other| other != i).collect();
-            if self.fails_for_want(v, values, &others)? {
+            if self.render_strictly(v, values, &others).is_err() {
                 lacking.push(*i);
             }
         }
@@ -345,12 +347,12 @@ impl Template {
             if !v.simple {
                 continue;
             }
-            self.fails_for_want(v, &all, &[]).map_err(|e| TemplateError::Whole(e.to_string()))?;
+            self.render_strictly(v, &all, &[]).map_err(|e| TemplateError::Whole(unfit(e).to_string()))?;
             let mut required = Vec::new();
             for &i in v.used.iter().filter(|i| v.defaults[**i].is_none()) {
                 let mut but_one = all.clone();
                 but_one[i] = serde_json::Value::Null;
-                if self.fails_for_want(v, &but_one, &[]).map_err(|e| TemplateError::Whole(e.to_string()))? {
+                if self.render_strictly(v, &but_one, &[]).is_err() {
                     required.push(i);
                 }
             }
@@ -359,23 +361,19 @@ impl Template {
         Ok(())
     }
 
-    /// Whether the variant does not render because a value is missing, when something is put in place
-    /// of those at `filled`.
-    fn fails_for_want(
+    /// Fails where a value is missing, unless the text asks for a default or tests for the variable.
+    /// Something is put in place of those at `filled`.
+    fn render_strictly(
         &self,
         v: &Compiled,
         values: &[serde_json::Value],
         filled: &[usize],
-    ) -> Result<bool, RenderError> {
+    ) -> Result<(), minijinja::Error> {
         let context = self.context(v, values, filled);
         for name in v.subject.iter().chain(&v.texts) {
-            match self.strict.get_template(name).and_then(|t| t.render(context.clone())) {
-                Ok(_) => {}
-                Err(e) if e.kind() == ErrorKind::UndefinedError => return Ok(true),
-                Err(e) => return Err(unfit(e)),
-            }
+            self.strict.get_template(name)?.render(context.clone())?;
         }
-        Ok(false)
+        Ok(())
     }
 
     fn context(&self, v: &Compiled, values: &[serde_json::Value], filled: &[usize]) -> Value {

@@ -52,17 +52,26 @@ pub async fn due(store: &Store) -> Result<Vec<(i32, i64)>> {
 /// # Errors
 /// When the database fails, or the run's template does not compile; nothing is written then.
 pub async fn expand_next(store: &Store, workspace_id: i32, run_id: i64) -> Result<Expanded> {
-    let now = store.clock.now();
     let mut tx = store.pool.begin().await?;
-    if !store_audience::take(&mut tx, workspace_id, run_id).await? {
+    let expanded = expand_in(&mut tx, store, workspace_id, run_id).await?;
+    match expanded {
+        // Also when the run was cancelled while the segment was being written: the segment goes.
+        Expanded::Skipped => tx.rollback().await?,
+        Expanded::More | Expanded::Complete => tx.commit().await?,
+    }
+    Ok(expanded)
+}
+
+async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_id: i64) -> Result<Expanded> {
+    if !store_audience::take(c, workspace_id, run_id).await? {
         return Ok(Expanded::Skipped);
     }
-    let Some(run) = store_audience::unfinished(&mut tx, workspace_id, run_id).await? else {
+    let Some(run) = store_audience::unfinished(c, workspace_id, run_id).await? else {
         return Ok(Expanded::Skipped);
     };
-    let stretch = read(&mut tx, workspace_id, run_id, &run).await?;
-    let (contacts, complete) = (stretch.contacts, stretch.complete);
-    let (expanded_to, dearest) = (stretch.last.clone().or_else(|| run.expanded_to.clone()), stretch.dearest);
+    let stretch = read(c, workspace_id, run_id, &run).await?;
+    let Stretch { contacts, complete, dearest, .. } = stretch;
+    let expanded_to = stretch.last.clone().or_else(|| run.expanded_to.clone());
     if contacts > 0 {
         let segment = NewSegment {
             segment_no: run.segment_no,
@@ -71,15 +80,13 @@ pub async fn expand_next(store: &Store, workspace_id: i32, run_id: i64) -> Resul
             after_address: run.expanded_to.clone().unwrap_or_default(),
             left_out: stretch.left_out,
         };
-        store_audience::write_segment(&mut tx, workspace_id, run_id, &segment, stretch.rows).await?;
+        store_audience::write_segment(c, workspace_id, run_id, &segment, stretch.rows).await?;
     }
     let key = (workspace_id, run.account_id, run_id);
-    let complete_at = complete.then_some(now);
-    if !store_audience::advance(&mut tx, key, expanded_to.as_deref(), dearest, complete_at).await? {
-        // Cancelled while the segment was being written: it goes with the transaction.
+    let complete_at = complete.then(|| store.clock.now());
+    if !store_audience::advance(c, key, expanded_to.as_deref(), dearest, complete_at).await? {
         return Ok(Expanded::Skipped);
     }
-    tx.commit().await?;
     tracing::info!(workspace_id, run_id, segment = run.segment_no, contacts, complete, "segment expanded");
     Ok(if complete { Expanded::Complete } else { Expanded::More })
 }

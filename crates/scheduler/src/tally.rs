@@ -147,7 +147,7 @@ impl<'a> Tally<'a> {
     }
 
     fn sample(&mut self, audience: &Audience, address: &str, variant: i16) {
-        let middle = self.samples.len() == 1 && self.contacts > self.expected / 2;
+        let middle = self.samples.len() == 1 && self.contacts * 2 >= self.expected;
         let ending = self.contacts > self.expected - END_CONTACTS;
         if self.samples.is_empty() || middle || ending {
             let Ok(content) = audience.template().render(variant, audience.values()) else { return };

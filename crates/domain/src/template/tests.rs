@@ -73,6 +73,7 @@ fn what_a_contact_lacks_is_found() {
     lacks(branch, json!({"vip": "yes"}), &["gift"]);
     lacks(branch, json!({"vip": "yes", "gift": "a pen"}), &[]);
     lacks("{{ a ~ b }}", json!({}), &["a", "b"]);
+    lacks("{{ a - 1 }}", json!({}), &["a"]);
 }
 
 #[test]

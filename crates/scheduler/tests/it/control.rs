@@ -1,0 +1,107 @@
+//! Pausing, resuming, cancelling: from every state.
+
+use chrono::TimeDelta;
+use fanfare_domain::price::Prices;
+use fanfare_domain::state::RunState;
+use fanfare_scheduler::expand::{self, Expanded, expand_next};
+use fanfare_scheduler::launch::launch;
+use fanfare_scheduler::{Error, control};
+use fanfare_store::audience;
+
+use crate::scene::{CAMPAIGN, Scene, Setting, person};
+
+async fn running() -> Scene {
+    let scene = Scene::set(Setting::default(), &[person("+213555000001")]).await;
+    launch(&scene.store, scene.workspace_id, CAMPAIGN, None).await.unwrap();
+    scene
+}
+
+#[track_caller]
+fn says(result: Result<control::Changed, Error>, words: &str) {
+    match result {
+        Err(Error::State(why)) => assert!(why.contains(words), "{why}"),
+        other => panic!("{other:?} does not say {words}"),
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_paused_resumed_and_cancelled() {
+    let scene = running().await;
+    let (store, workspace_id) = (&scene.store, scene.workspace_id);
+
+    says(control::resume(store, workspace_id, CAMPAIGN).await, "is running already");
+    let changed = control::pause(store, workspace_id, CAMPAIGN).await.unwrap();
+    assert_eq!(changed.state, RunState::Paused);
+    assert_eq!((scene.state().await, scene.flow().await), ((3, Some(1)), (false, 1)));
+    says(control::pause(store, workspace_id, CAMPAIGN).await, "is paused already");
+
+    control::resume(store, workspace_id, CAMPAIGN).await.unwrap();
+    assert_eq!((scene.state().await, scene.flow().await), ((2, None), (true, 1)));
+
+    control::cancel(store, workspace_id, CAMPAIGN).await.unwrap();
+    assert_eq!((scene.state().await, scene.flow().await), ((4, None), (false, 2)));
+    for result in [
+        control::pause(store, workspace_id, CAMPAIGN).await,
+        control::resume(store, workspace_id, CAMPAIGN).await,
+        control::cancel(store, workspace_id, CAMPAIGN).await,
+    ] {
+        says(result, "campaign \"spring\" is being cancelled already");
+    }
+
+    scene.sql("update run set state = 5, finished_at = now(); delete from flow").await;
+    says(control::pause(store, workspace_id, CAMPAIGN).await, "campaign \"spring\" is already finished");
+    says(control::cancel(store, workspace_id, CAMPAIGN).await, "is already finished");
+}
+
+#[tokio::test]
+async fn what_was_never_launched_or_has_not_started_says_so() {
+    let scene = Scene::set(Setting::default(), &[person("+213555000001")]).await;
+    let (store, workspace_id) = (&scene.store, scene.workspace_id);
+    says(control::pause(store, workspace_id, CAMPAIGN).await, "was never launched: fanfare campaign launch spring");
+
+    let at = store.clock.now() + TimeDelta::days(1);
+    launch(store, workspace_id, CAMPAIGN, Some(at)).await.unwrap();
+    says(control::pause(store, workspace_id, CAMPAIGN).await, "has not started yet");
+    let changed = control::cancel(store, workspace_id, CAMPAIGN).await.unwrap();
+    assert_eq!((changed.state, scene.state().await), (RunState::Cancelled, (6, None)));
+    assert_eq!(scene.number("select (select count(*) from flow) + (select count(*) from expansion)").await, 0);
+    launch(store, workspace_id, CAMPAIGN, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_out_of_credit_is_resumed_by_credit_and_held_by_a_person() {
+    let setting = Setting { prices: Prices([(String::new(), 5000)].into()), credit: 5000, ..Setting::default() };
+    let scene = Scene::set(setting, &[person("+213555000001")]).await;
+    let (store, workspace_id) = (&scene.store, scene.workspace_id);
+    launch(store, workspace_id, CAMPAIGN, None).await.unwrap();
+    scene.sql("update run set state = 3, paused_reason = 2; update flow set runnable = false; update credit set reserved = 1").await;
+    says(control::resume(store, workspace_id, CAMPAIGN).await, "is out of credit: a message needs 5000");
+    control::pause(store, workspace_id, CAMPAIGN).await.unwrap();
+    assert_eq!(scene.state().await, (3, Some(1)));
+    scene.sql("update credit set reserved = 0").await;
+    control::resume(store, workspace_id, CAMPAIGN).await.unwrap();
+    assert_eq!((scene.state().await, scene.flow().await.0), ((2, None), true));
+}
+
+/// A pause must be felt at once, however long a segment takes to be written.
+#[tokio::test]
+async fn a_pause_does_not_wait_for_an_expand() {
+    let scene = running().await;
+    let (store, workspace_id) = (&scene.store, scene.workspace_id);
+    let [(_, run_id)] = expand::due(store).await.unwrap()[..] else { panic!("one run is due") };
+    let mut expanding = store.pool.begin().await.unwrap();
+    assert!(audience::take(&mut expanding, workspace_id, run_id).await.unwrap());
+    assert!(audience::unfinished(&mut expanding, workspace_id, run_id).await.unwrap().is_some());
+    sqlx::query("insert into segment values ($1, $2, 0, 0, 0, 0, '', 0, 0, 0, 0)")
+        .bind(workspace_id)
+        .bind(run_id)
+        .execute(&mut *expanding)
+        .await
+        .unwrap();
+    control::pause(store, workspace_id, CAMPAIGN).await.unwrap();
+    control::cancel(store, workspace_id, CAMPAIGN).await.unwrap();
+    let key = (workspace_id, scene.campaign.account_id, run_id);
+    assert!(!audience::advance(&mut expanding, key, None, 0, None).await.unwrap());
+    expanding.rollback().await.unwrap();
+    assert_eq!(expand_next(store, workspace_id, run_id).await.unwrap(), Expanded::Skipped);
+}

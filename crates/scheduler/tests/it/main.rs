@@ -1,0 +1,7 @@
+//! Plans, launches, expands and controls runs on a real database.
+
+mod control;
+mod expand;
+mod launch;
+mod plan;
+mod scene;
