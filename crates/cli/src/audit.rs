@@ -9,11 +9,9 @@ use crate::output::{Output, on_terminal, paint};
 
 /// Exit code 1 when a check is violated.
 pub async fn run(global: &Global, output: Output) -> anyhow::Result<ExitCode> {
-    let context = global.open().await?;
-    let mut c = context.store.pool.acquire().await?;
-    let audit = audit(&mut c, context.workspace_id).await?;
-    drop(c);
-    context.store.close().await?;
+    let audit = global
+        .with(async |context| Ok(audit(&mut *context.store.pool.acquire().await?, context.workspace_id).await?))
+        .await?;
     output.result(&audit, render)?;
     Ok(if audit.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

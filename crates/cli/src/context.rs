@@ -1,11 +1,15 @@
 //! What every command needs: where the installation is, its database, its workspace.
 
 use std::path::PathBuf;
+use std::process;
 
 use anyhow::Context as _;
 use clap::Args;
 use fanfare_store::open::Config;
 use fanfare_store::{Store, workspaces};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::output::Interrupted;
 
 /// Connections of a command that does one thing and ends.
 const SHORT_CONNECTIONS: u32 = 4;
@@ -62,9 +66,24 @@ impl Global {
         })
     }
 
-    /// Opens the database for a command that does one thing and ends.
-    pub async fn open(&self) -> anyhow::Result<Context> {
-        self.open_with(SHORT_CONNECTIONS).await
+    /// Opens the workspace, does `work`, and leaves the database, whatever came of it. A signal ends the
+    /// work where it stands; what it has not committed is undone.
+    pub async fn with<T>(&self, work: impl AsyncFnOnce(&Context) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let context = self.open_with(SHORT_CONNECTIONS).await?;
+        let mut signals = Signals::listen()?;
+        let done = tokio::select! {
+            done = work(&context) => done,
+            () = signals.next() => Err(Interrupted.into()),
+        };
+        // A second one does not wait for the rest.
+        tokio::spawn(async move {
+            signals.next().await;
+            process::exit(STOPPED_AT_ONCE);
+        });
+        let closed = context.store.close().await;
+        let done = done?;
+        closed?;
+        Ok(done)
     }
 
     /// Opens the database for a role that runs until it is stopped.
@@ -78,6 +97,31 @@ impl Global {
         let workspace_id = workspaces::ensure(&mut c, &self.workspace, store.clock.now()).await?;
         drop(c);
         Ok(Context { store, workspace_id })
+    }
+}
+
+/// Exit code of a process that a second signal stopped at once: 128 + SIGTERM, as shells count.
+pub const STOPPED_AT_ONCE: i32 = 143;
+
+/// SIGTERM and SIGINT.
+pub struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    /// From now on the signals do not end the process by themselves.
+    pub fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { term: listen(SignalKind::terminate())?, int: listen(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next of either.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
     }
 }
 

@@ -2,19 +2,21 @@
 
 use std::process::ExitCode;
 
-use anyhow::ensure;
+use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use fanfare_store::credits::{self, Credit, Entry};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::context::Global;
-use crate::output::{Output, Table, count, credits as shown};
+use crate::output::{Output, Table, count, credits as shown, id, when};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Add credit; campaigns that paused for want of it go on
     Topup {
-        /// Micro-credits (1,000,000 = one credit)
+        /// Micro-credits (1000000 = one credit)
+        #[arg(value_parser = clap::value_parser!(i64).range(1..=1_000_000_000_000_000))]
         micro: i64,
         /// Why, for the ledger
         #[arg(long)]
@@ -31,25 +33,52 @@ pub enum Command {
 }
 
 pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::Result<ExitCode> {
-    if let Command::Topup { micro, .. } = &command {
-        ensure!(*micro > 0, "a top-up of {micro} micro-credits adds nothing: give a number above 0");
-    }
-    let context = global.open().await?;
-    let mut c = context.store.pool.acquire().await?;
-    match command {
-        Command::Topup { micro, note } => {
-            let credit = credits::topup(&context.store, context.workspace_id, micro, note.as_deref()).await?;
-            show(output, credit)?;
-        }
-        Command::Balance => show(output, credits::balance(&mut c, context.workspace_id).await?)?,
-        Command::Ledger { limit } => {
-            let entries = credits::ledger(&mut c, context.workspace_id, i64::from(limit)).await?;
-            output.result(&json!({ "entries": entries }), |_| ledger(&entries))?;
-        }
-    }
-    drop(c);
-    context.store.close().await?;
+    global
+        .with(async |context| {
+            let (store, workspace_id) = (&context.store, context.workspace_id);
+            let mut c = store.pool.acquire().await?;
+            match command {
+                Command::Topup { micro, note } => {
+                    show(output, credits::topup(store, workspace_id, micro, note.as_deref()).await?)
+                }
+                Command::Balance => show(output, credits::balance(&mut c, workspace_id).await?),
+                Command::Ledger { limit } => {
+                    let entries = credits::ledger(&mut c, workspace_id, i64::from(limit)).await?;
+                    let lines: Vec<Line<'_>> = entries.iter().map(Line::of).collect();
+                    output.result(&json!({ "entries": lines }), |_| ledger(&entries))
+                }
+            }
+        })
+        .await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// An entry of the ledger as JSON has it.
+#[derive(Serialize)]
+struct Line<'a> {
+    id: String,
+    at: DateTime<Utc>,
+    kind: &'a str,
+    amount: i64,
+    campaign: Option<&'a str>,
+    run: Option<String>,
+    messages: i32,
+    note: Option<&'a str>,
+}
+
+impl<'a> Line<'a> {
+    fn of(e: &'a Entry) -> Self {
+        Self {
+            id: id(e.entry_id),
+            at: e.at,
+            kind: &e.kind,
+            amount: e.amount,
+            campaign: e.campaign.as_deref(),
+            run: e.run_id.map(id),
+            messages: e.messages,
+            note: e.note.as_deref(),
+        }
+    }
 }
 
 fn show(output: Output, credit: Credit) -> anyhow::Result<()> {
@@ -68,8 +97,7 @@ fn ledger(entries: &[Entry]) -> String {
     let mut table = Table::new(&["when", "kind", "credits", "messages", "for"]);
     for e in entries {
         let what = e.campaign.clone().or_else(|| e.note.clone()).unwrap_or_default();
-        let when = e.at.format("%Y-%m-%d %H:%M:%S").to_string();
-        table.row([when, e.kind.clone(), shown(e.amount), count(i64::from(e.messages)), what]);
+        table.row([when(e.at), e.kind.clone(), shown(e.amount), count(i64::from(e.messages)), what]);
     }
-    table.render()
+    if entries.is_empty() { "nothing yet: fanfare credits topup MICRO".to_owned() } else { table.render() }
 }

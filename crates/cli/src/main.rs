@@ -1,12 +1,20 @@
 //! The program `fanfare`: one file for each command group.
 
+mod account;
 mod audit;
+mod bars;
+mod campaign;
 mod context;
 mod credits;
 mod db;
+mod list;
 mod logs;
 mod output;
+mod parse;
 mod roles;
+mod sample;
+mod stream;
+mod template;
 
 use std::process::ExitCode;
 
@@ -32,6 +40,18 @@ enum Command {
     Worker,
     /// Run a scheduler: expands, reclaims and finishes runs; run as many as you like
     Scheduler,
+    /// Lists, their contacts, and addresses never to write to
+    #[command(subcommand)]
+    List(list::Command),
+    /// Templates: what is said
+    #[command(subcommand)]
+    Template(template::Command),
+    /// Accounts at providers, their limits and prices
+    #[command(subcommand)]
+    Account(account::Command),
+    /// Campaigns: plan, launch, follow, account for every message
+    #[command(subcommand)]
+    Campaign(campaign::Command),
     /// Top up and show the credit of the workspace
     #[command(subcommand)]
     Credits(credits::Command),
@@ -61,6 +81,10 @@ async fn dispatch(global: Global, command: Command, output: Output) -> anyhow::R
         Command::Up => roles::up(&global, output).await,
         Command::Worker => roles::worker(&global, output).await,
         Command::Scheduler => roles::scheduler(&global, output).await,
+        Command::List(command) => list::run(&global, command, output).await,
+        Command::Template(command) => template::run(&global, command, output).await,
+        Command::Account(command) => account::run(&global, command, output).await,
+        Command::Campaign(command) => campaign::run(&global, command, output).await,
         Command::Credits(command) => credits::run(&global, command, output).await,
         Command::Audit => audit::run(&global, output).await,
         Command::Db(command) => db::run(&global, command, output).await,

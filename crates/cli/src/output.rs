@@ -1,9 +1,23 @@
 //! What people and programs see: aligned text for the one, one JSON object for the other.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
+use chrono::{DateTime, Local, Utc};
 use serde::Serialize;
+
+/// Whoever read standard output has seen enough, as in `fanfare … | head`. Not a failure.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads the output any more")]
+pub struct ReaderGone;
+
+/// A signal ended the command where it stood.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
+/// Exit code after an interrupt, as shells count it: 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
 
 /// Where results go. Standard output holds results only; everything else goes to standard error.
 #[derive(Debug, Clone, Copy)]
@@ -24,16 +38,18 @@ impl Output {
 
     /// Prints one line, or several.
     pub fn line(self, text: &str) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
-        match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
-            // Whoever reads has seen enough, as in `fanfare … | head`.
-            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-            done => Ok(done?),
-        }
+        let mut out = io::stdout().lock();
+        written(writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()))
     }
 
-    /// Says why the command failed; exit code 1.
+    /// Says why the command failed, and gives its exit code.
     pub fn error(self, error: &anyhow::Error) -> ExitCode {
+        if error.is::<ReaderGone>() {
+            return ExitCode::SUCCESS;
+        }
+        if error.is::<Interrupted>() && !self.json {
+            return ExitCode::from(INTERRUPTED);
+        }
         let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
         if self.json {
             // If standard output is closed there is nobody to tell.
@@ -42,7 +58,15 @@ impl Output {
             let red = paint("error:", "31;1", std::io::stderr().is_terminal());
             eprintln!("{red} {}", causes.join(": "));
         }
-        ExitCode::FAILURE
+        if error.is::<Interrupted>() { ExitCode::from(INTERRUPTED) } else { ExitCode::FAILURE }
+    }
+}
+
+/// The result of writing to standard output.
+pub fn written(done: io::Result<()>) -> anyhow::Result<()> {
+    match done {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Err(ReaderGone.into()),
+        done => Ok(done?),
     }
 }
 
@@ -53,10 +77,41 @@ pub fn paint(text: &str, sgr: &str, terminal: bool) -> String {
 
 /// Whether results are seen by a person.
 pub fn on_terminal() -> bool {
-    std::io::stdout().is_terminal()
+    io::stdout().is_terminal()
 }
 
-/// A table: a header and rows, columns aligned, numbers to the right.
+/// `text` dimmed for a person's eyes.
+pub fn dim(text: &str) -> String {
+    paint(text, "2", on_terminal())
+}
+
+/// `text` in bold for a person's eyes.
+pub fn bold(text: &str) -> String {
+    paint(text, "1", on_terminal())
+}
+
+/// A point in time as people read it: local, with its offset.
+pub fn when(at: DateTime<Utc>) -> String {
+    at.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S %:z").to_string()
+}
+
+/// An id as it stands in JSON: a string, since JavaScript cannot hold 63 bits in a number.
+pub fn id(id: i64) -> String {
+    id.to_string()
+}
+
+/// Lines of a label and what it stands for, aligned. What is empty is left out.
+pub fn fields<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let rows: Vec<(&str, String)> = rows.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    let width = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+    let line = |(label, value): &(&str, String)| {
+        let hanging = format!("\n{:width$}  ", "");
+        format!("{}  {}\n", dim(&format!("{label:width$}")), value.trim_end().replace('\n', &hanging))
+    };
+    rows.iter().map(line).collect()
+}
+
+/// A table: a header and rows, columns aligned, numbers to the right. Empty without rows.
 #[derive(Debug, Default)]
 pub struct Table {
     rows: Vec<Vec<String>>,
@@ -72,20 +127,24 @@ impl Table {
     }
 
     pub fn render(&self) -> String {
+        if self.rows.len() == 1 {
+            return String::new();
+        }
         let columns = self.rows.first().map_or(0, Vec::len);
         let cell = |row: &Vec<String>, i: usize| row.get(i).cloned().unwrap_or_default();
         let width: Vec<usize> =
             (0..columns).map(|i| self.rows.iter().map(|r| cell(r, i).chars().count()).max().unwrap_or(0)).collect();
         let numeric: Vec<bool> = (0..columns).map(|i| self.rows.iter().skip(1).all(|r| is_number(&cell(r, i)))).collect();
         let mut text = String::new();
-        for row in &self.rows {
+        for (number, row) in self.rows.iter().enumerate() {
             let mut line = String::new();
             for i in 0..columns {
                 let (c, pad) = (cell(row, i), width[i] - cell(row, i).chars().count());
                 let gap = " ".repeat(pad);
                 line.push_str(&if numeric[i] { format!("{gap}{c}  ") } else { format!("{c}{gap}  ") });
             }
-            text.push_str(line.trim_end());
+            let line = line.trim_end();
+            text.push_str(&if number == 0 { dim(line) } else { line.to_owned() });
             text.push('\n');
         }
         text

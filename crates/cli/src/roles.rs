@@ -4,15 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use fanfare_store::Store;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::context::Global;
+use crate::context::{Global, STOPPED_AT_ONCE, Signals};
 use crate::logs;
 use crate::output::Output;
-
-/// Exit code of a process that a second signal stopped at once: 128 + SIGTERM, as shells count.
-const STOPPED_AT_ONCE: i32 = 143;
 
 /// Scheduler and worker in one process.
 pub async fn up(global: &Global, output: Output) -> anyhow::Result<ExitCode> {
@@ -85,26 +81,18 @@ async fn serve(store: &Store, parts: Parts, stop: CancellationToken, ready: impl
 }
 
 /// A token that the first SIGTERM or SIGINT cancels; the second signal ends the process at once.
-fn stop_on_signals() -> anyhow::Result<CancellationToken> {
-    let listen = |kind| signal(kind).context("cannot listen for signals");
-    let (mut term, mut int) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+pub fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+    let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
     let first = stop.clone();
     tokio::spawn(async move {
-        either(&mut term, &mut int).await;
+        signals.next().await;
         tracing::info!("stopping: what is in flight is finished, the rest handed back; once more stops at once");
         first.cancel();
-        either(&mut term, &mut int).await;
+        signals.next().await;
         std::process::exit(STOPPED_AT_ONCE);
     });
     Ok(stop)
-}
-
-async fn either(term: &mut Signal, int: &mut Signal) {
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
 }
 
 fn host() -> String {

@@ -60,6 +60,21 @@ pub struct Account {
     pub created_at: DateTime<Utc>,
 }
 
+impl Account {
+    /// Whether a provider would see no difference between this account and `other`.
+    pub fn speaks_as(&self, other: &Self) -> bool {
+        (&self.kind, &self.settings, &self.secret, &self.sender)
+            == (&other.kind, &other.settings, &other.secret, &other.sender)
+    }
+}
+
+impl Account {
+    /// Whether it has a token.
+    pub fn has_secret(&self) -> bool {
+        self.secret.is_some()
+    }
+}
+
 /// Adds an account with its pace and prices, and says its id.
 ///
 /// # Errors

@@ -9,6 +9,11 @@ use sqlx::{FromRow, PgConnection};
 
 use crate::{Error, Result};
 
+/// Messages whose answers tell the rate of a run.
+const RATE_MESSAGES: i32 = 20_000;
+/// Answers older than this do not count for it.
+const RATE_SECONDS: f64 = 5.0;
+
 /// One message of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
@@ -160,4 +165,34 @@ impl Row {
             at: self.at,
         })
     }
+}
+
+/// How fast a run is being sent: answers a second over the last seconds, by the database's clock. Looks
+/// at the messages claimed last only, so it costs the same for a run of any size; late retries of earlier
+/// messages are not in it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn rate_lately(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<f64> {
+    let rate: Option<f64> = sqlx::query_scalar(
+        "-- rate_lately
+         with reached as (
+           select max(next_seq) as seq from segment where workspace_id = $1 and run_id = $2 and next_seq > lo
+         ), answers as (
+           select o.at from reached r join outcome o on o.seq >= r.seq - $3 and o.seq < r.seq
+           where o.workspace_id = $1 and o.run_id = $2
+         ), oldest as (
+           -- Where all of them are young, the rate is over their own time.
+           select greatest(min(at), clock_timestamp() - make_interval(secs => $4)) as at from answers
+         )
+         select count(*) / greatest(extract(epoch from clock_timestamp() - o.at), 0.2)::float8
+         from oldest o join answers a on a.at >= o.at group by o.at",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .bind(RATE_MESSAGES)
+    .bind(RATE_SECONDS)
+    .fetch_optional(c)
+    .await?;
+    Ok(rate.unwrap_or(0.0))
 }

@@ -1,0 +1,321 @@
+//! `fanfare account`: credentials at providers, with their limits and prices.
+
+use std::io::{IsTerminal as _, Read as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail, ensure};
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
+use fanfare_domain::cap::Cap;
+use fanfare_domain::phone::Region;
+use fanfare_domain::price::Prices;
+use fanfare_providers::{Client, KINDS};
+use fanfare_store::accounts::{self, Account, NewAccount};
+use fanfare_store::{PgConnection, prices};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::context::{Context, Global};
+use crate::output::{Output, Table, credits, fields, when};
+
+/// A longer secret is none.
+const SECRET_BYTES_MAX: u64 = 64 * 1024;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Add an account at a provider
+    Add(Add),
+    /// List the accounts
+    Ls,
+    /// Show an account; never its secret
+    Show {
+        /// Which
+        name: String,
+    },
+    /// Change an account; it may be sending
+    Set(Set),
+    /// Let an account that was stopped send again
+    Resume {
+        /// Which
+        name: String,
+    },
+    /// List the kinds of provider
+    Kinds,
+}
+
+#[derive(Debug, Args)]
+pub struct Add {
+    /// What the commands will call it
+    name: String,
+    /// Kind of provider: see fanfare account kinds
+    #[arg(long, default_value = fanfare_providers::http::KIND)]
+    kind: String,
+    /// Where its messages are posted to
+    #[arg(long)]
+    url: String,
+    #[command(flatten)]
+    secret: Secret,
+    /// The address it sends from, where the provider wants one
+    #[arg(long)]
+    sender: Option<String>,
+    /// A limit, e.g. 80/s, 60/min, 1000/h, 10000/d; repeat it for several [default: none]
+    #[arg(long = "cap", value_name = "COUNT/UNIT")]
+    caps: Vec<Cap>,
+    /// Whether the provider accepts a message once only per Idempotency-Key. Where it does not, a message
+    /// in doubt is not sent again
+    #[arg(long, value_name = "true|false", default_value_t = false, action = clap::ArgAction::Set)]
+    idempotent: bool,
+    /// Micro-credits for a message (a segment, for SMS), or COUNTRY=MICRO; repeat it for several [default: 0]
+    #[arg(long = "price", value_name = "[COUNTRY=]MICRO", value_parser = price)]
+    prices: Vec<(String, i64)>,
+}
+
+#[derive(Debug, Args)]
+pub struct Set {
+    /// Which
+    name: String,
+    #[command(flatten)]
+    secret: Secret,
+    /// A limit that replaces all the old ones; repeat it for several
+    #[arg(long = "cap", value_name = "COUNT/UNIT")]
+    caps: Vec<Cap>,
+    /// Take all limits away
+    #[arg(long, conflicts_with = "caps")]
+    no_cap: bool,
+    /// A price for runs to come; repeat it for several
+    #[arg(long = "price", value_name = "[COUNTRY=]MICRO", value_parser = price)]
+    prices: Vec<(String, i64)>,
+}
+
+/// Where the provider's token comes from.
+#[derive(Debug, Args)]
+struct Secret {
+    /// The provider's token; - reads it from standard input. Others on this machine can see arguments:
+    /// better are - , --secret-file or FANFARE_SECRET
+    #[arg(long, env = "FANFARE_SECRET", hide_env_values = true, value_name = "TOKEN")]
+    secret: Option<String>,
+    /// A file that holds the provider's token
+    #[arg(long, value_name = "FILE", conflicts_with = "secret")]
+    secret_file: Option<PathBuf>,
+}
+
+impl Secret {
+    fn read(&self) -> anyhow::Result<Option<String>> {
+        let text = match (&self.secret, &self.secret_file) {
+            (Some(dash), _) if dash == "-" => {
+                if std::io::stdin().is_terminal() {
+                    eprintln!("type the secret, then Enter and Ctrl-D");
+                }
+                read_short(std::io::stdin()).context("cannot read the secret from standard input")?
+            }
+            (Some(secret), _) => secret.clone(),
+            (None, Some(path)) => {
+                let file = std::fs::File::open(path);
+                let shown = path.display();
+                file.and_then(read_short).with_context(|| format!("cannot read the secret from {shown}"))?
+            }
+            (None, None) => return Ok(None),
+        };
+        let secret = text.trim_end_matches(['\r', '\n']);
+        ensure!(!secret.is_empty(), "the secret is empty: give the provider's token, or leave it out if there is none");
+        Ok(Some(secret.to_owned()))
+    }
+}
+
+fn read_short(from: impl std::io::Read) -> std::io::Result<String> {
+    let mut text = String::new();
+    from.take(SECRET_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// `5000`, or `FR=12000`.
+fn price(text: &str) -> Result<(String, i64), String> {
+    let (country, micro) = text.split_once('=').unwrap_or(("", text));
+    let country = match country {
+        "" if !text.contains('=') => String::new(),
+        code => code.parse::<Region>().map_err(|e| e.to_string())?.as_str().to_owned(),
+    };
+    match micro.trim().parse() {
+        Ok(micro) if (0..=1_000_000_000_000).contains(&micro) => Ok((country, micro)),
+        _ => Err(format!("{micro:?} is no price: write micro-credits from 0 to 1000000000000, e.g. 5000 or FR=12000")),
+    }
+}
+
+/// An account as JSON has it.
+#[derive(Debug, Serialize)]
+struct Shown {
+    name: String,
+    kind: String,
+    settings: Value,
+    secret: bool,
+    sender: Option<String>,
+    idempotent: bool,
+    caps: Vec<String>,
+    prices: Prices,
+    stopped_reason: Option<String>,
+    created_at: DateTime<Utc>,
+}
+
+pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::Result<ExitCode> {
+    if let Command::Kinds = command {
+        output.result(&json!({ "kinds": KINDS }), |_| KINDS.join("\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    global
+        .with(async |context| match command {
+            Command::Add(new) => add(context, new, output).await,
+            Command::Set(change) => set(context, change, output).await,
+            Command::Ls | Command::Kinds => ls(context, output).await,
+            Command::Show { name } => show(context, &name, output).await,
+            Command::Resume { name } => resume(context, &name, output).await,
+        })
+        .await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn add(context: &Context, new: Add, output: Output) -> anyhow::Result<()> {
+    let (store, secret) = (&context.store, new.secret.read()?);
+    let settings = json!({ "url": new.url });
+    fanfare_providers::open(&new.kind, &settings, secret.as_deref(), &Client::new(store.clock.clone()))
+        .with_context(|| format!("account {:?} cannot be added", new.name))?;
+    let account = NewAccount {
+        name: name(&new.name)?,
+        kind: &new.kind,
+        settings: &settings,
+        secret: secret.as_deref(),
+        sender: new.sender.as_deref(),
+        idempotent: new.idempotent,
+        caps: &new.caps,
+        prices: &distinct(new.prices)?,
+    };
+    accounts::add(store, context.workspace_id, account).await?;
+    show(context, &new.name, output).await
+}
+
+/// A name that commands can call something by.
+pub fn name(text: &str) -> anyhow::Result<&str> {
+    ensure!(
+        !text.trim().is_empty() && text.trim() == text && text.chars().count() <= 100 && !text.chars().any(char::is_control),
+        "{text:?} is no name: expected 1 to 100 characters without line breaks and without blanks at its ends"
+    );
+    Ok(text)
+}
+
+fn distinct(given: Vec<(String, i64)>) -> anyhow::Result<Prices> {
+    let mut prices = Prices::default();
+    for (country, micro) in given {
+        if prices.0.insert(country.clone(), micro).is_some() {
+            let whose = if country.is_empty() { "every other country".to_owned() } else { country };
+            bail!("two prices for {whose}: give one");
+        }
+    }
+    Ok(prices)
+}
+
+async fn set(context: &Context, change: Set, output: Output) -> anyhow::Result<()> {
+    let (store, workspace_id, name) = (&context.store, context.workspace_id, change.name.as_str());
+    let (secret, prices) = (change.secret.read()?, distinct(change.prices)?);
+    ensure!(
+        secret.is_some() || !prices.0.is_empty() || !change.caps.is_empty() || change.no_cap,
+        "nothing to change: give --cap, --no-cap, --price or a secret"
+    );
+    if let Some(secret) = &secret {
+        let account = accounts::get(&mut *store.pool.acquire().await?, workspace_id, name).await?;
+        // Refused here rather than by the worker.
+        fanfare_providers::open(&account.kind, &account.settings, Some(secret), &Client::new(store.clock.clone()))?;
+        accounts::set_secret(store, workspace_id, name, Some(secret)).await?;
+    }
+    if change.no_cap || !change.caps.is_empty() {
+        accounts::set_caps(store, workspace_id, name, &change.caps).await?;
+    }
+    for (country, micro) in &prices.0 {
+        accounts::set_price(&mut *store.pool.acquire().await?, workspace_id, name, country, *micro).await?;
+    }
+    show(context, name, output).await
+}
+
+async fn resume(context: &Context, name: &str, output: Output) -> anyhow::Result<()> {
+    let mut c = context.store.pool.acquire().await?;
+    let resumed = accounts::resume(&mut c, context.workspace_id, name).await?;
+    output.result(&json!({ "name": name, "resumed": resumed }), |_| match resumed {
+        true => format!("account {name} may send again"),
+        false => format!("account {name} was not stopped"),
+    })
+}
+
+async fn show(context: &Context, name: &str, output: Output) -> anyhow::Result<()> {
+    let mut c = context.store.pool.acquire().await?;
+    let account = accounts::get(&mut c, context.workspace_id, name).await?;
+    let shown = shown(&mut c, account).await?;
+    output.result(&shown, |a| {
+        fields([
+            ("account", a.name.clone()),
+            ("kind", a.kind.clone()),
+            ("url", url(a)),
+            ("secret", if a.secret { "set".into() } else { "none".into() }),
+            ("sender", a.sender.clone().unwrap_or_default()),
+            ("idempotent", if a.idempotent { "yes".into() } else { "no: what is in doubt is not sent again".into() }),
+            ("caps", listed(&a.caps)),
+            ("price", prices_in_words(&a.prices)),
+            ("state", state(a)),
+            ("added", when(a.created_at)),
+        ])
+    })
+}
+
+async fn ls(context: &Context, output: Output) -> anyhow::Result<()> {
+    let mut c = context.store.pool.acquire().await?;
+    let mut all = Vec::new();
+    for account in accounts::list(&mut c, context.workspace_id).await? {
+        all.push(shown(&mut c, account).await?);
+    }
+    output.result(&json!({ "accounts": all }), |_| {
+        let mut table = Table::new(&["account", "kind", "url", "caps", "price", "state"]);
+        for a in &all {
+            table.row([a.name.clone(), a.kind.clone(), url(a), listed(&a.caps), prices_in_words(&a.prices), state(a)]);
+        }
+        let none = "no accounts yet: fanfare account add NAME --url URL";
+        if all.is_empty() { none.to_owned() } else { table.render() }
+    })
+}
+
+async fn shown(c: &mut PgConnection, account: Account) -> anyhow::Result<Shown> {
+    let prices = prices::load(c, account.workspace_id, account.account_id).await?;
+    Ok(Shown {
+        secret: account.has_secret(),
+        name: account.name,
+        kind: account.kind,
+        settings: account.settings,
+        sender: account.sender,
+        idempotent: account.idempotent,
+        caps: account.caps.iter().map(ToString::to_string).collect(),
+        prices,
+        stopped_reason: account.stopped_reason,
+        created_at: account.created_at,
+    })
+}
+
+fn url(a: &Shown) -> String {
+    a.settings.get("url").and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn listed(caps: &[String]) -> String {
+    if caps.is_empty() { "none".to_owned() } else { caps.join(" ") }
+}
+
+fn prices_in_words(prices: &Prices) -> String {
+    let each = |(country, micro): (&String, &i64)| match country.as_str() {
+        "" => credits(*micro),
+        country => format!("{country} {}", credits(*micro)),
+    };
+    let all: Vec<String> = prices.0.iter().map(each).collect();
+    if all.is_empty() { "free".to_owned() } else { all.join(", ") }
+}
+
+fn state(a: &Shown) -> String {
+    match &a.stopped_reason {
+        None => "may send".to_owned(),
+        Some(reason) => format!("stopped: {reason}; put it right, then fanfare account resume {}", a.name),
+    }
+}

@@ -1,0 +1,245 @@
+//! `fanfare campaign`: from the definition to the last message.
+
+mod plan;
+mod recipients;
+pub mod status;
+mod watch;
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
+use fanfare_domain::state::{MessageState, OnMissing, OnUnknown};
+use fanfare_scheduler::control::{self, Changed};
+use fanfare_scheduler::launch::launch;
+use fanfare_store::campaigns::{self, Campaign, NewCampaign};
+use fanfare_store::{PgConnection, Store, progress};
+use serde_json::json;
+
+use crate::account::name;
+use crate::context::{Context, Global};
+use crate::output::{Output, Table, count, credits, duration, fields, id, when};
+use crate::parse;
+use status::Status;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Define a campaign: what to say, to whom, through which account
+    Create(Create),
+    /// The dry run: whom a launch would reach, what it would cost, what stands in its way
+    Plan {
+        /// Which
+        name: String,
+    },
+    /// Freeze the audience and begin to send, now or at a time
+    Launch {
+        /// Which
+        name: String,
+        /// When, with its offset: 2026-12-01T09:00+01:00 [default: now]
+        #[arg(long, value_parser = parse::time)]
+        at: Option<DateTime<Utc>>,
+    },
+    /// Send nothing more until resumed
+    Pause {
+        /// Which
+        name: String,
+    },
+    /// Go on
+    Resume {
+        /// Which
+        name: String,
+    },
+    /// Send nothing more, ever; what was sent stays on record
+    Cancel {
+        /// Which
+        name: String,
+    },
+    /// Where the newest run stands
+    Status {
+        /// Which
+        name: String,
+    },
+    /// Follow the newest run until it is over
+    Watch {
+        /// Which
+        name: String,
+    },
+    /// List the messages of the newest run
+    Recipients {
+        /// Which
+        name: String,
+        /// Only those in this state: queued, leased, retrying, sent, failed, suppressed, expired, cancelled or unknown
+        #[arg(long)]
+        state: Option<MessageState>,
+        /// One JSON object a line
+        #[arg(long, conflicts_with = "json")]
+        json_lines: bool,
+    },
+    /// Write every message of the newest run to standard output as CSV: state, attempts, cost, provider's id
+    Export {
+        /// Which
+        name: String,
+        /// One JSON object a line
+        #[arg(long, conflicts_with = "json")]
+        json_lines: bool,
+    },
+    /// List the campaigns
+    Ls,
+}
+
+#[derive(Debug, Args)]
+pub struct Create {
+    /// What the commands will call it
+    name: String,
+    /// What is said
+    #[arg(long)]
+    template: String,
+    /// To whom
+    #[arg(long)]
+    list: String,
+    /// Through which account
+    #[arg(long)]
+    account: String,
+    /// Its share of the account beside other campaigns, 1 to 1000
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=1000))]
+    weight: i32,
+    /// When recipients lack a variable: refuse the launch, skip them, or by default send with nothing in
+    /// its place
+    #[arg(long, value_name = "refuse|skip|default", default_value_t = OnMissing::Refuse)]
+    on_missing: OnMissing,
+    /// A message in doubt, at a provider without idempotency keys: hold it for a person, resend it at the
+    /// risk of a second one, or write_off
+    #[arg(long, value_name = "hold|resend|write_off", default_value_t = OnUnknown::Hold)]
+    on_unknown: OnUnknown,
+    /// What is not sent this long after the launch is not sent at all, e.g. 90m, 24h, 7d [default: never]
+    #[arg(long, value_name = "TIME", value_parser = parse::seconds)]
+    expires_after: Option<i64>,
+}
+
+pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::Result<ExitCode> {
+    global.with(async |context| dispatch(context, command, output).await).await
+}
+
+async fn dispatch(context: &Context, command: Command, output: Output) -> anyhow::Result<ExitCode> {
+    let (store, workspace_id) = (&context.store, context.workspace_id);
+    match command {
+        Command::Create(new) => create(context, &new, output).await?,
+        Command::Plan { name } => return plan::run(context, &name, output).await,
+        Command::Launch { name, at } => launched(store, workspace_id, &name, at, output).await?,
+        Command::Pause { name } => changed(output, &control::pause(store, workspace_id, &name).await?)?,
+        Command::Resume { name } => changed(output, &control::resume(store, workspace_id, &name).await?)?,
+        Command::Cancel { name } => changed(output, &control::cancel(store, workspace_id, &name).await?)?,
+        Command::Status { name } => status::run(context, &name, output).await?,
+        Command::Watch { name } => watch::run(context, &name, output).await?,
+        Command::Recipients { name, state, json_lines } => {
+            recipients::list(context, &name, state, json_lines, output).await?;
+        }
+        Command::Export { name, json_lines } => recipients::export(context, &name, json_lines, output).await?,
+        Command::Ls => ls(context, output).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn create(context: &Context, new: &Create, output: Output) -> anyhow::Result<()> {
+    let campaign = NewCampaign {
+        name: name(&new.name)?,
+        template: &new.template,
+        list: &new.list,
+        account: &new.account,
+        weight: new.weight,
+        on_missing: new.on_missing,
+        on_unknown: new.on_unknown,
+        expires_after_s: new.expires_after,
+    };
+    let made = campaigns::create(&context.store, context.workspace_id, campaign).await?;
+    let value = json!({
+        "id": id(made.campaign_id), "name": made.name, "template": made.template, "list": made.list,
+        "account": made.account, "channel": made.channel, "weight": made.weight, "on_missing": made.on_missing,
+        "on_unknown": made.on_unknown, "expires_after_seconds": made.expires_after_s,
+    });
+    output.result(&value, |_| definition(&made))
+}
+
+fn definition(c: &Campaign) -> String {
+    let expires = c.expires_after_s.map_or("never".to_owned(), |s| format!("{} after the launch", duration(s as f64)));
+    fields([
+        ("campaign", c.name.clone()),
+        ("says", format!("template {}, by {}", c.template, c.channel)),
+        ("to", format!("list {}", c.list)),
+        ("through", format!("account {}, weight {}", c.account, c.weight)),
+        ("policies", format!("variable missing: {}; message in doubt: {}; expires: {expires}", c.on_missing, c.on_unknown)),
+        ("next", format!("fanfare campaign plan {}", c.name)),
+    ])
+}
+
+async fn launched(
+    store: &Store,
+    workspace_id: i32,
+    name: &str,
+    at: Option<DateTime<Utc>>,
+    output: Output,
+) -> anyhow::Result<()> {
+    let run = match launch(store, workspace_id, name, at).await {
+        Err(fanfare_scheduler::Error::Refused(problems)) => {
+            let list: String = problems.iter().map(|p| format!("\n  {}\n    {}", p.problem, p.remedy)).collect();
+            bail!("campaign {name:?} cannot be launched:{list}");
+        }
+        done => done?,
+    };
+    let value = json!({
+        "campaign": run.campaign, "run": id(run.run_id), "state": run.state, "scheduled_for": run.scheduled_for,
+        "recipients": run.plan.recipients, "cost": run.plan.cost, "warnings": run.plan.warnings,
+    });
+    output.result(&value, |_| {
+        let start = match at {
+            Some(at) => format!("starts {}", when(at)),
+            None => "launched".to_owned(),
+        };
+        let to = count(run.plan.recipients);
+        let warnings: String = run.plan.warnings.iter().map(|w| format!("note: {}: {}\n", w.problem, w.remedy)).collect();
+        format!("{warnings}{start}: {to} recipients, {} credits\nnext: fanfare campaign watch {name}", credits(run.plan.cost))
+    })
+}
+
+fn changed(output: Output, changed: &Changed) -> anyhow::Result<()> {
+    let value = json!({ "campaign": changed.campaign, "run": id(changed.run_id), "state": changed.state });
+    output.result(&value, |_| format!("campaign {} is {}", changed.campaign, changed.state))
+}
+
+/// The campaign's newest run.
+async fn newest_run(c: &mut PgConnection, workspace_id: i32, name: &str) -> anyhow::Result<(Campaign, i64)> {
+    let campaign = campaigns::get(c, workspace_id, name).await?;
+    match progress::newest_run(c, workspace_id, campaign.campaign_id).await? {
+        Some(run_id) => Ok((campaign, run_id)),
+        None => bail!("campaign {name:?} has not been launched: fanfare campaign launch {name}"),
+    }
+}
+
+async fn ls(context: &Context, output: Output) -> anyhow::Result<()> {
+    let mut c = context.store.pool.acquire().await?;
+    let mut all: Vec<(Campaign, Option<Status>)> = Vec::new();
+    for campaign in campaigns::list(&mut c, context.workspace_id).await? {
+        let status = match progress::newest_run(&mut c, context.workspace_id, campaign.campaign_id).await? {
+            Some(run_id) => Some(status::read(&mut c, context.workspace_id, &campaign, run_id).await?),
+            None => None,
+        };
+        all.push((campaign, status));
+    }
+    let json: Vec<_> = all
+        .iter()
+        .map(|(c, s)| json!({ "id": id(c.campaign_id), "name": c.name, "template": c.template, "list": c.list, "account": c.account, "status": s }))
+        .collect();
+    output.result(&json!({ "campaigns": json }), |_| {
+        let mut table = Table::new(&["campaign", "template", "list", "account", "state", "sent", "total"]);
+        for (c, s) in &all {
+            let (state, sent, total) = match s {
+                Some(s) => (s.state_in_words(), count(s.sent), count(s.total)),
+                None => ("not launched".to_owned(), String::new(), String::new()),
+            };
+            table.row([c.name.clone(), c.template.clone(), c.list.clone(), c.account.clone(), state, sent, total]);
+        }
+        let none = "no campaigns yet: fanfare campaign create NAME --template T --list L --account A";
+        if all.is_empty() { none.to_owned() } else { table.render() }
+    })
+}

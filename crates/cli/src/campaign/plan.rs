@@ -1,0 +1,87 @@
+//! `fanfare campaign plan`: the dry run of a launch.
+
+use std::process::ExitCode;
+
+use fanfare_scheduler::Problem;
+use fanfare_scheduler::plan::{self, Plan};
+
+use crate::bars;
+use crate::context::Context;
+use crate::output::{Output, Table, bold, count, credits, dim, duration, fields, on_terminal, paint, when};
+use crate::sample;
+
+/// Lines of countries that are shown; the rest is summed up.
+const COUNTRIES_SHOWN_MAX: usize = 8;
+
+/// Exit code 1 when a launch would be refused.
+pub async fn run(context: &Context, name: &str, output: Output) -> anyhow::Result<ExitCode> {
+    let bar = bars::counting("reading contacts", !output.json);
+    let plan = plan::plan(&context.store, context.workspace_id, name, |read, all| {
+        bar.set_length(all.unsigned_abs());
+        bar.set_position(read.unsigned_abs());
+    })
+    .await?;
+    bar.finish_and_clear();
+    output.result(&plan, render)?;
+    Ok(if plan.refusals.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The plan as people read it.
+pub fn render(p: &Plan) -> String {
+    let x = p.excluded;
+    let excluded = [
+        (x.no_address, "without address"),
+        (x.duplicate, "twice in the list"),
+        (x.suppressed, "suppressed"),
+        (x.missing, "variable missing"),
+    ];
+    let excluded: Vec<String> =
+        excluded.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{} {why}", count(*n))).collect();
+    let segments = if p.segments == p.recipients { String::new() } else { format!(", {} segments", count(p.segments)) };
+    let pays = match p.credit.enough {
+        true => "enough".to_owned(),
+        false => format!("for {} messages", count(p.credit.covers)),
+    };
+    let time = match (p.seconds, p.finishes_at) {
+        (Some(seconds), Some(at)) => format!("{} at the account's limits, until {}", duration(seconds), when(at)),
+        _ => "no limit at the account".to_owned(),
+    };
+    let head = fields([
+        ("campaign", bold(&p.campaign)),
+        ("template", format!("{} v{}, by {}", p.template, p.template_version, p.channel)),
+        ("list", format!("{}, {} contacts", p.list, count(p.audience))),
+        ("account", p.account.clone()),
+        ("messages", format!("{}{segments}", bold(&count(p.recipients)))),
+        ("left out", excluded.join(", ")),
+        ("cost", format!("{} credits", credits(p.cost))),
+        ("credit", format!("{} credits available: {pays}", credits(p.credit.available))),
+        ("time", time),
+    ]);
+    let samples: String = p.samples.iter().map(|s| sample::render(s, "")).collect();
+    let parts = [head, countries(p), samples, problems("note", "33", &p.warnings), problems("refused", "31;1", &p.refusals)];
+    let next = if p.refusals.is_empty() { dim(&format!("next: fanfare campaign launch {}", p.campaign)) } else { String::new() };
+    let parts = parts.into_iter().chain([next]).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("\n")
+}
+
+fn countries(p: &Plan) -> String {
+    let mut lines: Vec<_> = p.countries.iter().collect();
+    lines.sort_by_key(|c| std::cmp::Reverse(c.messages));
+    let mut table = Table::new(&["country", "messages", "segments", "credits"]);
+    let rest = lines.split_off(lines.len().min(COUNTRIES_SHOWN_MAX));
+    for line in &lines {
+        let name = line.country.clone().unwrap_or_else(|| "unknown".to_owned());
+        table.row([name, count(line.messages), count(line.segments), credits(line.cost)]);
+    }
+    if !rest.is_empty() {
+        let sum = |of: fn(&fanfare_scheduler::plan::CountryLine) -> i64| rest.iter().map(|c| of(c)).sum::<i64>();
+        let (messages, segments, cost) = (sum(|c| c.messages), sum(|c| c.segments), sum(|c| c.cost));
+        table.row([format!("{} more", rest.len()), count(messages), count(segments), credits(cost)]);
+    }
+    table.render()
+}
+
+fn problems(label: &str, sgr: &str, all: &[Problem]) -> String {
+    let label = paint(label, sgr, on_terminal());
+    all.iter().map(|p| format!("{label}: {}\n  {}\n", p.problem, p.remedy)).collect()
+}

@@ -1,0 +1,258 @@
+//! Where a run stands.
+
+use chrono::{DateTime, Utc};
+use fanfare_domain::cap::Pace;
+use fanfare_domain::state::{PausedReason, RunState};
+use fanfare_store::campaigns::Campaign;
+use fanfare_store::progress::{self, Progress};
+use fanfare_store::{PgConnection, deliveries};
+use serde::Serialize;
+
+use super::newest_run;
+use crate::context::Context;
+use crate::output::{Output, count, credits, duration, fields, id, on_terminal, paint, when};
+
+/// The status of a run. Scripts rely on the keys up to `eta_seconds`. The counts from `queued` to
+/// `unknown` add up to `total` at every instant.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    pub id: String,
+    pub run: String,
+    pub state: RunState,
+    pub total: i64,
+    pub queued: i64,
+    pub leased: i64,
+    pub retrying: i64,
+    pub sent: i64,
+    pub failed: i64,
+    pub suppressed: i64,
+    pub expired: i64,
+    pub cancelled: i64,
+    pub unknown: i64,
+    /// Micro-credits charged.
+    pub cost: i64,
+    /// Answers a second: over the last seconds, or of a run that is over, on average.
+    pub rate_per_second: f64,
+    /// Seconds to go; none when that cannot be told.
+    pub eta_seconds: Option<f64>,
+    pub campaign: String,
+    pub account: String,
+    pub paused_reason: Option<PausedReason>,
+    pub account_stopped: Option<String>,
+    /// Contacts of the list at the launch.
+    pub planned: i64,
+    /// Whether the audience is complete: `total` grows until then.
+    pub expanded: bool,
+    pub left_out: LeftOut,
+    pub scheduled_for: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// Contacts that were left out when the audience was frozen.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct LeftOut {
+    pub no_address: i64,
+    pub duplicate: i64,
+    pub suppressed: i64,
+    pub missing: i64,
+}
+
+impl LeftOut {
+    pub fn sum(self) -> i64 {
+        self.no_address + self.duplicate + self.suppressed + self.missing
+    }
+}
+
+impl Status {
+    /// Of `p`; `rate` is what is measured of a running run, answers a second.
+    pub fn of(campaign: &Campaign, p: &Progress, rate: f64) -> anyhow::Result<Self> {
+        let state = p.state()?;
+        let mut status = Self {
+            id: id(campaign.campaign_id),
+            run: id(p.run_id),
+            state,
+            total: p.total,
+            queued: p.queued,
+            leased: p.leased,
+            retrying: p.retrying,
+            sent: p.sent,
+            failed: p.failed,
+            suppressed: p.suppressed,
+            expired: p.expired,
+            cancelled: p.cancelled,
+            unknown: p.unknown,
+            cost: p.cost,
+            rate_per_second: 0.0,
+            eta_seconds: None,
+            campaign: campaign.name.clone(),
+            account: campaign.account.clone(),
+            paused_reason: p.paused_reason(),
+            account_stopped: p.account_stopped.clone(),
+            planned: p.planned,
+            expanded: p.expanded,
+            left_out: LeftOut {
+                no_address: p.left_out_no_address,
+                duplicate: p.left_out_duplicate,
+                suppressed: p.left_out_suppressed,
+                missing: p.left_out_missing,
+            },
+            scheduled_for: p.scheduled_for,
+            started_at: p.started_at,
+            finished_at: p.finished_at,
+        };
+        match (state, p.started_at, p.finished_at) {
+            (RunState::Finished | RunState::Cancelled, Some(from), Some(to)) => {
+                let seconds = (to - from).as_seconds_f64().max(0.001);
+                status.rate_per_second = rounded((p.sent + p.failed) as f64 / seconds);
+                status.eta_seconds = Some(0.0);
+            }
+            (RunState::Running, ..) => {
+                status.rate_per_second = rounded(rate);
+                status.eta_seconds = status.eta(rate, p).map(rounded);
+            }
+            _ => {}
+        }
+        Ok(status)
+    }
+
+    /// Messages that are not decided yet, with those that are yet to be expanded.
+    pub fn to_do(&self) -> i64 {
+        let unexpanded = if self.expanded { 0 } else { (self.planned - self.left_out.sum() - self.total).max(0) };
+        self.queued + self.leased + self.retrying + unexpanded
+    }
+
+    /// Never less than the account's limits allow.
+    fn eta(&self, rate: f64, p: &Progress) -> Option<f64> {
+        let to_do = self.to_do();
+        if to_do == 0 {
+            return Some(0.0);
+        }
+        if self.account_stopped.is_some() {
+            return None;
+        }
+        let pace = Pace { period_us: p.period_us, window_us: 0, day_cap: p.day_cap };
+        let at_best = pace.seconds_for(to_do.unsigned_abs());
+        match (rate > 0.0, at_best > 0.0) {
+            (true, _) => Some(at_best.max(to_do as f64 / rate)),
+            (false, true) => Some(at_best),
+            (false, false) => None,
+        }
+    }
+
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, RunState::Finished | RunState::Cancelled)
+    }
+
+    /// The state, with the reason where it has one.
+    pub fn state_in_words(&self) -> String {
+        match (self.state, self.paused_reason) {
+            (RunState::Paused, Some(PausedReason::Credit)) => "paused, out of credit".to_owned(),
+            (state, _) => state.to_string(),
+        }
+    }
+
+    /// Why nothing is sent although there is something to send, and what to do about it.
+    pub fn stuck(&self) -> Option<String> {
+        let Self { campaign, account, .. } = self;
+        match (self.state, self.paused_reason, &self.account_stopped) {
+            (RunState::Running, _, Some(reason)) if self.to_do() > 0 => {
+                let remedy = format!("put it right, then fanfare account resume {account}");
+                Some(format!("account {account} is stopped: {reason}; {remedy}"))
+            }
+            (RunState::Paused, Some(PausedReason::Credit), _) => {
+                Some("out of credit; it goes on after fanfare credits topup MICRO".to_owned())
+            }
+            (RunState::Paused, ..) => Some(format!("paused; it goes on after fanfare campaign resume {campaign}")),
+            _ => None,
+        }
+    }
+}
+
+fn rounded(n: f64) -> f64 {
+    (n * 10.0).round() / 10.0
+}
+
+/// Reads the status of a run.
+pub async fn read(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    campaign: &Campaign,
+    run_id: i64,
+) -> anyhow::Result<Status> {
+    let p = progress::progress(c, workspace_id, run_id).await?;
+    let rate = match p.state()? {
+        RunState::Running => deliveries::rate_lately(c, workspace_id, run_id).await?,
+        _ => 0.0,
+    };
+    Status::of(campaign, &p, rate)
+}
+
+pub async fn run(context: &Context, name: &str, output: Output) -> anyhow::Result<()> {
+    let mut c = context.store.pool.acquire().await?;
+    let (campaign, run_id) = newest_run(&mut c, context.workspace_id, name).await?;
+    let status = read(&mut c, context.workspace_id, &campaign, run_id).await?;
+    output.result(&status, render)
+}
+
+/// Every class that is not empty, and how it goes on.
+pub fn render(s: &Status) -> String {
+    let colour = match s.state {
+        RunState::Finished => "32;1",
+        RunState::Running | RunState::Scheduled => "36;1",
+        RunState::Paused | RunState::Cancelling | RunState::Cancelled => "33;1",
+    };
+    let state = paint(&s.state_in_words(), colour, on_terminal());
+    let time = match (s.started_at, s.finished_at) {
+        (None, _) => format!("starts {}", when(s.scheduled_for)),
+        (Some(from), Some(to)) => format!("{}, took {}", when(from), duration((to - from).as_seconds_f64())),
+        (Some(from), None) => format!("since {}", when(from)),
+    };
+    let left = s.left_out;
+    let left_out = [
+        ("without address", left.no_address),
+        ("twice in the list", left.duplicate),
+        ("suppressed", left.suppressed),
+        ("variable missing", left.missing),
+    ];
+    let to_go = match s.eta_seconds {
+        Some(eta) if !s.is_over() => format!("{} a second, {} to go", s.rate_per_second, duration(eta)),
+        _ => format!("{} a second", s.rate_per_second),
+    };
+    let head = [
+        ("campaign", s.campaign.clone()),
+        ("run", s.run.clone()),
+        ("state", state),
+        ("stuck", s.stuck().unwrap_or_default()),
+        ("time", time),
+    ];
+    let tail = [
+        ("left out", nonzero(&left_out)),
+        ("cost", format!("{} credits", credits(s.cost))),
+        ("rate", to_go),
+    ];
+    let growing = if s.expanded { "" } else { " so far" };
+    let rows = head.into_iter().chain([("total", format!("{}{growing}", count(s.total)))]).chain(classes(s)).chain(tail);
+    fields(rows)
+}
+
+fn classes(s: &Status) -> Vec<(&'static str, String)> {
+    let all = [
+        ("  queued", s.queued),
+        ("  leased", s.leased),
+        ("  retrying", s.retrying),
+        ("  sent", s.sent),
+        ("  failed", s.failed),
+        ("  suppressed", s.suppressed),
+        ("  expired", s.expired),
+        ("  cancelled", s.cancelled),
+        ("  unknown", s.unknown),
+    ];
+    let width = count(s.total).len();
+    all.into_iter().filter(|(_, n)| *n != 0).map(|(label, n)| (label, format!("{:>width$}", count(n)))).collect()
+}
+
+fn nonzero(counts: &[(&str, i64)]) -> String {
+    let some = counts.iter().filter(|(_, n)| *n != 0);
+    some.map(|(label, n)| format!("{} {label}", count(*n))).collect::<Vec<_>>().join(", ")
+}

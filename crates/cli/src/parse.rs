@@ -1,0 +1,61 @@
+//! Values as people write them on the command line.
+
+use chrono::{DateTime, Utc};
+
+/// A time with its offset: `2026-12-01T09:00+01:00`, `2026-12-01 09:00:30Z`.
+pub fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    let offset = text.trim().replacen(' ', "T", 1);
+    let offset = match offset.strip_suffix(['Z', 'z']) {
+        Some(rest) => format!("{rest}+00:00"),
+        None => offset,
+    };
+    ["%Y-%m-%dT%H:%M%:z", "%Y-%m-%dT%H:%M:%S%.f%:z"]
+        .iter()
+        .find_map(|format| DateTime::parse_from_str(&offset, format).ok())
+        .map(|at| at.to_utc())
+        .ok_or_else(|| format!("{text:?} is no time with an offset: write for example 2026-12-01T09:00+01:00"))
+}
+
+/// A span of time in seconds: `90s`, `15m`, `24h`, `7d`.
+pub fn seconds(text: &str) -> Result<i64, String> {
+    let refuse = || format!("{text:?} is no span of time: write for example 90s, 15m, 24h or 7d");
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let each = match unit {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(refuse()),
+    };
+    let number: i64 = number.parse().map_err(|_| refuse())?;
+    match number.checked_mul(each) {
+        Some(seconds) if (1..=366 * 86_400).contains(&seconds) => Ok(seconds),
+        _ => Err(format!("{text:?} is not between 1s and 366d")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_need_their_offset() {
+        let same = ["2026-12-01T09:00+01:00", "2026-12-01T08:00Z", "2026-12-01 08:00:00.000Z", "2026-12-01T10:00:00+02:00"];
+        for text in same {
+            assert_eq!(time(text).unwrap().to_rfc3339(), "2026-12-01T08:00:00+00:00", "{text}");
+        }
+        for bad in ["2026-12-01T09:00", "tomorrow", "", "2026-13-01T09:00Z", "09:00+01:00"] {
+            assert!(time(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn spans_are_read_as_people_write_them() {
+        assert_eq!(seconds("90s"), Ok(90));
+        assert_eq!(seconds("24h"), Ok(86_400));
+        assert_eq!(seconds("7d"), Ok(604_800));
+        for bad in ["", "24", "h", "0s", "-1h", "1.5h", "9999999999999999999d", "400d"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}
