@@ -1,0 +1,132 @@
+//! Steering a simulator and asking it what it saw: in the process by [`Handle`], else over HTTP.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::faults::Faults;
+use crate::judge::Stats;
+use crate::ledger::Page;
+use crate::provider::{Answer, Provider};
+
+/// What to change; what is left out stays as it is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Control {
+    /// Whether the provider is down: its port refuses connections, and those that were open are closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outage: Option<bool>,
+    /// Time from a request to its answer, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<u64>,
+    /// All faults anew, `{"429": 0.02, …}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faults: Option<Faults>,
+}
+
+/// A running simulator, seen from within its process. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) provider: Arc<Provider>,
+    pub(crate) address: SocketAddr,
+    pub(crate) control_address: SocketAddr,
+    /// Whether the provider shall be down.
+    pub(crate) outage: Arc<watch::Sender<bool>>,
+    /// Whether its port is closed.
+    pub(crate) is_down: Arc<watch::Sender<bool>>,
+}
+
+impl Handle {
+    /// Where messages are sent.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it is asked and steered, even during an outage.
+    pub fn control_address(&self) -> SocketAddr {
+        self.control_address
+    }
+
+    /// The URL of an account at this provider.
+    pub fn url(&self) -> String {
+        format!("http://{}/send", self.address)
+    }
+
+    /// What it saw. Takes about 1 ms for each million requests.
+    pub fn stats(&self) -> Stats {
+        self.provider.stats()
+    }
+
+    /// The acceptances from index `after` on, as many as fit a page.
+    pub fn accepted(&self, after: usize) -> Page {
+        self.provider.page(after)
+    }
+
+    /// Forgets what was seen.
+    pub fn reset(&self) {
+        self.provider.reset();
+    }
+
+    /// Changes how it behaves. An outage has begun, or ended, when this returns; the simulator must be
+    /// serving for that.
+    pub async fn control(&self, control: Control) {
+        self.provider.change(|settings| {
+            if let Some(ms) = control.latency_ms {
+                settings.latency = Duration::from_millis(ms);
+            }
+            if let Some(faults) = control.faults {
+                settings.faults = faults;
+            }
+        });
+        if let Some(outage) = control.outage {
+            self.outage.send_replace(outage);
+            // Cannot fail: the sender lives as long as this handle.
+            let _ = self.is_down.subscribe().wait_for(|down| *down == outage).await;
+        }
+    }
+
+    /// Answers whatever is not a message.
+    pub(crate) async fn answer(&self, method: &str, target: &str, body: &[u8], at_control_address: bool) -> Answer {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        match (method, path) {
+            ("GET", "/stats") => json(&self.stats()),
+            ("GET", "/accepted") => match query.strip_prefix("after=").unwrap_or("0").parse() {
+                Ok(after) => json(&self.accepted(after)),
+                Err(_) => bad("expected ?after=N"),
+            },
+            ("POST", "/reset") => {
+                self.reset();
+                Answer::new("200 OK", "{}")
+            }
+            ("POST", "/control") => match serde_json::from_slice::<Control>(body) {
+                // The outage would close the connection that asks for it, and leave no way to end it.
+                Ok(control) if control.outage.is_some() && !at_control_address => {
+                    bad(&format!("ask for an outage at the control address, {}", self.control_address))
+                }
+                Ok(control) => {
+                    self.control(control).await;
+                    Answer::new("200 OK", "{}")
+                }
+                Err(e) => bad(&e.to_string()),
+            },
+            (_, "/send" | "/stats" | "/accepted" | "/reset" | "/control") => {
+                Answer::new("405 Method Not Allowed", "{}")
+            }
+            _ => Answer::new("404 Not Found", "{}"),
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Answer {
+    match serde_json::to_string(value) {
+        Ok(body) => Answer::new("200 OK", body),
+        Err(e) => Answer::new("500 Internal Server Error", e.to_string()),
+    }
+}
+
+fn bad(why: &str) -> Answer {
+    Answer::new("400 Bad Request", serde_json::json!({ "error": { "message": why } }).to_string())
+}

@@ -1,0 +1,250 @@
+//! How the simulated provider reacts to a request to `/send`.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use fanfare_domain::clock::Clock;
+use fanfare_domain::rng::Rng;
+use uuid::Uuid;
+
+use crate::cap::Allowed;
+use crate::judge::{Judge, Stats};
+use crate::ledger::{Ledger, Page, provider_id};
+use crate::receipts::{Outbox, Receipt};
+use crate::wire::{Message, Reader, Request};
+use crate::{Config, Fault, Faults};
+
+/// What happens on the wire after a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Reaction {
+    /// An answer.
+    Answer(Answer),
+    /// The same, its body in pieces over [`SLOW_BODY`].
+    Trickle(Answer),
+    /// The connection is reset, before anything else.
+    ResetAtOnce,
+    /// The connection is reset where the answer would have come.
+    Reset,
+    /// Nothing.
+    Silence,
+}
+
+/// Status, JSON body, and what Retry-After says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub status: &'static str,
+    pub body: String,
+    pub retry_after_s: Option<i64>,
+}
+
+/// How long a slow body takes.
+pub(crate) const SLOW_BODY: Duration = Duration::from_secs(1);
+/// What Retry-After asks for when a fault sends it, s.
+const RETRY_AFTER_S: i64 = 1;
+
+impl Answer {
+    pub fn new(status: &'static str, body: impl Into<String>) -> Self {
+        Self { status, body: body.into(), retry_after_s: None }
+    }
+
+    fn refused(status: &'static str, code: &str, message: &str) -> Self {
+        Self::new(status, format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#))
+    }
+
+    fn after(self, seconds: i64) -> Self {
+        Self { retry_after_s: Some(seconds), ..self }
+    }
+}
+
+/// The provider, shared by all connections.
+pub(crate) struct Provider {
+    config: Config,
+    rng: Rng,
+    started: Instant,
+    started_us: i64,
+    settings: RwLock<Settings>,
+    judge: Mutex<Judge>,
+    ledger: Mutex<Ledger>,
+    allowed: Mutex<HashMap<u32, Allowed>>,
+    outbox: Option<Outbox>,
+}
+
+/// What can be changed while running.
+pub(crate) struct Settings {
+    pub latency: Duration,
+    pub faults: Faults,
+}
+
+/// A panic while counting leaves counts that are still counts.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Provider {
+    pub fn new(config: Config, outbox: Option<Outbox>) -> Self {
+        Self {
+            rng: Rng::seeded(config.seed),
+            started: Instant::now(),
+            started_us: Clock::system().now_us(),
+            settings: RwLock::new(Settings { latency: config.latency, faults: config.faults.clone() }),
+            judge: Mutex::default(),
+            ledger: Mutex::default(),
+            allowed: Mutex::default(),
+            outbox,
+            config,
+        }
+    }
+
+    /// Decides what happens to a request, and notes it.
+    pub fn react(&self, reader: &Reader, request: &Request) -> Reaction {
+        let at_us = self.unix_us(request.arrived);
+        let bearer = reader.bearer(request);
+        let account = locked(&self.judge).arrived(bearer.unwrap_or("-"), at_us);
+        let fault = self.settings.read().unwrap_or_else(PoisonError::into_inner).faults.draw(&self.rng);
+        if fault == Some(Fault::Reset) {
+            return self.strike(Fault::Reset);
+        }
+        if self.config.secret.is_some() && bearer != self.config.secret.as_deref() {
+            return self.reject(Answer::refused("401 Unauthorized", "bad_token", "another secret is expected"));
+        }
+        let message = match Message::read(reader.body(request), reader.key(request)) {
+            Ok(message) => message,
+            Err(why) => return self.reject(Answer::refused("400 Bad Request", "malformed", why)),
+        };
+        if let Some(wait_us) = self.over_cap(account, at_us) {
+            locked(&self.judge).over_cap += 1;
+            let answer = Answer::refused("429 Too Many Requests", "rate_limited", "above the cap");
+            return Reaction::Answer(answer.after((wait_us + 999_999) / 1_000_000));
+        }
+        match fault {
+            Some(
+                fault @ (Fault::Throttle | Fault::ThrottleFor | Fault::Error | Fault::Unavailable | Fault::Recipient),
+            ) => {
+                // Who has accepted a message does not blame its recipient afterwards.
+                let accepted = fault == Fault::Recipient && locked(&self.ledger).find(message.id, account).is_some();
+                if accepted { self.accept(&message, account, at_us, None) } else { self.strike(fault) }
+            }
+            _ => self.accept(&message, account, at_us, fault),
+        }
+    }
+
+    /// Accepts a message, or finds it accepted before; `fault` is one that comes after that.
+    fn accept(&self, message: &Message<'_>, account: u32, at_us: i64, fault: Option<Fault>) -> Reaction {
+        let (index, is_new) = {
+            let mut ledger = locked(&self.ledger);
+            let before = if self.config.honour_keys { ledger.find(message.id, account) } else { None };
+            let index = before.unwrap_or_else(|| ledger.accept(message.id, &message.to, account, at_us));
+            (index, before.is_none())
+        };
+        let id = provider_id(index);
+        if is_new {
+            self.post_receipts(message.id, &id);
+        } else {
+            locked(&self.judge).repeats_answered += 1;
+        }
+        if let Some(fault) = fault {
+            locked(&self.judge).struck(fault);
+        }
+        let answer = Answer::new("200 OK", format!(r#"{{"id":"{id}"}}"#));
+        match fault {
+            Some(Fault::ErrorAccepted) => Reaction::Answer(internal_error()),
+            Some(Fault::ResetAccepted) => Reaction::Reset,
+            Some(Fault::SilenceAccepted) => Reaction::Silence,
+            Some(Fault::SlowBody) => Reaction::Trickle(answer),
+            Some(Fault::Malformed) => Reaction::Answer(Answer::new("200 OK", format!(r#"{{"id":"{id}"#))),
+            _ => Reaction::Answer(answer),
+        }
+    }
+
+    /// A fault that comes instead of an acceptance.
+    fn strike(&self, fault: Fault) -> Reaction {
+        locked(&self.judge).struck(fault);
+        let throttled = || Answer::refused("429 Too Many Requests", "rate_limited", "slow down");
+        Reaction::Answer(match fault {
+            Fault::Throttle => throttled(),
+            Fault::ThrottleFor => throttled().after(RETRY_AFTER_S),
+            Fault::Unavailable => {
+                Answer::refused("503 Service Unavailable", "unavailable", "try later").after(RETRY_AFTER_S)
+            }
+            Fault::Recipient => Answer::refused("400 Bad Request", "invalid_recipient", "no such recipient"),
+            Fault::Error => internal_error(),
+            _ => return Reaction::ResetAtOnce,
+        })
+    }
+
+    fn reject(&self, answer: Answer) -> Reaction {
+        locked(&self.judge).rejected += 1;
+        Reaction::Answer(answer)
+    }
+
+    fn over_cap(&self, account: u32, at_us: i64) -> Option<i64> {
+        let cap = self.config.cap?;
+        locked(&self.allowed).entry(account).or_default().admit(cap, at_us).err()
+    }
+
+    fn post_receipts(&self, id: Uuid, provider_id: &str) {
+        let Some(outbox) = &self.outbox else { return };
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        let twice = settings.faults.strikes(Fault::ReceiptTwice, &self.rng);
+        let late = settings.faults.strikes(Fault::ReceiptLate, &self.rng);
+        drop(settings);
+        let mut judge = locked(&self.judge);
+        if twice {
+            judge.struck(Fault::ReceiptTwice);
+        }
+        if late {
+            judge.struck(Fault::ReceiptLate);
+        }
+        for _ in 0..1 + usize::from(twice) {
+            if !outbox.put(Receipt { id, provider_id: provider_id.to_owned(), late }) {
+                judge.receipts.failed += 1;
+            }
+        }
+    }
+
+    /// Microseconds since the Unix epoch of a moment: the wall clock at the start, and monotonic from there.
+    pub fn unix_us(&self, at: Instant) -> i64 {
+        let since = at.saturating_duration_since(self.started);
+        self.started_us + i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// Notes the time from a request to its answer.
+    pub fn answered(&self, request: &Request) {
+        locked(&self.judge).answered(request.arrived.elapsed());
+    }
+
+    /// Notes whether a receipt was taken.
+    pub fn receipt_posted(&self, taken: bool) {
+        let receipts = &mut locked(&self.judge).receipts;
+        *(if taken { &mut receipts.posted } else { &mut receipts.failed }) += 1;
+    }
+
+    pub fn latency(&self) -> Duration {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).latency
+    }
+
+    /// Changes latency and faults.
+    pub fn change(&self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub fn stats(&self) -> Stats {
+        locked(&self.judge).stats(&locked(&self.ledger), &self.config.windows)
+    }
+
+    pub fn page(&self, after: usize) -> Page {
+        locked(&self.ledger).page(after)
+    }
+
+    /// Forgets what was seen.
+    pub fn reset(&self) {
+        *locked(&self.judge) = Judge::default();
+        *locked(&self.ledger) = Ledger::default();
+        locked(&self.allowed).clear();
+    }
+}
+
+fn internal_error() -> Answer {
+    Answer::refused("500 Internal Server Error", "internal", "something broke")
+}
