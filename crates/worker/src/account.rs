@@ -1,14 +1,18 @@
 //! One account in one process: what all its batches share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fanfare_domain::limits::{HELD_MAX, IN_FLIGHT_MAX};
 use fanfare_providers::Adapter;
-use fanfare_store::Store;
+use fanfare_store::{Store, accounts};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::flush::Note;
 use crate::steer::Signs;
+
+/// Flushes' worth of messages kept in stock: those being flushed, and those to send meanwhile.
+const STOCK_FLUSHES: usize = 6;
 
 /// What the batches of an account share.
 pub struct Account {
@@ -22,30 +26,42 @@ pub struct Account {
     pub in_flight: Semaphore,
     /// Permits for messages held, from claim to committed settlement.
     pub held: Arc<Semaphore>,
+    /// Messages settled in a flush, smoothed.
+    pub briskness: Arc<AtomicUsize>,
     pub signs: Signs,
     notes: mpsc::UnboundedSender<Note>,
 }
 
 impl Account {
+    /// The account `row`, speaking through `adapter`.
     pub fn new(
         store: Store,
-        (workspace_id, account_id): (i32, i64),
-        (sender, idempotent, adapter): (Option<String>, bool, Adapter),
+        row: &accounts::Account,
+        adapter: Adapter,
         signs: Signs,
         notes: mpsc::UnboundedSender<Note>,
     ) -> Self {
         Self {
             store,
-            workspace_id,
-            account_id,
-            sender,
-            idempotent,
+            workspace_id: row.workspace_id,
+            account_id: row.account_id,
+            sender: row.sender.clone(),
+            idempotent: row.idempotent,
             adapter,
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             held: Arc::new(Semaphore::new(HELD_MAX)),
+            briskness: Arc::default(),
             signs,
             notes,
         }
+    }
+
+    /// How many messages may be claimed more. The stock is what fits in flight and what a few flushes
+    /// settle: enough never to run dry, and no more, because what a killed worker held is in doubt.
+    pub fn room(&self) -> usize {
+        let stock = (IN_FLIGHT_MAX + STOCK_FLUSHES * self.briskness.load(Ordering::Relaxed)).min(HELD_MAX);
+        let held = HELD_MAX - self.held.available_permits();
+        stock.saturating_sub(held)
     }
 
     /// Tells the flusher. It outlives every batch, so nothing told is lost.

@@ -28,8 +28,10 @@ use crate::slots::Slots;
 
 /// Longest wait between two tries to reach the database.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(1);
-/// Without a cap a claim waits a moment for this many permits, so that claims stay few.
+/// A claim waits a moment for this much room, so that claims stay few.
 const CLAIM_GOOD: usize = CLAIM_MAX / 2;
+/// How long that moment is.
+const ROOM_LOOK: Duration = Duration::from_millis(3);
 
 /// Claims leases in a task of its own and hands them to apalis.
 pub struct LeaseBackend {
@@ -86,8 +88,11 @@ impl Backend for LeaseBackend {
             .build())))
     }
 
-    fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+    fn poll_close(&mut self, _: &mut Context<'_>, worker: &WorkerContext) -> Poll<Result<(), Infallible>> {
         self.stop.cancel();
+        // After the end of the input apalis waits for its worker to be told to stop; it cannot fail here,
+        // since a worker that polls has started.
+        let _ = worker.stop();
         Poll::Ready(Ok(()))
     }
 }
@@ -133,20 +138,20 @@ impl ClaimLoop {
         }
     }
 
-    /// How many messages may be held more; waits until it is worth a claim.
+    /// How many messages to claim; waits a moment until it is worth a claim.
     async fn permits(&self) -> Option<usize> {
+        let room = self.account.room();
+        if room >= CLAIM_GOOD {
+            return Some(room.min(CLAIM_MAX));
+        }
         loop {
-            let free = self.account.held.available_permits();
-            if free >= CLAIM_GOOD {
-                return Some(free.min(CLAIM_MAX));
-            }
             tokio::select! {
                 () = self.stop.cancelled() => return None,
-                () = sleep(Duration::from_millis(2)) => {}
+                () = sleep(ROOM_LOOK) => {}
             }
-            let free = self.account.held.available_permits();
-            if free > 0 && free < CLAIM_GOOD {
-                return Some(free);
+            match self.account.room() {
+                0 => {}
+                room => return Some(room.min(CLAIM_MAX)),
             }
         }
     }

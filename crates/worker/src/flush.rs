@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fanfare_domain::limits::FLUSH_EVERY;
@@ -32,6 +33,8 @@ pub struct FlushLoop {
     pub notes: mpsc::UnboundedReceiver<Note>,
     /// Permits of the messages held: given back once their settlement is committed.
     pub held: Arc<Semaphore>,
+    /// Messages settled in a flush, smoothed: what the claim loop sizes its stock by.
+    pub briskness: Arc<AtomicUsize>,
     /// No more notes will come: end after the last flush.
     pub drain: CancellationToken,
     /// Cancelled by the flusher when a lease turns out to be another's: the fleet thinks us dead.
@@ -60,6 +63,8 @@ impl FlushLoop {
                 () = self.drain.cancelled() => true,
             };
             let settlements = self.gather(&mut leases);
+            let smoothed = (self.briskness.load(Ordering::Relaxed) * 7 + settlements.len()).div_ceil(8);
+            self.briskness.store(smoothed, Ordering::Relaxed);
             if !settlements.is_empty() {
                 let marks = mark(&mut leases, &settlements);
                 self.write(&marks, &settlements).await?;

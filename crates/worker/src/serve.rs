@@ -18,7 +18,7 @@ use crate::backend::{ClaimLoop, LeaseBackend};
 use crate::board::Board;
 use crate::flush::{FlushLoop, Note};
 use crate::send;
-use crate::steer::{Signs, steer};
+use crate::steer::{Signs, Steering};
 
 /// Tenant and account.
 pub type AccountKey = (i32, i64);
@@ -37,33 +37,39 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Serves the account until the life is over; by then all that it claimed is written down.
+    /// Serves the account until the life is over or its provider refuses us; by then all that it claimed
+    /// is written down.
     pub async fn run(self) -> Result<(), Error> {
         let (signs, seen) = Signs::new();
         let (tell_flusher, notes) = mpsc::unbounded_channel();
-        let account = match self.open(signs, tell_flusher).await {
-            Ok(account) => Arc::new(account),
+        let opened = match self.open(signs, tell_flusher).await {
+            Ok(opened) => opened,
             Err(error) => {
                 tracing::error!(account_id = self.key.1, ?error, "cannot open the account");
-                tokio::select! { () = self.over.cancelled() => {}, () = sleep(LOOK_AGAIN) => {} }
-                return Ok(());
+                None
             }
         };
+        let Some((row, account)) = opened else {
+            tokio::select! { () = self.over.cancelled() => {}, () = sleep(LOOK_AGAIN) => {} }
+            return Ok(());
+        };
         let (workspace_id, account_id) = self.key;
+        // Below 16.
         let shard = (self.worker_id.unsigned_abs() % PROGRESS_SHARDS) as i16;
         let who = Flusher { workspace_id, account_id, worker_id: self.worker_id, shard };
-        let drain = CancellationToken::new();
+        let (ended, drain) = (self.over.child_token(), CancellationToken::new());
         let flusher = FlushLoop {
             store: self.store.clone(),
             who,
             notes,
             held: account.held.clone(),
+            briskness: account.briskness.clone(),
             drain: drain.clone(),
             fenced: self.over.clone(),
         };
-        let flushing = tokio::spawn(flusher.run());
-        let steering = tokio::spawn(steer(self.store.clone(), workspace_id, account_id, seen, drain.clone()));
-        self.send(account, who).await;
+        let steering = Steering { store: self.store.clone(), account: row, seen, ended: ended.clone(), drain: drain.clone() };
+        let (flushing, steering) = (tokio::spawn(flusher.run()), tokio::spawn(steering.run()));
+        self.send(Arc::new(account), who, ended).await;
         drain.cancel();
         let flushed = flushing.await.map_err(Error::Panicked)?;
         steering.await.map_err(Error::Panicked)?;
@@ -71,13 +77,13 @@ impl Serve {
     }
 
     /// Runs the apalis worker of this account until every batch has ended.
-    async fn send(&self, account: Arc<Account>, who: Flusher) {
+    async fn send(&self, account: Arc<Account>, who: Flusher, ended: CancellationToken) {
         let claims = ClaimLoop {
             account,
             who,
             board: self.board.clone(),
             wake: self.wake.clone(),
-            stop: self.over.clone(),
+            stop: ended,
             fenced: self.over.clone(),
         };
         // A name may never be used twice: apalis would take it for a worker that is still there.
@@ -89,18 +95,22 @@ impl Serve {
         }
     }
 
-    async fn open(&self, signs: Signs, notes: mpsc::UnboundedSender<Note>) -> Result<Account, OpenError> {
+    /// The account and its adapter; nothing while the account is stopped.
+    async fn open(
+        &self,
+        signs: Signs,
+        notes: mpsc::UnboundedSender<Note>,
+    ) -> Result<Option<(accounts::Account, Account)>, OpenError> {
         let mut c = self.store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
         let row = accounts::by_id(&mut c, self.key.0, self.key.1).await?;
+        if row.stopped_reason.is_some() {
+            return Ok(None);
+        }
         let secret = accounts::secret(&row, &self.store.seal)?;
-        let adapter = fanfare_providers::open(
-            &row.kind,
-            &row.settings,
-            secret.as_deref(),
-            &Client::new(self.store.clock.clone()),
-        )?;
-        let who = (row.sender, row.idempotent, adapter);
-        Ok(Account::new(self.store.clone(), self.key, who, signs, notes))
+        let client = Client::new(self.store.clock.clone());
+        let adapter = fanfare_providers::open(&row.kind, &row.settings, secret.as_deref(), &client)?;
+        let account = Account::new(self.store.clone(), &row, adapter, signs, notes);
+        Ok(Some((row, account)))
     }
 }
 

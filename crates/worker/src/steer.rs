@@ -60,51 +60,63 @@ impl Signs {
     }
 }
 
-/// Carries decisions to the database until `done`. A decision that fails is dropped: the next answer
-/// brings the same sign again.
-pub async fn steer(
-    store: Store,
-    workspace_id: i32,
-    account_id: i64,
-    mut seen: mpsc::UnboundedReceiver<Seen>,
-    done: CancellationToken,
-) {
-    loop {
-        let seen = tokio::select! {
-            seen = seen.recv() => seen,
-            () = done.cancelled() => None,
-        };
-        let Some(seen) = seen else { return };
-        if let Err(error) = decide(&store, workspace_id, account_id, &seen).await {
-            tracing::warn!(account_id, ?error, "steering the account failed");
-        }
-    }
+/// Carries the decisions about one account to the database.
+pub struct Steering {
+    pub store: Store,
+    pub account: accounts::Account,
+    pub seen: mpsc::UnboundedReceiver<Seen>,
+    /// Cancelled when the provider refuses us: the account is to be opened anew.
+    pub ended: CancellationToken,
+    /// No more signs will come.
+    pub drain: CancellationToken,
 }
 
-async fn decide(store: &Store, workspace_id: i32, account_id: i64, seen: &Seen) -> fanfare_store::Result<()> {
-    let mut c = store.pool.acquire().await?;
-    match &seen.sign {
-        Sign::Healthy => {
-            queue::circuit_close(&mut c, workspace_id, account_id).await?;
-            tracing::info!(account_id, "circuit closed: the account answers again");
-        }
-        Sign::Ailing => {
-            if queue::circuit_open(&mut c, workspace_id, account_id, seen.run_id, seen.epoch).await? {
-                tracing::warn!(account_id, "circuit opened: the account does not answer");
+impl Steering {
+    /// Decides until drained. A decision that fails is dropped: the next answer brings the same sign.
+    pub async fn run(mut self) {
+        loop {
+            let seen = tokio::select! {
+                seen = self.seen.recv() => seen,
+                () = self.drain.cancelled() => None,
+            };
+            let Some(seen) = seen else { return };
+            if let Err(error) = self.decide(&seen).await {
+                tracing::warn!(account_id = self.account.account_id, ?error, "steering the account failed");
             }
-        }
-        Sign::Throttled(wait) => {
-            if queue::throttle(&mut c, workspace_id, account_id, seen.run_id, seen.epoch, *wait).await? {
-                tracing::warn!(account_id, wait_ms = wait.as_millis() as u64, "throttled: the account slows down");
-            }
-            if seen.probe {
-                queue::circuit_close(&mut c, workspace_id, account_id).await?;
-            }
-        }
-        Sign::Refused(reason) => {
-            accounts::stop(&mut c, workspace_id, account_id, reason).await?;
-            tracing::error!(account_id, reason, "account stopped: its provider refuses it");
         }
     }
-    Ok(())
+
+    async fn decide(&self, seen: &Seen) -> fanfare_store::Result<()> {
+        let (workspace_id, account_id) = (self.account.workspace_id, self.account.account_id);
+        let mut c = self.store.pool.acquire().await?;
+        match &seen.sign {
+            Sign::Healthy => {
+                queue::circuit_close(&mut c, workspace_id, account_id).await?;
+                tracing::info!(account_id, "circuit closed: the account answers again");
+            }
+            Sign::Ailing => {
+                if queue::circuit_open(&mut c, workspace_id, account_id, seen.run_id, seen.epoch).await? {
+                    tracing::warn!(account_id, "circuit opened: the account does not answer");
+                }
+            }
+            Sign::Throttled(wait) => {
+                if queue::throttle(&mut c, workspace_id, account_id, seen.run_id, seen.epoch, *wait).await? {
+                    tracing::warn!(account_id, wait_ms = wait.as_millis() as u64, "throttled: the account slows down");
+                }
+                if seen.probe {
+                    queue::circuit_close(&mut c, workspace_id, account_id).await?;
+                }
+            }
+            Sign::Refused(reason) => {
+                // Under new settings the refusal of the old ones says nothing.
+                let now = accounts::by_id(&mut c, workspace_id, account_id).await?;
+                if now.speaks_as(&self.account) {
+                    accounts::stop(&mut c, workspace_id, account_id, reason).await?;
+                    tracing::error!(account_id, reason, "account stopped: its provider refuses it");
+                }
+                self.ended.cancel();
+            }
+        }
+        Ok(())
+    }
 }

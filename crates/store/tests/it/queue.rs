@@ -162,7 +162,7 @@ async fn random_life(seed: u64) {
 }
 
 /// Brings the run to its end: by draining it, or by cancelling it.
-async fn end(db: &TestDb, rng: &Rng, seed: u64, actors: &mut Vec<Actor>) {
+async fn end(db: &TestDb, rng: &Rng, seed: u64, actors: &mut [Actor]) {
     let cancel = rng.chance(0.5);
     credits::topup(&db.store, WORKSPACE, 1_000_000, None).await.unwrap();
     Scene::pause(db, false).await;

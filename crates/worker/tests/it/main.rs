@@ -1,0 +1,5 @@
+//! Workers against a real database and a provider on loopback that judges what it was sent.
+
+mod accounts;
+mod drain;
+mod stage;

@@ -1,0 +1,183 @@
+//! A stage: a database, a simulator, a campaign, and workers to come.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use fanfare_domain::cap::Cap;
+use fanfare_domain::message::Channel;
+use fanfare_domain::price::Prices;
+use fanfare_domain::state::{OnMissing, OnUnknown};
+use fanfare_domain::template::{Template, Text, Variant};
+use fanfare_scheduler::{expand, launch, tick};
+use fanfare_sim::{Config, Handle, Sim};
+use fanfare_store::accounts::NewAccount;
+use fanfare_store::campaigns::NewCampaign;
+use fanfare_store::progress::{Progress, newest_run, progress};
+use fanfare_store::{Store, accounts, audit, campaigns, credits, templates, workspaces};
+use fanfare_testdb::TestDb;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub const WORKSPACE: i32 = 1;
+pub const CAMPAIGN: &str = "spring";
+pub const PRICE: i64 = 5_000;
+
+/// How often a condition is looked at. A state is awaited, never a time.
+const LOOK: Duration = Duration::from_millis(20);
+/// A condition not reached by then never will be.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What differs between tests.
+pub struct Stage {
+    pub contacts: i32,
+    pub caps: &'static [&'static str],
+    pub idempotent: bool,
+    pub on_unknown: OnUnknown,
+    pub credit: i64,
+    pub sim: Config,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self {
+            contacts: 500,
+            caps: &[],
+            idempotent: true,
+            on_unknown: OnUnknown::Hold,
+            credit: 1_000_000_000,
+            sim: Config::default(),
+        }
+    }
+}
+
+/// The stage once it is set.
+pub struct Play {
+    pub db: TestDb,
+    pub sim: Handle,
+    over: CancellationToken,
+}
+
+/// A worker in this process.
+pub struct Worker {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), fanfare_worker::Error>>,
+}
+
+impl Worker {
+    /// Stops it gracefully and waits for its end.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+impl Stage {
+    /// Sets the stage and launches the campaign: the audience is expanded, nothing is sent yet.
+    pub async fn launch(self) -> Play {
+        let db = TestDb::new().await;
+        let over = CancellationToken::new();
+        let loopback: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let sim = Sim::bind(Config { honour_keys: self.idempotent, ..self.sim.clone() }, loopback).unwrap();
+        let handle = sim.handle();
+        tokio::spawn(sim.serve(over.clone().cancelled_owned()));
+        self.fill(&db.store, &handle.url()).await;
+        let run = launch::launch(&db.store, WORKSPACE, CAMPAIGN, None).await.unwrap();
+        while expand::expand_next(&db.store, WORKSPACE, run.run_id).await.unwrap() == expand::Expanded::More {}
+        Play { db, sim: handle, over }
+    }
+
+    async fn fill(&self, store: &Store, url: &str) {
+        let mut c = store.pool.acquire().await.unwrap();
+        assert_eq!(workspaces::ensure(&mut c, "default", store.clock.now()).await.unwrap(), WORKSPACE);
+        sqlx::query("insert into list values (1, 10, 'l', now())").execute(&mut *c).await.unwrap();
+        sqlx::query(
+            "insert into contact (workspace_id, list_id, import_id, row_no, address, name, country)
+             select 1, 10, 1, i, '+2135' || (50000000 + i), 'Amina ' || i, 'DZ' from generate_series(1, $1) i",
+        )
+        .bind(self.contacts)
+        .execute(&mut *c)
+        .await
+        .unwrap();
+        drop(c);
+        let caps: Vec<Cap> = self.caps.iter().map(|c| c.parse().unwrap()).collect();
+        let account = NewAccount {
+            name: "demo",
+            kind: "http",
+            settings: &serde_json::json!({ "url": url }),
+            secret: Some("s3cret"),
+            sender: Some("Fanfare"),
+            idempotent: self.idempotent,
+            caps: &caps,
+            prices: &Prices([(String::new(), PRICE)].into()),
+        };
+        accounts::add(store, WORKSPACE, account).await.unwrap();
+        credits::topup(store, WORKSPACE, self.credit, None).await.unwrap();
+        let text = Text::Body { subject: None, body: "Hello {{ name }}".into() };
+        let variant = Variant { language: String::new(), text, defaults: Default::default() };
+        let template = Template::compile(Channel::Sms, vec![variant]).unwrap();
+        templates::add(store, WORKSPACE, "hello", &template).await.unwrap();
+        let campaign = NewCampaign {
+            name: CAMPAIGN,
+            template: "hello",
+            list: "l",
+            account: "demo",
+            weight: 1,
+            on_missing: OnMissing::Refuse,
+            on_unknown: self.on_unknown,
+            expires_after_s: None,
+        };
+        campaigns::create(store, WORKSPACE, campaign).await.unwrap();
+    }
+}
+
+impl Drop for Play {
+    fn drop(&mut self) {
+        self.over.cancel();
+    }
+}
+
+impl Play {
+    pub fn worker(&self) -> Worker {
+        let (store, stop) = (self.db.store.clone(), self.over.child_token());
+        let task = tokio::spawn(fanfare_worker::run(store, "test", stop.clone(), || ()));
+        Worker { stop, task }
+    }
+
+    pub fn scheduler(&self) {
+        let (store, stop) = (self.db.store.clone(), self.over.child_token());
+        tokio::spawn(async move { tick::run(store, stop, || ()).await });
+    }
+
+    pub async fn status(&self) -> Progress {
+        let mut c = self.db.store.pool.acquire().await.unwrap();
+        let campaign = campaigns::get(&mut c, WORKSPACE, CAMPAIGN).await.unwrap();
+        let run = newest_run(&mut c, WORKSPACE, campaign.campaign_id).await.unwrap().unwrap();
+        progress(&mut c, WORKSPACE, run).await.unwrap()
+    }
+
+    /// Waits until the run is as it should be; the law of conservation holds at every look.
+    pub async fn until(&self, what: &str, reached: impl Fn(&Progress) -> bool) -> Progress {
+        let began = std::time::Instant::now();
+        loop {
+            let status = self.status().await;
+            assert_eq!(status.imbalance(), 0, "{status:?}");
+            if reached(&status) {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "{what}: never reached: {status:?}\n{:?}", self.sim.stats());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    pub async fn finished(&self) -> Progress {
+        let done = self.until("finished", |p| p.state().unwrap().as_str() == "finished").await;
+        self.assert_books().await;
+        done
+    }
+
+    pub async fn assert_books(&self) {
+        let mut c = self.db.store.pool.acquire().await.unwrap();
+        let audit = audit::audit(&mut c, WORKSPACE).await.unwrap();
+        assert!(audit.ok, "{:#?}", audit.checks.iter().filter(|c| !c.ok).collect::<Vec<_>>());
+    }
+}
