@@ -13,8 +13,12 @@ use fanfare_store::audience::{self as store_audience, Contact, LeftOut, NewSegme
 use fanfare_store::copy::Rows;
 use fanfare_store::tx::run_tx;
 use fanfare_store::{Error, PgConnection, Result, Store, runs, templates};
+use tokio::sync::mpsc;
 
 use crate::audience::{Audience, Exclusion};
+
+/// Recipients are written in pieces of about this size.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// What became of an attempt to expand a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,21 +73,29 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
     let Some(run) = store_audience::unfinished(c, workspace_id, run_id).await? else {
         return Ok(Expanded::Skipped);
     };
-    let stretch = read(c, workspace_id, run_id, &run).await?;
-    let Stretch { contacts, complete, dearest, .. } = stretch;
-    let expanded_to = stretch.last.clone().or_else(|| run.expanded_to.clone());
+    let template = templates::compile(c, workspace_id, run.template_id, run.template_version).await?;
+    let template =
+        template.ordered_as(&run.variables).map_err(|e| Error::Corrupt(format!("template of run {run_id}: {e}")))?;
+    let audience = Audience::new(template, run.on_missing()?);
+    let (chunks, coming) = mpsc::unbounded_channel();
+    let stretch = Stretch::new(workspace_id, run_id, &run);
+    // Beside a second connection that reads, this one writes meanwhile. Else it reads all, then writes.
+    let (stretch, written) = match store.pool.try_acquire() {
+        Some(mut reader) => {
+            tokio::join!(stretch.read(&mut reader, &run, audience, chunks), store_audience::write_recipients(c, coming))
+        }
+        None => (stretch.read(c, &run, audience, chunks).await, store_audience::write_recipients(c, coming).await),
+    };
+    let Stretch { contacts, complete, dearest, next_seq, left_out, last, .. } = stretch?;
+    let written = written?;
     if contacts > 0 {
-        let segment = NewSegment {
-            segment_no: run.segment_no,
-            lo: run.seq,
-            hi: stretch.next_seq,
-            after_address: run.expanded_to.clone().unwrap_or_default(),
-            left_out: stretch.left_out,
-        };
-        store_audience::write_segment(c, workspace_id, run_id, &segment, stretch.rows).await?;
+        let (segment_no, lo, hi) = (run.segment_no, run.seq, next_seq);
+        let after_address = run.expanded_to.clone().unwrap_or_default();
+        let segment = NewSegment { segment_no, lo, hi, after_address, left_out };
+        store_audience::write_segment(c, (workspace_id, run_id), &segment, written).await?;
     }
     let key = (workspace_id, run.account_id, run_id);
-    let complete_at = complete.then(|| store.clock.now());
+    let (expanded_to, complete_at) = (last.or(run.expanded_to), complete.then(|| store.clock.now()));
     if !store_audience::advance(c, key, expanded_to.as_deref(), dearest, complete_at).await? {
         return Ok(Expanded::Skipped);
     }
@@ -91,55 +103,75 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
     Ok(if complete { Expanded::Complete } else { Expanded::More })
 }
 
-/// The contacts of one segment, turned into recipients.
+/// The contacts of one segment, being turned into recipients.
 struct Stretch<'r> {
     workspace_id: i32,
     run_id: i64,
     prices: &'r Prices,
     rows: Rows,
+    /// Sent in chunks so far.
+    bytes: usize,
     next_seq: i32,
     left_out: LeftOut,
     dearest: i64,
     contacts: i64,
-    /// Address of the last contact.
+    /// Address of the last contact, if there may be more behind it.
     last: Option<String>,
     complete: bool,
 }
 
-async fn read<'r>(c: &mut PgConnection, workspace_id: i32, run_id: i64, run: &'r Unfinished) -> Result<Stretch<'r>> {
-    let template = templates::compile(c, workspace_id, run.template_id, run.template_version).await?;
-    let template =
-        template.ordered_as(&run.variables).map_err(|e| Error::Corrupt(format!("template of run {run_id}: {e}")))?;
-    let mut audience = Audience::new(template, run.on_missing()?);
-    let source = audience.source(workspace_id, run.list_id);
-    let limit = if run.segment_no == 0 { FIRST_SEGMENT_CONTACTS } else { SEGMENT_CONTACTS };
-    let mut stretch = Stretch {
-        workspace_id,
-        run_id,
-        prices: &run.prices,
-        rows: Rows::default(),
-        next_seq: run.seq,
-        left_out: LeftOut::default(),
-        dearest: 0,
-        contacts: 0,
-        last: None,
-        complete: false,
-    };
-    let after = run.expanded_to.as_deref().unwrap_or_default();
-    let visited = store_audience::each_contact(c, source, after, limit, |contact| {
-        stretch.add(&mut audience, &contact);
-        // The last one of a stretch is remembered, and no other.
-        let full = stretch.contacts == limit || stretch.rows.bytes() >= SEGMENT_BYTES_MAX;
-        stretch.last = full.then(|| contact.address.to_owned());
-        if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })
-    .await?;
-    debug_assert_eq!(visited, stretch.contacts);
-    stretch.complete = stretch.last.is_none();
-    Ok(stretch)
-}
+impl<'r> Stretch<'r> {
+    fn new(workspace_id: i32, run_id: i64, run: &'r Unfinished) -> Self {
+        Self {
+            workspace_id,
+            run_id,
+            prices: &run.prices,
+            rows: Rows::default(),
+            bytes: 0,
+            next_seq: run.seq,
+            left_out: LeftOut::default(),
+            dearest: 0,
+            contacts: 0,
+            last: None,
+            complete: false,
+        }
+    }
 
-impl Stretch<'_> {
+    /// Reads the contacts, and sends the recipients on in chunks. What is sent and not yet written is
+    /// at most [`SEGMENT_BYTES_MAX`]. `chunks` closes at the end.
+    async fn read(
+        mut self,
+        c: &mut PgConnection,
+        run: &Unfinished,
+        mut audience: Audience,
+        chunks: mpsc::UnboundedSender<Vec<u8>>,
+    ) -> Result<Self> {
+        let source = audience.source(self.workspace_id, run.list_id);
+        let limit = if run.segment_no == 0 { FIRST_SEGMENT_CONTACTS } else { SEGMENT_CONTACTS };
+        let after = run.expanded_to.as_deref().unwrap_or_default();
+        store_audience::each_contact(c, source, after, limit, |contact| {
+            self.add(&mut audience, &contact);
+            if self.contacts == limit || self.bytes + self.rows.bytes() >= SEGMENT_BYTES_MAX {
+                self.last = Some(contact.address.to_owned());
+                return ControlFlow::Break(());
+            }
+            if self.rows.bytes() >= CHUNK_BYTES {
+                self.send(&chunks);
+            }
+            ControlFlow::Continue(())
+        })
+        .await?;
+        self.send(&chunks);
+        self.complete = self.last.is_none();
+        Ok(self)
+    }
+
+    fn send(&mut self, chunks: &mpsc::UnboundedSender<Vec<u8>>) {
+        self.bytes += self.rows.bytes();
+        // Fails only when the writer has failed, which then says why.
+        let _ = chunks.send(self.rows.take());
+    }
+
     fn add(&mut self, audience: &mut Audience, contact: &Contact<'_>) {
         self.contacts += 1;
         let recipient = match audience.judge(contact) {

@@ -8,8 +8,9 @@ use fanfare_domain::state::OnMissing;
 use futures::TryStreamExt as _;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Row as _};
+use tokio::sync::mpsc;
 
-use crate::copy::Rows;
+use crate::copy::{self, Rows};
 use crate::error::ensure_affected;
 use crate::{Error, Result};
 
@@ -289,29 +290,32 @@ pub fn push_recipient(
     rows.text(Some(address)).text(country).jsonb(params);
 }
 
-/// Writes a segment and its recipients, as put together by [`push_recipient`].
+/// Writes recipients, which come in chunks as put together by [`push_recipient`], and says how many.
 ///
 /// # Errors
-/// When the segment exists already or the database fails.
+/// When the database fails.
+pub async fn write_recipients(c: &mut PgConnection, chunks: mpsc::UnboundedReceiver<Vec<u8>>) -> Result<u64> {
+    copy::stream(
+        c,
+        "-- write_recipients
+         copy recipient (workspace_id, seq, run_id, units, variant, address, country, params)
+         from stdin (format binary)",
+        chunks,
+    )
+    .await
+}
+
+/// Writes the segment of the `written` recipients before it.
+///
+/// # Errors
+/// When they are not as many, the segment exists already, or the database fails.
 pub async fn write_segment(
     c: &mut PgConnection,
-    workspace_id: i32,
-    run_id: i64,
+    (workspace_id, run_id): (i32, i64),
     segment: &NewSegment,
-    recipients: Rows,
+    written: u64,
 ) -> Result<()> {
-    let expected = recipients.len();
-    if expected > 0 {
-        let copied = recipients
-            .copy(
-                c,
-                "-- write_segment: recipients
-                 copy recipient (workspace_id, seq, run_id, units, variant, address, country, params)
-                 from stdin (format binary)",
-            )
-            .await?;
-        ensure_affected("write_segment: recipients", copied, expected)?;
-    }
+    ensure_affected("write_recipients", written, u64::from((segment.hi - segment.lo).unsigned_abs()))?;
     let left_out = segment.left_out;
     sqlx::query(
         "-- write_segment

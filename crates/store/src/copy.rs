@@ -1,6 +1,7 @@
 //! Rows in the binary format of COPY (PostgreSQL manual, "COPY", section "Binary Format").
 
 use sqlx::PgConnection;
+use tokio::sync::mpsc;
 
 use crate::Result;
 
@@ -8,6 +9,8 @@ use crate::Result;
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// Microseconds from the Unix epoch to Postgres' own, 2000-01-01.
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+/// Stands after the last row.
+const END: i16 = -1;
 
 /// A COPY stream being put together in memory.
 #[derive(Debug)]
@@ -88,12 +91,17 @@ impl Rows {
         }
     }
 
+    /// Takes the bytes gathered since the last time: a chunk for [`stream`].
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
     /// Sends the rows by `statement`, a `COPY … FROM STDIN (FORMAT binary)`, and says how many arrived.
     ///
     /// # Errors
     /// When the database refuses them.
     pub async fn copy(mut self, c: &mut PgConnection, statement: &'static str) -> Result<u64> {
-        self.put(&(-1i16).to_be_bytes());
+        self.put(&END.to_be_bytes());
         let mut sink = c.copy_in_raw(statement).await?;
         match sink.send(self.buffer).await {
             Ok(_) => Ok(sink.finish().await?),
@@ -118,4 +126,22 @@ impl Rows {
         self.buffer.extend_from_slice(bytes);
         self
     }
+}
+
+/// Sends chunks of rows, as they come, by `statement`, a `COPY … FROM STDIN (FORMAT binary)`, and says
+/// how many rows arrived.
+///
+/// # Errors
+/// When the database refuses them.
+pub async fn stream(
+    c: &mut PgConnection,
+    statement: &'static str,
+    mut chunks: mpsc::UnboundedReceiver<Vec<u8>>,
+) -> Result<u64> {
+    let mut sink = c.copy_in_raw(statement).await?;
+    while let Some(chunk) = chunks.recv().await {
+        sink.send(chunk).await?;
+    }
+    sink.send(&END.to_be_bytes()[..]).await?;
+    Ok(sink.finish().await?)
 }
