@@ -1,5 +1,6 @@
 //! The store against a real PostgreSQL.
 
+mod definitions;
 mod deliveries;
 mod embedded;
 mod open;
