@@ -7,22 +7,23 @@ pub const HORIZON_US: i64 = 300_000;
 /// A first slot lies at least this far ahead, so that its claim's answer can arrive in time.
 pub const LEAD_US: i64 = 3_000;
 /// A slot not started this long after its time is dropped and its recipient handed back.
-pub const LATENESS_US: i64 = 12_000;
-/// Allowed for the round trip of a claim: slots are mapped to local time late by at most this much.
-pub const ROUND_TRIP_US: i64 = 4_000;
+pub const LATENESS_US: i64 = 10_000;
+/// Allowed for the round trip of a look at the database's clock: slots are mapped to local time late by
+/// at most this much.
+pub const ROUND_TRIP_US: i64 = 2_000;
 /// Allowed for the difference of two requests' ways to the provider.
-pub const PATH_JITTER_US: i64 = 8_000;
+pub const PATH_JITTER_US: i64 = 12_000;
 /// The slack of a window, d + RTT + J + 1 µs: see [`crate::cap::Cap::period_us`].
 pub const SLACK_US: i64 = LATENESS_US + ROUND_TRIP_US + PATH_JITTER_US + 1;
 /// A cap over this long or longer is counted by hours instead of spread into slots.
 pub const DAY_US: i64 = 86_400_000_000;
 
 /// Most messages a worker holds for one account, from claim to committed outcome.
-pub const HELD_MAX: usize = 2_048;
+pub const HELD_MAX: usize = 4_096;
 /// Most requests in flight from one worker at one account.
 pub const IN_FLIGHT_MAX: usize = 256;
 /// Most messages in one claim.
-pub const CLAIM_MAX: usize = 512;
+pub const CLAIM_MAX: usize = 1_024;
 /// A full lane of retries is taken in lists of at most this many.
 pub const RETRY_LIST_MAX: usize = 256;
 
@@ -82,6 +83,36 @@ pub const TEMPLATE_PARAMS_MAX: usize = 100;
 /// Longest rendered text.
 pub const RENDERED_BYTES_MAX: usize = 1024 * 1024;
 
+/// Longest cell of a contact file; a row with a longer one is refused.
+pub const CELL_BYTES_MAX: usize = 64 * 1024;
+/// Longest row of a contact file; a file with a longer one is refused, since a quote is left open, most
+/// likely.
+pub const ROW_BYTES_MAX: usize = 1024 * 1024;
+/// Most columns of a contact file.
+pub const COLUMNS_MAX: usize = 1_024;
+/// Most rows of a contact file.
+pub const IMPORT_ROWS_MAX: u32 = 100_000_000;
+/// Rows in one transaction of an import.
+pub const IMPORT_BATCH_ROWS: usize = 10_000;
+/// A batch ends early when its contacts take this much memory.
+pub const IMPORT_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most rejects that an import holds in memory for its summary; its rejects file has all.
+pub const REJECTS_LISTED_MAX: usize = 1_000;
+/// Memory for the addresses that an import has met, to tell new ones from the rest.
+pub const IMPORT_SEEN_BYTES: usize = 8 * 1024 * 1024;
+/// Largest inflated texts of a workbook, which are held in memory.
+pub const WORKBOOK_STRINGS_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Largest other part of a workbook that is held in memory, inflated.
+pub const WORKBOOK_PART_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Largest sheet, inflated; it is streamed.
+pub const SHEET_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+/// A part of a workbook above a few MiB that inflates by more than this is a bomb.
+pub const INFLATE_FACTOR_MAX: u64 = 250;
+/// Largest workbook of the old binary format, which is held in memory.
+pub const XLS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Most cells of such a workbook, the empty ones between the others included.
+pub const XLS_CELLS_MAX: u64 = 2_500_000;
+
 const _: () = {
     assert!(LEAD_US < HORIZON_US);
     assert!(LATENESS_US < HORIZON_US);
@@ -91,6 +122,9 @@ const _: () = {
     assert!(EPOCH_EVERY.as_millis() * 2 < EPOCH_STALE.as_millis());
     assert!(HEARTBEAT_EVERY.as_millis() * 3 <= WORKER_TTL.as_millis());
     assert!(FIRST_SEGMENT_CONTACTS <= SEGMENT_CONTACTS);
+    // A row number is stored as an int.
+    assert!(IMPORT_ROWS_MAX < i32::MAX as u32);
+    assert!(CELL_BYTES_MAX < ROW_BYTES_MAX && ROW_BYTES_MAX < IMPORT_BATCH_BYTES_MAX);
     // A variant is stored as a smallint.
     assert!(VARIANTS_MAX < i16::MAX as usize);
 };

@@ -1,5 +1,6 @@
 //! Contacts of a list: how imports put them in, and how they are read out.
 
+use fanfare_domain::phone::Region;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
@@ -35,8 +36,8 @@ pub struct NewContact {
     pub email: Option<String>,
     /// Full name.
     pub name: Option<String>,
-    /// ISO 3166 alpha-2.
-    pub country: Option<String>,
+    /// Of the phone, else as the file says.
+    pub country: Option<Region>,
     /// BCP 47 tag, lower case.
     pub language: Option<String>,
     /// The other columns, a JSON object.
@@ -91,7 +92,7 @@ pub async fn insert<'a>(
             .text(Some(&contact.address))
             .text(contact.email.as_deref())
             .text(contact.name.as_deref())
-            .text(contact.country.as_deref())
+            .text(contact.country.as_ref().map(Region::as_str))
             .text(contact.language.as_deref())
             .jsonb(contact.attributes.as_deref());
     }
@@ -135,7 +136,7 @@ pub async fn merge(
         .bind(contacts.iter().map(|x| x.address.as_str()).collect::<Vec<&str>>())
         .bind(column(|x| x.email.as_deref()))
         .bind(column(|x| x.name.as_deref()))
-        .bind(column(|x| x.country.as_deref()))
+        .bind(column(|x| x.country.as_ref().map(Region::as_str)))
         .bind(column(|x| x.language.as_deref()))
         .bind(column(|x| x.attributes.as_deref()))
         .fetch_one(c)

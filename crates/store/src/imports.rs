@@ -4,6 +4,7 @@ use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
 
 use crate::error::ensure_affected;
+use crate::lists::{self, Hold};
 use crate::{Error, Result, Store};
 
 /// Of the data rows, what became of each.
@@ -78,18 +79,23 @@ pub async fn find(c: &mut PgConnection, workspace_id: i32, identity: Identity<'_
     .await?)
 }
 
-/// The import of this identity, which is begun if there is none.
+/// The import of this identity, which is begun if there is none. That waits for an import that has the list
+/// for itself.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn begin(
-    c: &mut PgConnection,
     store: &Store,
     workspace_id: i32,
     identity: Identity<'_>,
     file_name: &str,
     options: &serde_json::Value,
 ) -> Result<Import> {
+    let mut tx = store.pool.begin().await?;
+    if let Some(import) = find(&mut tx, workspace_id, identity).await? {
+        return Ok(import);
+    }
+    lists::hold(&mut tx, workspace_id, identity.list_id, Hold::Alone).await?;
     sqlx::query(
         "-- begin
          insert into import (workspace_id, import_id, list_id, content_sha256, options_sha256, file_name, options,
@@ -105,12 +111,15 @@ pub async fn begin(
     .bind(file_name)
     .bind(options)
     .bind(store.clock.now())
-    .execute(&mut *c)
+    .execute(&mut *tx)
     .await?;
-    find(c, workspace_id, identity).await?.ok_or_else(|| Error::Corrupt("an import vanished as it began".into()))
+    let begun = find(&mut tx, workspace_id, identity).await?;
+    tx.commit().await?;
+    begun.ok_or_else(|| Error::Corrupt("an import vanished as it began".into()))
 }
 
-/// Whether no other import has put a contact into the list.
+/// Whether no other import has put a contact into the list, nor is about to. Who holds the list may rely on
+/// it: see [`begin`].
 ///
 /// # Errors
 /// When the database fails.
@@ -118,7 +127,8 @@ pub async fn is_only(c: &mut PgConnection, workspace_id: i32, list_id: i64, impo
     Ok(sqlx::query_scalar(
         "-- is_only
          select not exists (
-           select from import where workspace_id = $1 and list_id = $2 and import_id <> $3 and imported > 0)",
+           select from import where workspace_id = $1 and list_id = $2 and import_id <> $3
+               and (imported > 0 or state = 1))",
     )
     .bind(workspace_id)
     .bind(list_id)

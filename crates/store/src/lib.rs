@@ -26,6 +26,7 @@ pub mod templates;
 pub mod contacts;
 pub mod imports;
 pub mod lists;
+pub mod load;
 pub mod suppressions;
 pub mod tx;
 pub mod workers;

@@ -1,0 +1,99 @@
+//! What the command line says.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use fanfare_store::contacts::OnDuplicate;
+use sha2::{Digest as _, Sha256};
+
+/// Where the rows come from.
+pub enum Source {
+    /// A file.
+    Path(PathBuf),
+    /// A stream, e.g. standard input, and what errors call it.
+    Stream(Box<dyn Read + Send>, String),
+}
+
+impl Source {
+    /// The source that a command line names: a path, or `-` for standard input.
+    pub fn named(name: &str) -> Self {
+        match name {
+            "-" => Self::Stream(Box::new(std::io::stdin()), "standard input".to_owned()),
+            path => Self::Path(path.into()),
+        }
+    }
+
+    /// What errors call it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Stream(_, name) => name.clone(),
+        }
+    }
+}
+
+/// How a file is read, and into what.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Name of the list, which is made if it does not exist.
+    pub list: String,
+    /// Country of phones without a country code: two letters of ISO 3166.
+    pub country: Option<String>,
+    /// Which column a field comes from, as `(field, column)`. A field that is none of the known ones is an
+    /// attribute; a column is named as in the header, or by its number from 1.
+    pub map: Vec<(String, String)>,
+    /// The first row is data.
+    pub no_header: bool,
+    /// Name or number (from 1) of the sheet; else the first that is not empty. Says nothing to a CSV.
+    pub sheet: Option<String>,
+    /// What separates the fields of a CSV; else it is found out. Says nothing to a workbook.
+    pub delimiter: Option<u8>,
+    /// Encoding of a CSV without byte-order mark, by its WHATWG label; else it is found out.
+    pub encoding: Option<String>,
+    /// What becomes of an address that is met again.
+    pub on_duplicate: OnDuplicate,
+    /// Where the refused rows go.
+    pub rejects: Option<PathBuf>,
+    /// Write nothing.
+    pub dry_run: bool,
+}
+
+impl Options {
+    /// Those that change what a file comes to: with them, a file and a list an import is the same import.
+    pub(crate) fn identity(&self) -> serde_json::Value {
+        let mut map: Vec<String> = self.map.iter().map(|(field, column)| format!("{field}={column}")).collect();
+        map.sort();
+        serde_json::json!({
+            "country": self.country.as_ref().map(|c| c.to_uppercase()),
+            "map": map,
+            "no_header": self.no_header,
+            "sheet": self.sheet,
+            "delimiter": self.delimiter.map(char::from),
+            "encoding": self.encoding,
+            "on_duplicate": self.on_duplicate,
+        })
+    }
+}
+
+/// SHA-256 of the options that change the result.
+pub(crate) fn hash(identity: &serde_json::Value) -> [u8; 32] {
+    // Keys of a JSON object come in alphabetical order.
+    Sha256::digest(identity.to_string().as_bytes()).into()
+}
+
+/// The separator that a person names: one character, `tab` or `\t`.
+///
+/// # Errors
+/// When it is not one byte, or one that a field may begin with.
+pub fn parse_delimiter(text: &str) -> Result<u8, String> {
+    match text {
+        "tab" | "\\t" | "\t" => Ok(b'\t'),
+        "comma" => Ok(b','),
+        "semicolon" => Ok(b';'),
+        "pipe" => Ok(b'|'),
+        _ => match text.as_bytes() {
+            [c] if c.is_ascii_punctuation() && !matches!(c, b'"' | b'\'') => Ok(*c),
+            _ => Err(format!("delimiter {text:?} is none of , ; | tab or another single ASCII punctuation mark")),
+        },
+    }
+}
