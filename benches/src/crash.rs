@@ -31,7 +31,7 @@ async fn killed(program: &Path, messages: u64, keys: bool) -> anyhow::Result<Val
     let rng = Rng::seeded(SEED);
     let honour = keys.to_string();
     let (_sim, port) = fleet.sim(&["--latency", "20ms", "--honour-keys", &honour]).await?;
-    fleet.campaign(port, messages, &["--price", "5000", "--idempotent", &honour, "--cap", "2000/s"], &[])?;
+    fleet.campaign(port, messages, &["--price", "5000", "--idempotent", &honour, "--cap", "2000/s"], &[]).await?;
     let _scheduler = fleet.start(&["scheduler"])?;
     fleet.run(&["campaign", "launch", "bench"])?;
     let mut workers: Vec<Process> = (0..WORKERS).map(|_| fleet.start(&["worker"])).collect::<anyhow::Result<_>>()?;
@@ -80,7 +80,7 @@ pub async fn conservation(program: &Path, divide: u64) -> anyhow::Result<Value> 
     let messages = 100_000 / divide;
     let fleet = Fleet::new(program).await?;
     let (_sim, port) = fleet.sim(&["--faults", "heavy", "--latency", "5ms"]).await?;
-    fleet.campaign(port, messages, &["--price", "5000", "--idempotent", "true"], &[])?;
+    fleet.campaign(port, messages, &["--price", "5000", "--idempotent", "true"], &[]).await?;
     let _scheduler = fleet.start(&["scheduler"])?;
     let _workers: Vec<Process> = (0..2).map(|_| fleet.start(&["worker"])).collect::<anyhow::Result<_>>()?;
     fleet.run(&["campaign", "launch", "bench"])?;

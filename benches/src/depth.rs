@@ -35,7 +35,7 @@ pub async fn run(program: &Path, divide: u64) -> anyhow::Result<Value> {
 async fn rate(program: &Path, queued: u64) -> anyhow::Result<f64> {
     let fleet = Fleet::new(program).await?;
     let (_sim, port) = fleet.sim(&["--latency", "0ms"]).await?;
-    fleet.campaign(port, 1_000, &["--price", "5000", "--idempotent", "true"], &[])?;
+    fleet.campaign(port, 1_000, &["--price", "5000", "--idempotent", "true"], &[]).await?;
     fleet.run(&["campaign", "launch", "bench"])?;
     let mut scheduler = fleet.start(&["scheduler"])?;
     fleet.until("expand", Duration::from_secs(60), |s| s["expanded"] == json!(true)).await?;

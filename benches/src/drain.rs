@@ -17,7 +17,7 @@ pub async fn run(program: &Path, divide: u64) -> anyhow::Result<Value> {
         baseline(port, messages)?
     };
     let (_sim, port) = fleet.sim(&["--latency", "0ms"]).await?;
-    fleet.campaign(port, messages, &["--price", "5000", "--idempotent", "true"], &[])?;
+    fleet.campaign(port, messages, &["--price", "5000", "--idempotent", "true"], &[]).await?;
     let start = fleet.wal_bytes().await?;
     let mut scheduler = fleet.start(&["scheduler"])?;
     fleet.run(&["campaign", "launch", "bench"])?;

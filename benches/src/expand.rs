@@ -12,7 +12,7 @@ pub async fn run(program: &Path, divide: u64) -> anyhow::Result<Value> {
     let fleet = Fleet::new(program).await?;
     let (_sim, port) = fleet.sim(&[]).await?;
     // A slow account, so that the worker costs nothing and yet shows when the first message goes out.
-    fleet.campaign(port, contacts, &["--price", "5000", "--idempotent", "true", "--cap", "20/s"], &[])?;
+    fleet.campaign(port, contacts, &["--price", "5000", "--idempotent", "true", "--cap", "20/s"], &[]).await?;
     let baseline = insert_select(&fleet).await?;
     let (_scheduler, _worker) = (fleet.start(&["scheduler"])?, fleet.start(&["worker"])?);
     fleet.serving().await?;

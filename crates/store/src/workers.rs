@@ -92,3 +92,14 @@ pub async fn board(c: &mut PgConnection) -> Result<Vec<BoardRow>> {
     .await?;
     Ok(rows)
 }
+
+/// The database's clock, µs since the Unix epoch.
+///
+/// # Errors
+/// When the database fails.
+pub async fn clock_us(c: &mut PgConnection) -> Result<i64> {
+    let now = sqlx::query_scalar("select (extract(epoch from clock_timestamp()) * 1000000)::bigint -- clock_us")
+        .fetch_one(c)
+        .await?;
+    Ok(now)
+}

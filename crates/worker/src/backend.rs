@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use apalis_core::backend::{Backend, BackendConfig, finalize::Ephemeral, queue::Queue};
 use apalis_core::layers::Identity;
@@ -168,7 +168,7 @@ impl ClaimLoop {
         let mut c = account.store.pool.acquire().await?;
         let leases =
             queue::claim(&mut c, ws, self.who.account_id, self.who.worker_id, base, self.who.shard, want).await?;
-        let received = Instant::now();
+        let seen = self.board.clock();
         let capped = leases.first().is_some_and(|l| l.period_us > 0);
         let claimed: usize = leases.iter().map(Lease::len).sum();
         for lease in &leases {
@@ -182,7 +182,8 @@ impl ClaimLoop {
             };
             match loaded {
                 Ok((run, messages)) => {
-                    let slots = Slots::of(&lease, received);
+                    // Accounts are served only once the board was seen, and the clock before it.
+                    let slots = seen.and_then(|seen| Slots::of(&lease, seen));
                     let watch = self.board.watch((ws, self.who.account_id, lease.run_id), lease.epoch);
                     let (account, stop) = (account.clone(), self.stop.clone());
                     // The receiver lives until this loop ends.

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use fanfare_domain::limits::EPOCH_STALE;
 use fanfare_store::workers::BoardRow;
+
+use crate::slots::{DatabaseClock, Sighting};
 
 /// Epoch of a flow that is not on the board any more: no lease has it.
 const GONE: i32 = -1;
@@ -21,11 +23,22 @@ pub struct Board {
     origin: Instant,
     /// Milliseconds from `origin` to the start of the last look; 0 = never.
     seen_ms: AtomicU64,
+    clock: Mutex<DatabaseClock>,
 }
 
 impl Board {
     pub fn new() -> Self {
-        Self { flows: RwLock::default(), origin: Instant::now(), seen_ms: AtomicU64::new(0) }
+        Self { flows: RwLock::default(), origin: Instant::now(), seen_ms: AtomicU64::new(0), clock: Mutex::default() }
+    }
+
+    /// Remembers a look at the database's clock.
+    pub fn saw_clock(&self, sighting: Sighting) {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner).saw(sighting);
+    }
+
+    /// The look at the database's clock to go by; none before the first.
+    pub fn clock(&self) -> Option<Sighting> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner).best()
     }
 
     /// Takes over what a look begun at `asked` found.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::board::Board;
 use crate::serve::{AccountKey, Serve};
+use crate::slots::Sighting;
 
 /// Runs a worker until `stop`: then it starts nothing more, finishes what is in flight, and hands the
 /// rest back. A worker that the fleet declared dead, for example because the database was away for too
@@ -118,7 +119,7 @@ async fn look(store: Store, board: Arc<Board>, wake: Arc<Notify>, tell: mpsc::Se
     loop {
         tick.tick().await;
         let asked = Instant::now();
-        let rows = match look_once(&store).await {
+        let rows = match look_once(&store, &board).await {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::warn!(?error, "cannot look at the board; nothing is started until it is seen again");
@@ -137,7 +138,10 @@ async fn look(store: Store, board: Arc<Board>, wake: Arc<Notify>, tell: mpsc::Se
     }
 }
 
-async fn look_once(store: &Store) -> Result<Vec<BoardRow>, StoreError> {
+async fn look_once(store: &Store, board: &Board) -> Result<Vec<BoardRow>, StoreError> {
     let mut c = store.pool.acquire().await?;
+    let asked = Instant::now();
+    let database_us = workers::clock_us(&mut c).await?;
+    board.saw_clock(Sighting { asked, received: Instant::now(), database_us });
     workers::board(&mut c).await
 }

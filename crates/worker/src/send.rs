@@ -39,8 +39,6 @@ pub struct Batch {
 /// What the next message of a batch may do.
 enum Turn<'a> {
     Start(SemaphorePermit<'a>),
-    /// Its slot is lost; the next one may still be in time.
-    Missed,
     /// The batch is over: the rest goes back.
     Over,
 }
@@ -63,7 +61,6 @@ async fn batch(batch: Batch) {
         let turn = if over { Turn::Over } else { batch.turn(position, &mut flight).await };
         match turn {
             Turn::Start(permit) => flight.push(batch.attempt(position, permit)),
-            Turn::Missed => batch.hand_back(position),
             Turn::Over => {
                 over = true;
                 batch.hand_back(position);
@@ -99,8 +96,7 @@ impl Batch {
                     if self.watch.gate() != Gate::Open {
                         continue;
                     }
-                    let missed = self.slots.is_some_and(|s| s.missed(position, Instant::now()));
-                    return if missed { Turn::Missed } else { Turn::Start(permit) };
+                    return Turn::Start(permit);
                 }
             }
         }
@@ -108,6 +104,10 @@ impl Batch {
 
     /// One attempt; its place in flight is given back at the end.
     async fn attempt(&self, position: usize, _place: SemaphorePermit<'_>) {
+        // Its slot is lost, and never made up; the next message may still be in time.
+        if self.slots.is_some_and(|s| s.missed(position, Instant::now())) {
+            return self.hand_back(position);
+        }
         let message = &self.messages[position];
         let too_late = too_late(self.run.info.expires_at, self.account.store.clock.now());
         let class = match (message.suppressed, too_late) {

@@ -1,38 +1,113 @@
 //! From the database's slots to this machine's clock.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use fanfare_domain::limits::LATENESS_US;
 use fanfare_store::queue::Lease;
 
+/// Looks at the database's clock that are remembered.
+const SIGHTINGS: usize = 20;
+
+/// One look at the database's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Sighting {
+    /// When it was asked.
+    pub asked: Instant,
+    /// When the answer arrived.
+    pub received: Instant,
+    /// What it said, µs since the Unix epoch.
+    pub database_us: i64,
+}
+
+/// The database's clock as this process knows it: the quickest of the last looks counts, since its error
+/// is the smallest. The claim's own answer is no such look: it comes after a commit, and a slow disk
+/// would make every slot of it late by as much.
+#[derive(Debug, Default)]
+pub struct DatabaseClock(VecDeque<Sighting>);
+
+impl DatabaseClock {
+    /// Remembers a look.
+    pub fn saw(&mut self, sighting: Sighting) {
+        if self.0.len() == SIGHTINGS {
+            self.0.pop_front();
+        }
+        self.0.push_back(sighting);
+    }
+
+    /// The look to go by; none before the first.
+    pub fn best(&self) -> Option<Sighting> {
+        self.0.iter().min_by_key(|s| s.received - s.asked).copied()
+    }
+}
+
 /// The slots of one lease on the local monotonic clock.
 ///
-/// Slot i lies at `received + (slot − now) + i·τ`, where `now` is the database's time inside the claim
-/// and `received` the local time when its answer arrived. So the clocks of two machines need not agree,
-/// and the error is late by at most the claim's round trip.
+/// A time t of the database is `received + (t − database_us)` of the best look at its clock. So the
+/// clocks of two machines need not agree, and the error is late by at most that look's round trip.
 #[derive(Debug, Clone, Copy)]
 pub struct Slots {
-    first: Instant,
-    period: Duration,
+    received: Instant,
+    first_us: i64,
+    period_us: i64,
 }
 
 impl Slots {
-    /// The slots of `lease`, whose claim's answer arrived at `received`; none when there is no cap.
-    pub fn of(lease: &Lease, received: Instant) -> Option<Self> {
-        if lease.period_us == 0 {
-            return None;
-        }
-        let ahead = Duration::from_micros(lease.slot_us.saturating_sub(lease.now_us).max(0) as u64);
-        Some(Self { first: received + ahead, period: Duration::from_micros(lease.period_us as u64) })
+    /// The slots of `lease` by the clock `seen`; none when there is no cap.
+    pub fn of(lease: &Lease, seen: Sighting) -> Option<Self> {
+        (lease.period_us > 0).then(|| Self {
+            received: seen.received,
+            first_us: lease.slot_us - seen.database_us,
+            period_us: lease.period_us,
+        })
     }
 
     /// When the message at `position` may start.
     pub fn at(&self, position: usize) -> Instant {
-        self.first + self.period * position as u32
+        let after_us = self.first_us + self.period_us * position as i64;
+        // A slot before the look is past.
+        self.received + Duration::from_micros(after_us.max(0) as u64)
     }
 
     /// Whether it is too late to start the message at `position`: its slot is lost then.
     pub fn missed(&self, position: usize, now: Instant) -> bool {
-        now.saturating_duration_since(self.at(position)) > Duration::from_micros(LATENESS_US as u64)
+        let late_us = now.saturating_duration_since(self.received).as_micros() as i64
+            - (self.first_us + self.period_us * position as i64);
+        late_us > LATENESS_US
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fanfare_store::queue::Span;
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn slots_follow_the_quickest_look_at_the_clock() {
+        let start = Instant::now();
+        let mut clock = DatabaseClock::default();
+        // A slow look, whose answer came 80 ms after the clock was read, and a quick one.
+        clock.saw(Sighting { asked: start, received: start + ms(100), database_us: 20_000 });
+        clock.saw(Sighting { asked: start + ms(200), received: start + ms(201), database_us: 200_500 });
+        let lease = Lease {
+            id: 1,
+            run_id: 1,
+            epoch: 0,
+            span: Span::Range { lo: 0, hi: 3 },
+            reserve_each: 0,
+            slot_us: 300_500,
+            period_us: 10_000,
+            now_us: 290_000,
+            probe: false,
+        };
+        let slots = Slots::of(&lease, clock.best().unwrap()).unwrap();
+        assert_eq!(slots.at(0), start + ms(301));
+        assert_eq!(slots.at(2), start + ms(321));
+        assert!(!slots.missed(0, start + ms(310)));
+        assert!(slots.missed(0, start + ms(312)) && !slots.missed(2, start + ms(312)));
     }
 }
