@@ -162,3 +162,26 @@ async fn a_paused_run_is_expanded_and_a_cancelled_one_is_not() {
     assert_eq!(scene.number("select count(*) from recipient").await, 5_000);
     assert_eq!(scene.number("select count(*) from expansion").await, 0);
 }
+
+/// With one connection it reads, then writes. A segment that grows too large ends early, which leaves
+/// contacts unread on that connection.
+#[tokio::test]
+async fn one_connection_is_enough_and_a_heavy_segment_ends_early() {
+    let setting = Setting { channel: Channel::Whatsapp, variants: vec![body("", "{{ story }}")], ..Setting::default() };
+    let mut scene = Scene::set(setting, &[]).await;
+    scene
+        .sql(
+            "insert into contact (workspace_id, list_id, import_id, row_no, address, attributes)
+             select 1, list_id, 1, i, '+213' || 1000 + i, jsonb_build_object('story', repeat('x', 100000)) from list, generate_series(1, 1000) i",
+        )
+        .await;
+    let run_id = launch(&scene.store, scene.workspace_id, CAMPAIGN, None).await.unwrap().run_id;
+    scene.one_connection().await;
+    let next = || expand_next(&scene.store, scene.workspace_id, run_id);
+    assert_eq!(next().await.unwrap(), Expanded::More);
+    let first = scene.number("select hi::bigint from segment").await;
+    assert!((600..1000).contains(&first), "{first}");
+    assert_eq!(next().await.unwrap(), Expanded::Complete);
+    assert_eq!(scene.number("select count(distinct address) from recipient where seq < 1000").await, 1000);
+    assert_eq!(scene.number("select lo::bigint from segment where segment_no = 1").await, first);
+}

@@ -14,6 +14,7 @@ use fanfare_store::campaigns::{Campaign, NewCampaign};
 use fanfare_store::{Store, accounts, campaigns, credits, lists, templates, workspaces};
 use fanfare_testdb::TestDb;
 use serde_json::{Value, json};
+use sqlx::postgres::PgPoolOptions;
 
 pub const CAMPAIGN: &str = "spring";
 
@@ -71,7 +72,7 @@ pub struct Scene {
     pub store: Store,
     pub workspace_id: i32,
     pub campaign: Campaign,
-    _db: TestDb,
+    db: TestDb,
 }
 
 impl Scene {
@@ -109,7 +110,7 @@ impl Scene {
             expires_after_s: setting.expires_after_s,
         };
         let campaign = campaigns::create(&store, workspace_id, new).await.unwrap();
-        let scene = Self { store, workspace_id, campaign, _db: db };
+        let scene = Self { store, workspace_id, campaign, db };
         scene.add(people).await;
         scene
     }
@@ -144,6 +145,11 @@ impl Scene {
         .execute(&self.store.pool)
         .await
         .unwrap();
+    }
+
+    /// From now on the store has a single connection.
+    pub async fn one_connection(&mut self) {
+        self.store.pool = PgPoolOptions::new().max_connections(1).connect(&self.db.url).await.unwrap();
     }
 
     pub async fn suppress(&self, address: &str) {
