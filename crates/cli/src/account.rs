@@ -196,7 +196,10 @@ async fn add(context: &Context, new: Add, output: Output) -> anyhow::Result<()> 
 /// A name that commands can call something by.
 pub fn name(text: &str) -> anyhow::Result<&str> {
     ensure!(
-        !text.trim().is_empty() && text.trim() == text && text.chars().count() <= 100 && !text.chars().any(char::is_control),
+        !text.trim().is_empty()
+            && text.trim() == text
+            && text.chars().count() <= 100
+            && !text.chars().any(char::is_control),
         "{text:?} is no name: expected 1 to 100 characters without line breaks and without blanks at its ends"
     );
     Ok(text)

@@ -39,7 +39,7 @@ pub fn bytes(label: &str, wanted: bool) -> ProgressBar {
 /// A bar whose numbers its owner writes into the message.
 pub fn plain(label: &str, all: &MultiProgress) -> ProgressBar {
     let bar = all.add(ProgressBar::new(0));
-    bar.set_style(style("{prefix} {bar:30.cyan/dim} {msg}", "{prefix} {spinner} {msg}"));
+    bar.set_style(style("{prefix} {bar:30.cyan/dim} {wide_msg}", "{prefix} {spinner} {wide_msg}"));
     bar.set_prefix(label.to_owned());
     bar.enable_steady_tick(REDRAW_EVERY);
     bar
@@ -66,7 +66,9 @@ fn target(shown: bool) -> ProgressDrawTarget {
 fn style(full: &str, narrow: &str) -> ProgressStyle {
     let wide = terminal_columns().is_none_or(|columns| columns >= 80);
     // The templates are this file's own, and are looked at by its test.
-    ProgressStyle::with_template(if wide { full } else { narrow }).expect("a template that parses").progress_chars(CELLS)
+    ProgressStyle::with_template(if wide { full } else { narrow })
+        .expect("a template that parses")
+        .progress_chars(CELLS)
 }
 
 fn terminal_columns() -> Option<u16> {

@@ -35,7 +35,12 @@ pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::R
             output.result(&value, |_| {
                 let state = s.pid.map_or("stopped".to_owned(), |pid| format!("running, process {pid}"));
                 let major = s.major.map_or("not made yet".to_owned(), |m| format!("PostgreSQL {m}"));
-                format!("state  {state}\nserver {major}\nurl    {}\ndata   {}\nlog    {}", s.url, s.data.display(), s.log.display())
+                format!(
+                    "state  {state}\nserver {major}\nurl    {}\ndata   {}\nlog    {}",
+                    s.url,
+                    s.data.display(),
+                    s.log.display()
+                )
             })?;
         }
     }

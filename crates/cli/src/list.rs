@@ -78,10 +78,8 @@ pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::R
 
 async fn ls(context: &Context, output: Output) -> anyhow::Result<()> {
     let all = lists::all(&mut *context.store.pool.acquire().await?, context.workspace_id).await?;
-    let json: Vec<Value> = all
-        .iter()
-        .map(|l| json!({ "name": l.name, "contacts": l.contacts, "created_at": l.created_at }))
-        .collect();
+    let json: Vec<Value> =
+        all.iter().map(|l| json!({ "name": l.name, "contacts": l.contacts, "created_at": l.created_at })).collect();
     output.result(&json!({ "lists": json }), |_| {
         let mut table = Table::new(&["list", "contacts", "since"]);
         for l in &all {
@@ -125,7 +123,8 @@ async fn export_csv(c: &mut PgConnection, (workspace_id, list_id): (i32, i64)) -
     }
     drop(stream);
     let mut csv = csv::Writer::from_writer(std::io::stdout().lock());
-    let header = ["phone", "email", "name", "country", "language"].into_iter().chain(attributes.iter().map(String::as_str));
+    let header =
+        ["phone", "email", "name", "country", "language"].into_iter().chain(attributes.iter().map(String::as_str));
     csv.write_record(header).map_err(csv_failed)?;
     let mut stream = contacts::export(&mut *c, workspace_id, list_id);
     while let Some(contact) = stream.try_next().await? {
@@ -152,7 +151,8 @@ fn record(contact: &Contact, attributes: &BTreeSet<String>) -> Vec<String> {
 async fn suppress(context: &Context, addresses: &[String], output: Output) -> anyhow::Result<()> {
     let (store, workspace_id) = (&context.store, context.workspace_id);
     let mut c = store.pool.acquire().await?;
-    let rows: Vec<(String, String)> = addresses.iter().map(|a| (a.clone(), "fanfare list suppress".to_owned())).collect();
+    let rows: Vec<(String, String)> =
+        addresses.iter().map(|a| (a.clone(), "fanfare list suppress".to_owned())).collect();
     let added = suppressions::add(&mut c, workspace_id, &rows, Reason::Person, store.clock.now()).await?;
     let known = addresses.len() as u64 - added;
     output.result(&json!({ "suppressed": added, "known": known }), |_| match known {

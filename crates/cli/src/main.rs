@@ -7,12 +7,15 @@ mod campaign;
 mod context;
 mod credits;
 mod db;
+mod demo;
+mod import;
 mod list;
 mod logs;
 mod output;
 mod parse;
 mod roles;
 mod sample;
+mod sim;
 mod stream;
 mod template;
 
@@ -34,12 +37,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// The whole job on this machine: import, plan, send through a simulated provider, account for all
+    Demo(demo::Demo),
     /// Everything in one process: scheduler and worker
     Up,
     /// Run a worker: sends messages; run as many as you like, on any machine
     Worker,
     /// Run a scheduler: expands, reclaims and finishes runs; run as many as you like
     Scheduler,
+    /// Import contact files into a list
+    Import(import::Import),
     /// Lists, their contacts, and addresses never to write to
     #[command(subcommand)]
     List(list::Command),
@@ -57,6 +64,8 @@ enum Command {
     Credits(credits::Command),
     /// Check every book of the workspace against what it is kept of
     Audit,
+    /// Simulate a provider on loopback, with faults; it judges what it is sent
+    Sim(sim::Options),
     /// Look after the database
     #[command(subcommand)]
     Db(db::Command),
@@ -78,6 +87,8 @@ fn main() -> ExitCode {
 
 async fn dispatch(global: Global, command: Command, output: Output) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Demo(demo) => demo::run(&global, &demo, output).await,
+        Command::Import(import) => import::run(&global, &import, output).await,
         Command::Up => roles::up(&global, output).await,
         Command::Worker => roles::worker(&global, output).await,
         Command::Scheduler => roles::scheduler(&global, output).await,
@@ -87,6 +98,7 @@ async fn dispatch(global: Global, command: Command, output: Output) -> anyhow::R
         Command::Campaign(command) => campaign::run(&global, command, output).await,
         Command::Credits(command) => credits::run(&global, command, output).await,
         Command::Audit => audit::run(&global, output).await,
+        Command::Sim(options) => sim::run(&options, output).await,
         Command::Db(command) => db::run(&global, command, output).await,
     }
 }

@@ -72,7 +72,11 @@ pub fn written(done: io::Result<()>) -> anyhow::Result<()> {
 
 /// `text` in a colour (an SGR code), if it is for a terminal.
 pub fn paint(text: &str, sgr: &str, terminal: bool) -> String {
-    if terminal && std::env::var_os("NO_COLOR").is_none() { format!("\x1b[{sgr}m{text}\x1b[0m") } else { text.to_owned() }
+    if terminal && std::env::var_os("NO_COLOR").is_none() {
+        format!("\x1b[{sgr}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
 }
 
 /// Whether results are seen by a person.
@@ -134,7 +138,8 @@ impl Table {
         let cell = |row: &Vec<String>, i: usize| row.get(i).cloned().unwrap_or_default();
         let width: Vec<usize> =
             (0..columns).map(|i| self.rows.iter().map(|r| cell(r, i).chars().count()).max().unwrap_or(0)).collect();
-        let numeric: Vec<bool> = (0..columns).map(|i| self.rows.iter().skip(1).all(|r| is_number(&cell(r, i)))).collect();
+        let numeric: Vec<bool> =
+            (0..columns).map(|i| self.rows.iter().skip(1).all(|r| is_number(&cell(r, i)))).collect();
         let mut text = String::new();
         for (number, row) in self.rows.iter().enumerate() {
             let mut line = String::new();
@@ -160,7 +165,7 @@ pub fn count(n: i64) -> String {
     let digits = n.unsigned_abs().to_string();
     let mut text = String::from(if n < 0 { "-" } else { "" });
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use fanfare_store::Store;
+use fanfare_store::{Store, embedded};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Global, STOPPED_AT_ONCE, Signals};
@@ -31,7 +31,8 @@ struct Parts {
 }
 
 async fn role(global: &Global, output: Output, parts: Parts) -> anyhow::Result<ExitCode> {
-    logs::init(output.json, "info");
+    // The pool speaks of each connection that an outage costs; the roles say it once.
+    logs::init(output.json, "info,sqlx=error");
     let stop = stop_on_signals()?;
     let context = global.open_role().await?;
     let done = serve(&context.store, parts, stop, move || {
@@ -77,7 +78,14 @@ async fn serve(store: &Store, parts: Parts, stop: CancellationToken, ready: impl
     };
     let (done, kept) = tokio::join!(work, alive);
     done?;
-    Ok(kept?)
+    match kept {
+        // Somebody did it on purpose: no failure, after which a supervisor would start it again.
+        Err(fanfare_store::Error::Embedded(embedded::Error::Stopped)) => {
+            tracing::info!("the database was stopped with fanfare db stop: ending");
+            Ok(())
+        }
+        kept => Ok(kept?),
+    }
 }
 
 /// A token that the first SIGTERM or SIGINT cancels; the second signal ends the process at once.

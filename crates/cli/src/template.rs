@@ -69,8 +69,8 @@ pub struct Add {
     #[arg(long = "param", value_name = "TEXT", requires = "provider_template")]
     params: Vec<String>,
     /// Language of the texts that name none; contacts of no other language get it
-    #[arg(long, value_name = "TAG", value_parser = language, default_value = "", hide_default_value = true)]
-    language: String,
+    #[arg(long, value_name = "TAG", value_parser = language)]
+    language: Option<String>,
     /// What stands in for a variable that a contact lacks
     #[arg(long = "default", value_name = "VARIABLE=TEXT", value_parser = default)]
     defaults: Vec<(String, String)>,
@@ -91,7 +91,8 @@ fn language(text: &str) -> Result<String, String> {
 /// Two or three letters, with subtags.
 fn is_language(tag: &str) -> bool {
     let mut parts = tag.split('-');
-    let primary = parts.next().is_some_and(|p| (2..=3).contains(&p.len()) && p.chars().all(|c| c.is_ascii_alphabetic()));
+    let primary =
+        parts.next().is_some_and(|p| (2..=3).contains(&p.len()) && p.chars().all(|c| c.is_ascii_alphabetic()));
     primary && parts.all(|p| (1..=8).contains(&p.len()) && p.chars().all(|c| c.is_ascii_alphanumeric()))
 }
 
@@ -117,8 +118,10 @@ pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::R
             Command::Add(_) | Command::Ls => ls(context, output).await,
             Command::Show { name } => show(context, &name, output).await,
             Command::Preview { name, list, count } => {
-                let found = preview::preview(&context.store, context.workspace_id, &name, &list, i64::from(count)).await?;
-                output.result(&json!({ "template": name, "list": list, "previews": found }), |_| previews(&list, &found))
+                let found =
+                    preview::preview(&context.store, context.workspace_id, &name, &list, i64::from(count)).await?;
+                output
+                    .result(&json!({ "template": name, "list": list, "previews": found }), |_| previews(&list, &found))
             }
         })
         .await?;
@@ -137,31 +140,36 @@ async fn add(global: &Global, name: &str, template: &Template, output: Output) -
 
 /// The template that the options describe.
 fn compile(new: &Add) -> anyhow::Result<Template> {
+    let main = new.language.as_deref().unwrap_or_default();
     let mut texts: Vec<(String, Text)> = Vec::new();
     for body in &new.body {
-        let (language, body) = tagged(body, &new.language);
+        let (language, body) = tagged(body, main);
         texts.push((language, Text::Body { subject: None, body: body.to_owned() }));
     }
     for file in &new.body_file {
-        let (language, file) = tagged(file, &new.language);
+        let (language, file) = tagged(file, main);
         texts.push((language, Text::Body { subject: None, body: read(Path::new(file))? }));
     }
     for approved in &new.provider_template {
-        let (language, approved) = tagged(approved, &new.language);
+        let (language, approved) = tagged(approved, main);
         texts.push((language, Text::Approved { name: approved.to_owned(), params: new.params.clone() }));
     }
     for given in &new.subject {
-        let (language, given) = tagged(given, &new.language);
+        let (language, given) = tagged(given, main);
         let text = texts.iter_mut().find(|(l, _)| *l == language);
         match text {
             Some((_, Text::Body { subject: subject @ None, .. })) => *subject = Some(given.to_owned()),
             Some(_) => bail!("two subjects for one language: give one"),
-            None if language.is_empty() => bail!("the subject {given:?} names no language: write --subject LANGUAGE=TEXT"),
-            None => bail!("the subject {given:?} is for {language}, which has no body: add one with --body {language}=TEXT"),
+            None if language.is_empty() => {
+                bail!("the subject {given:?} names no language: write --subject LANGUAGE=TEXT")
+            }
+            None => {
+                bail!("the subject {given:?} is for {language}, which has no body: add one with --body {language}=TEXT")
+            }
         }
     }
     // What names no language is the fallback.
-    texts.sort_by_key(|(language, _)| *language != new.language);
+    texts.sort_by_key(|(language, _)| language != main);
     let defaults: BTreeMap<String, String> = new.defaults.iter().cloned().collect();
     ensure!(defaults.len() == new.defaults.len(), "two defaults for one variable: give one");
     let variants = texts.into_iter().map(|(language, text)| Variant { language, text, defaults: defaults.clone() });
@@ -223,7 +231,7 @@ fn present(head: &Head, template: &Template, output: Output) -> anyhow::Result<(
     let variants: Vec<&Variant> = template.variants().collect();
     let value = json!({
         "name": head.name, "channel": head.channel, "version": head.version, "created_at": head.created_at,
-        "variables": template.variables(), "variants": variants,
+        "variables": template.variables(), "variants": variants.iter().map(|v| variant_json(v)).collect::<Vec<_>>(),
     });
     output.result(&value, |_| {
         let variables = template.variables();
@@ -240,6 +248,17 @@ fn present(head: &Head, template: &Template, output: Output) -> anyhow::Result<(
         let defaults = variants.first().map(|v| &v.defaults).into_iter().flatten();
         rows.push(("defaults", defaults.map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("\n")));
         fields(rows)
+    })
+}
+
+fn variant_json(v: &Variant) -> serde_json::Value {
+    let (subject, body, approved, params) = match &v.text {
+        Text::Body { subject, body } => (subject.as_ref(), Some(body), None, [].as_slice()),
+        Text::Approved { name, params } => (None, None, Some(name), params.as_slice()),
+    };
+    json!({
+        "language": v.language, "subject": subject, "body": body, "provider_template": approved, "params": params,
+        "defaults": v.defaults,
     })
 }
 

@@ -19,6 +19,7 @@ pub async fn run(store: Store, stop: CancellationToken, ready: impl FnOnce()) {
 async fn expanding(store: &Store, stop: &CancellationToken) {
     let mut tick = interval(SCHEDULE_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -26,10 +27,19 @@ async fn expanding(store: &Store, stop: &CancellationToken) {
         }
         let mut more = true;
         while more && !stop.is_cancelled() {
-            more = expand_once(store).await.unwrap_or_else(|error| {
-                tracing::warn!(?error, "expanding failed, trying again");
-                false
-            });
+            more = match expand_once(store).await {
+                Ok(more) => {
+                    failing = false;
+                    more
+                }
+                Err(error) => {
+                    // Once for each outage, not five times a second.
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(?error, "expanding failed, trying again");
+                    }
+                    false
+                }
+            };
         }
     }
 }
@@ -51,6 +61,7 @@ async fn expand_once(store: &Store) -> Result<bool> {
 async fn closing(store: &Store, stop: &CancellationToken) {
     let mut tick = interval(SCHEDULE_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
     let mut reclaimed: Option<Instant> = None;
     loop {
         tokio::select! {
@@ -63,8 +74,13 @@ async fn closing(store: &Store, stop: &CancellationToken) {
                 tracing::warn!(?error, "reclaiming failed, trying again");
             }
         }
-        if let Err(error) = close_once(store).await {
-            tracing::warn!(?error, "closing runs failed, trying again");
+        match close_once(store).await {
+            Ok(()) => failing = false,
+            Err(error) if !failing => {
+                failing = true;
+                tracing::warn!(?error, "closing runs failed, trying again");
+            }
+            Err(_) => {}
         }
     }
 }

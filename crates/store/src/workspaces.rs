@@ -35,3 +35,12 @@ pub async fn ensure(c: &mut PgConnection, name: &str, now: DateTime<Utc>) -> Res
         .await?;
     Ok(id)
 }
+
+/// All workspaces: id and name, in order.
+///
+/// # Errors
+/// When the database fails.
+pub async fn all(c: &mut PgConnection) -> Result<Vec<(i32, String)>> {
+    let rows = sqlx::query_as("-- all\n select workspace_id, name from workspace order by workspace_id").fetch_all(c).await?;
+    Ok(rows)
+}

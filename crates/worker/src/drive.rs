@@ -116,16 +116,23 @@ async fn look(store: Store, board: Arc<Board>, wake: Arc<Notify>, tell: mpsc::Se
     let mut tick = interval(EPOCH_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before: HashSet<i64> = HashSet::new();
+    let mut blind = false;
     loop {
         tick.tick().await;
         let asked = Instant::now();
         let rows = match look_once(&store, &board).await {
             Ok(rows) => rows,
             Err(error) => {
-                tracing::warn!(?error, "cannot look at the board; nothing is started until it is seen again");
+                // Once for each outage, not twenty times a second.
+                if !std::mem::replace(&mut blind, true) {
+                    tracing::warn!(?error, "cannot look at the board; nothing is started until it is seen again");
+                }
                 continue;
             }
         };
+        if std::mem::take(&mut blind) {
+            tracing::info!("the board is seen again");
+        }
         board.update(asked, &rows);
         let runnable: HashSet<i64> = rows.iter().filter(|r| r.runnable).map(|r| r.run_id).collect();
         if !runnable.is_subset(&before) {

@@ -1,9 +1,9 @@
 //! `fanfare campaign`: from the definition to the last message.
 
-mod plan;
+pub mod plan;
 mod recipients;
 pub mod status;
-mod watch;
+pub mod watch;
 
 use std::process::ExitCode;
 
@@ -168,7 +168,10 @@ fn definition(c: &Campaign) -> String {
         ("says", format!("template {}, by {}", c.template, c.channel)),
         ("to", format!("list {}", c.list)),
         ("through", format!("account {}, weight {}", c.account, c.weight)),
-        ("policies", format!("variable missing: {}; message in doubt: {}; expires: {expires}", c.on_missing, c.on_unknown)),
+        (
+            "policies",
+            format!("variable missing: {}; message in doubt: {}; expires: {expires}", c.on_missing, c.on_unknown),
+        ),
         ("next", format!("fanfare campaign plan {}", c.name)),
     ])
 }
@@ -197,8 +200,12 @@ async fn launched(
             None => "launched".to_owned(),
         };
         let to = count(run.plan.recipients);
-        let warnings: String = run.plan.warnings.iter().map(|w| format!("note: {}: {}\n", w.problem, w.remedy)).collect();
-        format!("{warnings}{start}: {to} recipients, {} credits\nnext: fanfare campaign watch {name}", credits(run.plan.cost))
+        let warnings: String =
+            run.plan.warnings.iter().map(|w| format!("note: {}: {}\n", w.problem, w.remedy)).collect();
+        format!(
+            "{warnings}{start}: {to} recipients, {} credits\nnext: fanfare campaign watch {name}",
+            credits(run.plan.cost)
+        )
     })
 }
 

@@ -22,7 +22,10 @@ pub async fn run(context: &Context, name: &str, output: Output) -> anyhow::Resul
     })
     .await?;
     bar.finish_and_clear();
-    output.result(&plan, render)?;
+    output.result(&plan, |plan| match plan.refusals.is_empty() {
+        true => format!("{}\n{}", render(plan), dim(&format!("next: fanfare campaign launch {}", plan.campaign))),
+        false => render(plan),
+    })?;
     Ok(if plan.refusals.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -58,10 +61,9 @@ pub fn render(p: &Plan) -> String {
         ("time", time),
     ]);
     let samples: String = p.samples.iter().map(|s| sample::render(s, "")).collect();
-    let parts = [head, countries(p), samples, problems("note", "33", &p.warnings), problems("refused", "31;1", &p.refusals)];
-    let next = if p.refusals.is_empty() { dim(&format!("next: fanfare campaign launch {}", p.campaign)) } else { String::new() };
-    let parts = parts.into_iter().chain([next]).filter(|part| !part.is_empty());
-    parts.collect::<Vec<_>>().join("\n")
+    let parts =
+        [head, countries(p), samples, problems("note", "33", &p.warnings), problems("refused", "31;1", &p.refusals)];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 fn countries(p: &Plan) -> String {

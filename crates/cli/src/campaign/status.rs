@@ -174,12 +174,7 @@ fn rounded(n: f64) -> f64 {
 }
 
 /// Reads the status of a run.
-pub async fn read(
-    c: &mut PgConnection,
-    workspace_id: i32,
-    campaign: &Campaign,
-    run_id: i64,
-) -> anyhow::Result<Status> {
+pub async fn read(c: &mut PgConnection, workspace_id: i32, campaign: &Campaign, run_id: i64) -> anyhow::Result<Status> {
     let p = progress::progress(c, workspace_id, run_id).await?;
     let rate = match p.state()? {
         RunState::Running => deliveries::rate_lately(c, workspace_id, run_id).await?,
@@ -226,13 +221,10 @@ pub fn render(s: &Status) -> String {
         ("stuck", s.stuck().unwrap_or_default()),
         ("time", time),
     ];
-    let tail = [
-        ("left out", nonzero(&left_out)),
-        ("cost", format!("{} credits", credits(s.cost))),
-        ("rate", to_go),
-    ];
+    let tail = [("left out", nonzero(&left_out)), ("cost", format!("{} credits", credits(s.cost))), ("rate", to_go)];
     let growing = if s.expanded { "" } else { " so far" };
-    let rows = head.into_iter().chain([("total", format!("{}{growing}", count(s.total)))]).chain(classes(s)).chain(tail);
+    let rows =
+        head.into_iter().chain([("total", format!("{}{growing}", count(s.total)))]).chain(classes(s)).chain(tail);
     fields(rows)
 }
 

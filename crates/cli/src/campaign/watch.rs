@@ -58,7 +58,9 @@ async fn follow(
                 }
                 view.show(&status, meter.still())?;
             }
-            Err(e) if heard.elapsed() < ABSENCE_MAX && is_transient(&e) => view.note("the database is away, waiting for it"),
+            Err(e) if heard.elapsed() < ABSENCE_MAX && is_transient(&e) => {
+                view.note("the database is away, waiting for it")
+            }
             Err(e) => return Err(e.context("the run could not be followed further; it goes on without this command")),
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -133,7 +135,7 @@ impl View {
 
     fn show(&mut self, s: &Status, still: bool) -> anyhow::Result<()> {
         let hint = "nothing moves: is a worker running, and a scheduler? Start both with fanfare up";
-        let waits = s.started_at.is_some() && s.to_do() > 0;
+        let waits = s.started_at.is_some() && s.leased == 0 && (s.queued > 0 || !s.expanded);
         match s.stuck() {
             Some(why) => self.note(&why),
             None if still && waits => self.note(hint),
