@@ -30,7 +30,7 @@ async fn killed(program: &Path, messages: u64, keys: bool) -> anyhow::Result<Val
     let fleet = Fleet::new(program).await?;
     let rng = Rng::seeded(SEED);
     let honour = keys.to_string();
-    let (_sim, port) = fleet.sim(&["--latency", "20ms", "--honour-keys", &honour]).await?;
+    let (_sim, port) = fleet.sim(&["--latency", "20ms", "--idempotent", &honour]).await?;
     fleet.campaign(port, messages, &["--price", "5000", "--idempotent", &honour, "--cap", "2000/s"], &[]).await?;
     let _scheduler = fleet.start(&["scheduler"])?;
     fleet.run(&["campaign", "launch", "bench"])?;

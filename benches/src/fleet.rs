@@ -70,6 +70,11 @@ impl Fleet {
         Ok(Process(child))
     }
 
+    /// What the processes logged.
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir().join("fleet.log")).unwrap_or_default()
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(args).env("FANFARE_HOME", self.dir()).env_remove("DATABASE_URL").stdin(Stdio::null());
@@ -80,9 +85,10 @@ impl Fleet {
     pub async fn sim(&self, args: &[&str]) -> anyhow::Result<(Process, u16)> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let listen = format!("127.0.0.1:{port}");
-        let process = self.start(&[&["sim", "--listen", &listen], args].concat())?;
+        let mut process = self.start(&[&["sim", "--listen", &listen], args].concat())?;
         let began = Instant::now();
         while std::net::TcpStream::connect(&listen).is_err() {
+            ensure!(process.0.try_wait()?.is_none(), "the simulator ended: {}", self.log());
             ensure!(began.elapsed() < Duration::from_secs(10), "the simulator does not answer");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -10,11 +10,6 @@ use serde::Serialize;
 
 use crate::{Error, Result};
 
-/// Tells workers to look at the epochs at once.
-const EPOCH: &str = "fanfare_epoch";
-/// Tells schedulers and workers that there may be work.
-pub(crate) const WAKE: &str = "fanfare_wake";
-
 /// What became of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Changed {
@@ -32,7 +27,7 @@ pub struct Changed {
 /// # Errors
 /// [`Error::State`] when it is not running; else when the campaign does not exist or the database fails.
 pub async fn pause(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
-    change(store, workspace_id, campaign, EPOCH, async |c, run| {
+    change(store, workspace_id, campaign, async |c, run| {
         match (run.state, run.paused_reason) {
             (RunState::Running, _) | (RunState::Paused, Some(PausedReason::Credit)) => {}
             (RunState::Paused, _) => return refuse(campaign, "is paused already"),
@@ -50,7 +45,7 @@ pub async fn pause(store: &Store, workspace_id: i32, campaign: &str) -> Result<C
 /// [`Error::State`] when it is not paused, or waits for credit and there is none; else when the
 /// campaign does not exist or the database fails.
 pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
-    change(store, workspace_id, campaign, WAKE, async |c, run| {
+    change(store, workspace_id, campaign, async |c, run| {
         match run.state {
             RunState::Paused => {}
             RunState::Running => return refuse(campaign, "is running already"),
@@ -77,7 +72,7 @@ pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<
 /// [`Error::State`] when it is over or being cancelled; else when the campaign does not exist or the
 /// database fails.
 pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
-    change(store, workspace_id, campaign, EPOCH, async |c, run| match run.state {
+    change(store, workspace_id, campaign, async |c, run| match run.state {
         RunState::Scheduled => {
             runs::forget_flow(c, workspace_id, run).await?;
             Ok(Ok((RunState::Cancelled, None)))
@@ -99,14 +94,11 @@ async fn change(
     store: &Store,
     workspace_id: i32,
     campaign: &str,
-    channel: &'static str,
     act: impl AsyncFn(&mut PgConnection, Standing) -> fanfare_store::Result<Verdict>,
 ) -> Result<Changed> {
     let done = run_tx("change run", || try_change(store, workspace_id, campaign, &act)).await?;
     let changed = done.map_err(Error::State)?;
     tracing::info!(workspace_id, run_id = changed.run_id, state = %changed.state, "run changed");
-    let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
-    runs::notify(&mut c, channel).await?;
     Ok(changed)
 }
 

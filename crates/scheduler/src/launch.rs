@@ -7,7 +7,6 @@ use fanfare_store::tx::run_tx;
 use fanfare_store::{Store, campaigns};
 use serde::Serialize;
 
-use crate::control::WAKE;
 use crate::plan::{Plan, Prepared, already, examine, is_over, prepare};
 use crate::{Error, Result};
 
@@ -57,8 +56,6 @@ pub async fn launch(store: &Store, workspace_id: i32, campaign: &str, at: Option
         return Err(Error::Refused(plan.refusals));
     }
     let run = insert(store, &prepared, &plan, at).await?;
-    let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
-    runs::notify(&mut c, WAKE).await?;
     let (run_id, scheduled_for) = (run.run_id, run.scheduled_for);
     tracing::info!(workspace_id, run_id, contacts = plan.audience, recipients = plan.recipients, %scheduled_for, "launched");
     let state = if run.starts_now { RunState::Running } else { RunState::Scheduled };

@@ -5,7 +5,8 @@ use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
 
 use crate::error::ensure_affected;
-use crate::{Result, Store};
+use crate::tx::run_tx;
+use crate::{Result, Store, runs};
 
 /// The credit of a workspace, micro-credits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, FromRow)]
@@ -40,19 +41,15 @@ pub async fn balance(c: &mut PgConnection, workspace_id: i32) -> Result<Credit> 
 /// # Errors
 /// When the database fails; nothing is added then.
 pub async fn topup(store: &Store, workspace_id: i32, micro: i64, note: Option<&str>) -> Result<Credit> {
+    let (credit, resumed) = run_tx("top up", || try_topup(store, workspace_id, micro, note)).await?;
+    tracing::info!(workspace_id, micro, resumed, "topped up");
+    Ok(credit)
+}
+
+async fn try_topup(store: &Store, workspace_id: i32, micro: i64, note: Option<&str>) -> Result<(Credit, u64)> {
     let mut tx = store.pool.begin().await?;
-    // The runs first: the claim locks a flow before the credit.
-    let resumed = sqlx::query(
-        "-- topup: resume
-         with poor as (
-           update run set state = 2, paused_reason = null
-           where workspace_id = $1 and state = 3 and paused_reason = 2 returning run_id
-         )
-         update flow f set runnable = true from poor where f.workspace_id = $1 and f.run_id = poor.run_id",
-    )
-    .bind(workspace_id)
-    .execute(&mut *tx)
-    .await?;
+    // The flows first: the claim locks a flow before the credit.
+    let resumed = runs::resume_poor(&mut tx, workspace_id).await?;
     sqlx::query(
         "-- topup: ledger
          insert into ledger (workspace_id, entry_id, at, kind, amount, messages, note)
@@ -72,8 +69,7 @@ pub async fn topup(store: &Store, workspace_id: i32, micro: i64, note: Option<&s
     ensure_affected("topup", done.rows_affected(), 1)?;
     let credit = balance(&mut tx, workspace_id).await?;
     tx.commit().await?;
-    tracing::info!(workspace_id, micro, resumed = resumed.rows_affected(), "topped up");
-    Ok(credit)
+    Ok((credit, resumed))
 }
 
 /// One entry of the ledger.

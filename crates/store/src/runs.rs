@@ -239,16 +239,57 @@ pub async fn close_flow(c: &mut PgConnection, workspace_id: i32, run: Standing) 
 /// When there is no flow or the database fails.
 pub async fn open_flow(c: &mut PgConnection, workspace_id: i32, run: Standing) -> Result<()> {
     join_in(c, workspace_id, run.account_id, run.run_id).await?;
+    reopen(c, workspace_id, run.account_id, run.run_id).await
+}
+
+async fn reopen(c: &mut PgConnection, workspace_id: i32, account_id: i64, run_id: i64) -> Result<()> {
     let done = sqlx::query(
-        "-- open_flow
+        "-- reopen
          update flow set runnable = true where workspace_id = $1 and account_id = $2 and run_id = $3",
     )
     .bind(workspace_id)
-    .bind(run.account_id)
-    .bind(run.run_id)
+    .bind(account_id)
+    .bind(run_id)
     .execute(c)
     .await?;
-    ensure_affected("open_flow", done.rows_affected(), 1)
+    ensure_affected("reopen", done.rows_affected(), 1)
+}
+
+/// Lets the runs that paused for want of credit go on, level with their accounts' others.
+///
+/// # Errors
+/// When the database fails.
+pub async fn resume_poor(c: &mut PgConnection, workspace_id: i32) -> Result<u64> {
+    // Flows before runs, the order of every other lock.
+    let poor: Vec<(i64, i64)> = sqlx::query_as(
+        "-- resume_poor: lock
+         select f.account_id, f.run_id from flow f
+         join run r on r.workspace_id = f.workspace_id and r.run_id = f.run_id
+         where f.workspace_id = $1 and r.state = 3 and r.paused_reason = 2
+         order by f.account_id, f.run_id for update of f",
+    )
+    .bind(workspace_id)
+    .fetch_all(&mut *c)
+    .await?;
+    let mut resumed = 0;
+    for (account_id, run_id) in poor {
+        let done = sqlx::query(
+            "-- resume_poor
+             update run set state = 2, paused_reason = null
+             where workspace_id = $1 and run_id = $2 and state = 3 and paused_reason = 2",
+        )
+        .bind(workspace_id)
+        .bind(run_id)
+        .execute(&mut *c)
+        .await?;
+        // A person may have paused or cancelled it before the lock.
+        if done.rows_affected() == 1 {
+            join_in(c, workspace_id, account_id, run_id).await?;
+            reopen(c, workspace_id, account_id, run_id).await?;
+            resumed += 1;
+        }
+    }
+    Ok(resumed)
 }
 
 /// Removes the flow and the mark for expansion of a run that never started.
@@ -314,13 +355,4 @@ pub async fn reserve_each(c: &mut PgConnection, workspace_id: i32, run: Standing
     .fetch_one(c)
     .await?;
     Ok(micro)
-}
-
-/// Wakes whoever listens on `channel`. Only a hint: everybody also looks by themselves.
-///
-/// # Errors
-/// When the database fails.
-pub async fn notify(c: &mut PgConnection, channel: &'static str) -> Result<()> {
-    sqlx::query("-- notify\n select pg_notify($1, '')").bind(channel).execute(c).await?;
-    Ok(())
 }
