@@ -19,6 +19,9 @@ use crate::output::{Output, bold, count, dim, on_terminal, paint};
 /// Refused rows that people are shown.
 const REJECTS_SHOWN_MAX: usize = 8;
 
+/// With fewer rows there is no telling how fast it goes.
+const RATE_ROWS_MIN: i64 = 1_000;
+
 #[derive(Debug, Args)]
 pub struct Import {
     /// CSV or Excel files (.csv, .xlsx, .xls, .xlsb, .ods, each also as .gz), or - for standard input
@@ -88,6 +91,13 @@ pub struct Imported {
     pub summary: Summary,
 }
 
+impl Imported {
+    /// Whether every row was refused.
+    fn failed(&self) -> bool {
+        self.summary.counts.rejected == self.summary.counts.rows
+    }
+}
+
 /// The account of several files: sums, and each file on its own.
 #[derive(Debug, Serialize)]
 struct Several<'a> {
@@ -125,10 +135,11 @@ impl Import {
     }
 }
 
+/// Exit code 1 when of some file every row was refused.
 pub async fn run(global: &Global, what: &Import, output: Output) -> anyhow::Result<ExitCode> {
     name(&what.list)?;
     ensure!(what.files.iter().filter(|f| *f == "-").count() <= 1, "standard input can be read once only: give - once");
-    global
+    let done = global
         .with(async |context| {
             let mut done = Vec::new();
             for file in &what.files {
@@ -140,13 +151,14 @@ pub async fn run(global: &Global, what: &Import, output: Output) -> anyhow::Resu
                 done.push(imported);
             }
             match done.as_slice() {
-                _ if !output.json => Ok(()),
-                [only] => output.result(only, |_| String::new()),
-                several => output.result(&Several { sum: sum(several), files: several }, |_| String::new()),
+                _ if !output.json => {}
+                [only] => output.result(only, |_| String::new())?,
+                several => output.result(&Several { sum: sum(several), files: several }, |_| String::new())?,
             }
+            Ok(done)
         })
         .await?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if done.iter().any(Imported::failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Imports one file, with a bar if `bar` and a person looks.
@@ -220,8 +232,8 @@ fn sum(all: &[Imported]) -> Summary {
 pub fn render(i: &Imported) -> String {
     let c = &i.summary.counts;
     let rehearsed = if i.dry_run { ", dry run: nothing was written" } else { "" };
-    let rate = if i.summary.seconds > 0.05 { (c.rows as f64 / i.summary.seconds) as i64 } else { 0 };
-    let rate = if rate > 0 { format!(", {} rows a second", count(rate)) } else { String::new() };
+    let rate = (c.rows as f64 / i.summary.seconds.max(0.001)) as i64;
+    let rate = if c.rows >= RATE_ROWS_MIN { format!(", {} rows a second", count(rate)) } else { String::new() };
     let mut text = format!("{} → list {}, {:.1} s{rate}{rehearsed}\n", bold(&i.file), i.list, i.summary.seconds);
     let width = count(c.rows).len();
     let lines = [

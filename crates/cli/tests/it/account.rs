@@ -61,9 +61,10 @@ async fn another_key_does_not_open_a_secret_and_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn templates_have_versions_languages_and_previews_of_real_contacts() {
     let home = Home::new().await;
-    let add = ["template", "add", "t", "--channel", "sms", "--default", "name=friend"];
+    let add = ["template", "add", "t", "--channel", "sms"];
     home.ok(&[&add[..], &["--body", "Hello"]].concat());
-    let second = home.json(&[&add[..], &["--body", "Hello {{ name }}", "--body", "FR=Salut {{ name }}"]].concat());
+    let texts = ["--body", "Hello {{ name }}", "--body", "FR=Salut {{ name }}", "--default", "name=friend"];
+    let second = home.json(&[&add[..], &texts].concat());
     assert_eq!((&second["version"], &second["variables"]), (&2.into(), &serde_json::json!(["name"])));
     assert_eq!(second["variants"][1]["language"], "fr");
     let file = home.file("c.csv", "phone,name,language\n0770000001,Ann,\n0770000002,,fr\n");

@@ -31,8 +31,17 @@ async fn files_that_are_no_contact_files() {
     assert!(said.contains("no column has phones or e-mails") && said.contains("--map"), "{said}");
     let said = refused(&home, "map.csv", b"phone,name\n0770000001,Ann\n", &["--map", "phone=Phonne"]);
     assert!(said.contains("Phonne") && said.contains("phone"), "{said}");
-    let said = refused(&home, "utf8.csv", b"\xef\xbb\xbfphone,name\n0770000001,Ann\n0770000002,B\xffb\n", &[]);
-    assert!(said.contains("line 3") && said.contains("UTF-8"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_that_is_not_utf8_is_refused_by_row_and_column() {
+    let home = Home::new().await;
+    let file = home.file("utf8.csv", b"\xef\xbb\xbfphone,name\n0770000001,Ann\n0770000002,B\xffb\n");
+    let said = home.ok(&["import", &file, "--list", "l", "--country", "DZ"]);
+    assert!(said.contains("row 2  name") && said.contains("not UTF-8"), "{said}");
+    let file = home.file("all.csv", b"\xef\xbb\xbfphone,name\n0770000002,B\xffb\n");
+    let done = home.run(&["import", &file, "--list", "m", "--country", "DZ"]);
+    assert_eq!(done.code, 1, "a file whose every row is refused has failed: {done:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
