@@ -69,13 +69,17 @@ pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<
 /// cancelled once the scheduler has swept it. A run that has not started is cancelled at once.
 ///
 /// # Errors
-/// [`Error::State`] when it is over or being cancelled; else when the campaign does not exist or the
-/// database fails.
+/// [`Error::State`] when it is over, being cancelled or past its expiry; else when the campaign does not
+/// exist or the database fails.
 pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
     change(store, workspace_id, campaign, async |c, run| match run.state {
         RunState::Scheduled => {
             runs::forget_flow(c, workspace_id, run).await?;
             Ok(Ok((RunState::Cancelled, None)))
+        }
+        // Else some of its unsent messages would count as expired, and some as cancelled.
+        RunState::Running | RunState::Paused if run.expired => {
+            refuse(campaign, "is past its expiry: what is unsent is not sent any more")
         }
         RunState::Running | RunState::Paused => {
             runs::close_flow(c, workspace_id, run).await?;

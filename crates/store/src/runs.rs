@@ -51,6 +51,8 @@ pub struct Standing {
     pub paused_reason: Option<PausedReason>,
     /// When it was to start.
     pub scheduled_for: DateTime<Utc>,
+    /// Past its expiry: what is unsent counts as expired.
+    pub expired: bool,
 }
 
 /// Inserts a run, its flow and the mark that its audience is to be expanded.
@@ -137,10 +139,12 @@ pub async fn newest(c: &mut PgConnection, workspace_id: i32, campaign_id: i64) -
         state: i16,
         paused_reason: Option<i16>,
         scheduled_for: DateTime<Utc>,
+        expired: bool,
     }
     let row: Option<Row> = sqlx::query_as(
         "-- newest
-         select r.run_id, c.account_id, r.state, r.paused_reason, r.scheduled_for
+         select r.run_id, c.account_id, r.state, r.paused_reason, r.scheduled_for,
+                coalesce(r.expires_at <= clock_timestamp(), false) as expired
          from run r join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id
          where r.workspace_id = $1 and r.campaign_id = $2 order by r.run_id desc limit 1",
     )
@@ -155,6 +159,7 @@ pub async fn newest(c: &mut PgConnection, workspace_id: i32, campaign_id: i64) -
             state: RunState::from_i16(r.state).ok_or_else(|| Error::Corrupt(format!("run state {}", r.state)))?,
             paused_reason: r.paused_reason.and_then(PausedReason::from_i16),
             scheduled_for: r.scheduled_for,
+            expired: r.expired,
         })
     })
     .transpose()
