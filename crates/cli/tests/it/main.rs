@@ -8,4 +8,5 @@ mod files;
 mod journey;
 mod life;
 mod program;
+mod readme;
 mod usage;
