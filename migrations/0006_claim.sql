@@ -50,9 +50,10 @@ begin
   t := (extract(epoch from clock_timestamp()) * 1000000)::bigint;
   if p.closed_until_us > t then return; end if;
 
-  -- Full speed comes back by a tenth of it for each second without throttling.
-  slow := greatest(1000, p.slow_permille - 100 * greatest(0, (t - p.slowed_us) / 1000000))::int;
-  tau := case when slow > 1000 then greatest(p.period_us, 1000) * slow / 1000 else p.period_us end;
+  -- After throttling the rate comes back by a fiftieth of the full rate each second. An account without
+  -- a cap counts from 5,000 a second.
+  slow := greatest(1000, 1000 / (1000.0 / p.slow_permille + 0.02 * greatest(0, (t - p.slowed_us) / 1000000)))::int;
+  tau := case when slow > 1000 then greatest(p.period_us, 200) * slow / 1000 else p.period_us end;
   cur := greatest(p.next_us, t + p_lead_us);
   -- Another server may have given out slots that this one has not heard of, up to a horizon ahead by
   -- a clock up to a second fast.

@@ -61,9 +61,9 @@ pub async fn run(program: &Path, divide: u64) -> anyhow::Result<Value> {
 pub async fn drained(fleet: &Fleet, limit: Duration) -> anyhow::Result<Value> {
     let began = std::time::Instant::now();
     loop {
-        let over: bool =
-            sqlx::query_scalar("select bool_and(state in (5, 6)) from run").fetch_one(&fleet.store.pool).await?;
-        if over {
+        // The server may just have been killed.
+        let over = sqlx::query_scalar("select bool_and(state in (5, 6)) from run").fetch_one(&fleet.store.pool).await;
+        if over.unwrap_or(false) {
             return fleet.status();
         }
         ensure!(began.elapsed() < limit, "not drained within {limit:?}: {}", fleet.status()?);

@@ -108,7 +108,7 @@ pub async fn progress(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> R
                 p.retrying, p.sent, p.failed, p.suppressed, p.expired, p.cancelled, p.unknown, p.cost,
                 s.no_address as left_out_no_address, s.duplicate as left_out_duplicate,
                 s.suppressed as left_out_suppressed, s.missing as left_out_missing,
-                coalesce(case when ap.slow_permille > 1000 then greatest(ap.period_us, 1000) * ap.slow_permille / 1000 else ap.period_us end, 0) as period_us,
+                coalesce(case when ap.slow_permille > 1000 then greatest(ap.period_us, 200) * ap.slow_permille / 1000 else ap.period_us end, 0) as period_us,
                 coalesce(ap.day_cap, 0) as day_cap
          from run r
          join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id

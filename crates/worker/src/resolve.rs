@@ -9,9 +9,6 @@ use fanfare_domain::rng::Rng;
 use fanfare_domain::state::OnUnknown;
 use fanfare_store::queue::Fate;
 
-/// How long a throttled account waits when the provider does not say.
-const THROTTLE_WAIT: Duration = Duration::from_secs(1);
-
 /// What is known of the message beside the answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
@@ -34,8 +31,8 @@ pub enum Sign {
     Healthy,
     /// It answers too slowly or not at all: many of these in a row open the circuit.
     Ailing,
-    /// It asks for less.
-    Throttled(Duration),
+    /// It asks for less, and perhaps says how long.
+    Throttled(Option<Duration>),
     /// It refuses us altogether: stop, for this reason.
     Refused(String),
 }
@@ -82,7 +79,7 @@ fn fate(failure: &Failure, case: Case, rng: &Rng) -> Fate {
 fn sign(failure: &Failure) -> Sign {
     match failure.kind {
         FailureKind::PermanentRecipient | FailureKind::PermanentContent => Sign::Healthy,
-        FailureKind::Throttled => Sign::Throttled(failure.retry_after.unwrap_or(THROTTLE_WAIT)),
+        FailureKind::Throttled => Sign::Throttled(failure.retry_after),
         FailureKind::Transient | FailureKind::Unreachable | FailureKind::Unknown => Sign::Ailing,
         FailureKind::Configuration => Sign::Refused(failure.detail.clone()),
     }

@@ -67,7 +67,8 @@ impl Serve {
             drain: drain.clone(),
             fenced: self.over.clone(),
         };
-        let steering = Steering { store: self.store.clone(), account: row, seen, ended: ended.clone(), drain: drain.clone() };
+        let steering =
+            Steering { store: self.store.clone(), account: row, seen, ended: ended.clone(), drain: drain.clone() };
         let (flushing, steering) = (tokio::spawn(flusher.run()), tokio::spawn(steering.run()));
         self.send(Arc::new(account), who, ended).await;
         drain.cancel();

@@ -1,6 +1,7 @@
 //! Steering an account by the signs in its answers: slow it down, open or close its circuit, stop it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use fanfare_store::{Store, accounts, queue};
 use tokio::sync::mpsc;
@@ -10,6 +11,14 @@ use crate::resolve::Sign;
 
 /// So many ailing answers in a row open the circuit.
 const AILING_MAX: u32 = 12;
+/// Answers are counted in stretches this long.
+const STRETCH: Duration = Duration::from_secs(1);
+/// From this many throttled answers in a stretch on, the account may slow down.
+const THROTTLED_MIN: u32 = 3;
+/// It does when more than one in so many is throttled: a stray 429 delays its message only.
+const THROTTLED_SHARE: u32 = 20;
+/// How long a throttled account waits when the provider does not say.
+const THROTTLE_WAIT: Duration = Duration::from_millis(200);
 
 /// A sign, and the lease it came from.
 #[derive(Debug)]
@@ -20,42 +29,83 @@ pub struct Seen {
     pub sign: Sign,
 }
 
+/// What the fleet is to do about an account.
+#[derive(Debug, PartialEq)]
+pub enum Decision {
+    /// It answers again.
+    CloseCircuit,
+    /// It does not answer.
+    OpenCircuit,
+    /// It asked for less.
+    Throttle { wait: Duration, slow: bool },
+    /// It refuses us.
+    Stop(String),
+}
+
 /// Counts signs where they arise, and passes on those that need a decision of the fleet.
 #[derive(Debug)]
 pub struct Signs {
-    ailing: AtomicU32,
-    decisions: mpsc::UnboundedSender<Seen>,
+    tally: Mutex<Tally>,
+    decisions: mpsc::UnboundedSender<(Seen, Decision)>,
+}
+
+/// Answers of the current stretch.
+#[derive(Debug)]
+struct Tally {
+    began: Instant,
+    answered: u32,
+    throttled: u32,
+    ailing_in_a_row: u32,
+}
+
+impl Tally {
+    fn new() -> Self {
+        Self { began: Instant::now(), answered: 0, throttled: 0, ailing_in_a_row: 0 }
+    }
+
+    fn note(&mut self, sign: &Sign, probe: bool, now: Instant) -> Option<Decision> {
+        if now.duration_since(self.began) > STRETCH {
+            *self = Self { began: now, answered: 0, throttled: 0, ..*self };
+        }
+        self.answered += 1;
+        match sign {
+            Sign::Healthy => {
+                self.ailing_in_a_row = 0;
+                probe.then_some(Decision::CloseCircuit)
+            }
+            Sign::Ailing => {
+                self.ailing_in_a_row += 1;
+                if !probe && self.ailing_in_a_row < AILING_MAX {
+                    return None;
+                }
+                self.ailing_in_a_row = 0;
+                Some(Decision::OpenCircuit)
+            }
+            Sign::Throttled(wait) => {
+                self.throttled += 1;
+                let slow = self.throttled >= THROTTLED_MIN && self.throttled * THROTTLED_SHARE > self.answered;
+                let decide = slow || wait.is_some() || probe;
+                decide.then(|| Decision::Throttle { wait: wait.unwrap_or(THROTTLE_WAIT), slow })
+            }
+            Sign::Refused(reason) => Some(Decision::Stop(reason.clone())),
+        }
+    }
 }
 
 impl Signs {
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<Seen>) {
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<(Seen, Decision)>) {
         let (decisions, seen) = mpsc::unbounded_channel();
-        (Self { ailing: AtomicU32::new(0), decisions }, seen)
+        (Self { tally: Mutex::new(Tally::new()), decisions }, seen)
     }
 
     /// Takes note of one answer's sign.
     pub fn note(&self, seen: Seen) {
-        let decide = match &seen.sign {
-            Sign::Healthy => {
-                // A plain load first: this is the path of every message.
-                if self.ailing.load(Ordering::Relaxed) != 0 {
-                    self.ailing.store(0, Ordering::Relaxed);
-                }
-                seen.probe
-            }
-            Sign::Ailing => {
-                let in_a_row = self.ailing.fetch_add(1, Ordering::Relaxed) + 1;
-                let open = seen.probe || in_a_row >= AILING_MAX;
-                if open {
-                    self.ailing.store(0, Ordering::Relaxed);
-                }
-                open
-            }
-            Sign::Throttled(_) | Sign::Refused(_) => true,
-        };
-        if decide {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let decision = tally.note(&seen.sign, seen.probe, Instant::now());
+        drop(tally);
+        if let Some(decision) = decision {
             // The receiver is gone only when the worker ends.
-            let _ = self.decisions.send(seen);
+            let _ = self.decisions.send((seen, decision));
         }
     }
 }
@@ -64,7 +114,7 @@ impl Signs {
 pub struct Steering {
     pub store: Store,
     pub account: accounts::Account,
-    pub seen: mpsc::UnboundedReceiver<Seen>,
+    pub seen: mpsc::UnboundedReceiver<(Seen, Decision)>,
     /// Cancelled when the provider refuses us: the account is to be opened anew.
     pub ended: CancellationToken,
     /// No more signs will come.
@@ -79,44 +129,79 @@ impl Steering {
                 seen = self.seen.recv() => seen,
                 () = self.drain.cancelled() => None,
             };
-            let Some(seen) = seen else { return };
-            if let Err(error) = self.decide(&seen).await {
+            let Some((seen, decision)) = seen else { return };
+            if let Err(error) = self.carry_out(&seen, decision).await {
                 tracing::warn!(account_id = self.account.account_id, ?error, "steering the account failed");
             }
         }
     }
 
-    async fn decide(&self, seen: &Seen) -> fanfare_store::Result<()> {
+    async fn carry_out(&self, seen: &Seen, decision: Decision) -> fanfare_store::Result<()> {
         let (workspace_id, account_id) = (self.account.workspace_id, self.account.account_id);
         let mut c = self.store.pool.acquire().await?;
-        match &seen.sign {
-            Sign::Healthy => {
+        match decision {
+            Decision::CloseCircuit => {
                 queue::circuit_close(&mut c, workspace_id, account_id).await?;
                 tracing::info!(account_id, "circuit closed: the account answers again");
             }
-            Sign::Ailing => {
+            Decision::OpenCircuit => {
                 if queue::circuit_open(&mut c, workspace_id, account_id, seen.run_id, seen.epoch).await? {
                     tracing::warn!(account_id, "circuit opened: the account does not answer");
                 }
             }
-            Sign::Throttled(wait) => {
-                if queue::throttle(&mut c, workspace_id, account_id, seen.run_id, seen.epoch, *wait).await? {
-                    tracing::warn!(account_id, wait_ms = wait.as_millis() as u64, "throttled: the account slows down");
+            Decision::Throttle { wait, slow } => {
+                let (run_id, epoch) = (seen.run_id, seen.epoch);
+                if queue::throttle(&mut c, workspace_id, account_id, run_id, epoch, (wait, slow)).await? {
+                    tracing::warn!(account_id, wait_ms = wait.as_millis() as u64, slow, "throttled: the account waits");
                 }
                 if seen.probe {
                     queue::circuit_close(&mut c, workspace_id, account_id).await?;
                 }
             }
-            Sign::Refused(reason) => {
+            Decision::Stop(reason) => {
                 // Under new settings the refusal of the old ones says nothing.
                 let now = accounts::by_id(&mut c, workspace_id, account_id).await?;
                 if now.speaks_as(&self.account) {
-                    accounts::stop(&mut c, workspace_id, account_id, reason).await?;
+                    accounts::stop(&mut c, workspace_id, account_id, &reason).await?;
                     tracing::error!(account_id, reason, "account stopped: its provider refuses it");
                 }
                 self.ended.cancel();
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stray_429_slows_nothing_and_many_do() {
+        let mut tally = Tally::new();
+        let now = Instant::now();
+        for i in 1..500 {
+            let sign = if i % 50 == 0 { Sign::Throttled(None) } else { Sign::Healthy };
+            assert_eq!(tally.note(&sign, false, now), None, "one in fifty");
+        }
+        let asked = Duration::from_secs(7);
+        let obeyed = tally.note(&Sign::Throttled(Some(asked)), false, now);
+        assert_eq!(obeyed, Some(Decision::Throttle { wait: asked, slow: false }));
+        let many: Vec<_> = (0..40).filter_map(|_| tally.note(&Sign::Throttled(None), false, now)).collect();
+        assert!(many.iter().any(|d| matches!(d, Decision::Throttle { slow: true, .. })), "{many:?}");
+    }
+
+    #[test]
+    fn the_circuit_opens_on_failures_in_a_row_only() {
+        let mut tally = Tally::new();
+        let now = Instant::now();
+        for i in 0..100 {
+            let sign = if i % 10 == 9 { Sign::Healthy } else { Sign::Ailing };
+            assert_eq!(tally.note(&sign, false, now), None);
+        }
+        let opened = (0..AILING_MAX).filter_map(|_| tally.note(&Sign::Ailing, false, now)).next();
+        assert_eq!(opened, Some(Decision::OpenCircuit));
+        assert_eq!(tally.note(&Sign::Ailing, true, now), Some(Decision::OpenCircuit), "a failed probe");
+        assert_eq!(tally.note(&Sign::Healthy, true, now), Some(Decision::CloseCircuit), "an answered one");
     }
 }

@@ -6,9 +6,10 @@ use sqlx::PgConnection;
 
 use crate::Result;
 
-/// The provider said "too fast": no slot for `wait`, half as fast again from then on (down to a
-/// sixteenth), and every slot held in the fleet is dropped. Answers to sends of one epoch slow the
-/// account down once, however many there are: `epoch` is the lease's, and an older one does nothing.
+/// The provider said "too fast": no slot for `wait`, two thirds of the rate from then on if it is to
+/// `slow` down (to a 200th at the least), and every slot held in the fleet is dropped. Answers to sends
+/// of one epoch count once, however many there are: `epoch` is the lease's, and an older one does
+/// nothing.
 ///
 /// # Errors
 /// When the database fails.
@@ -18,13 +19,15 @@ pub async fn throttle(
     account_id: i64,
     run_id: i64,
     epoch: i32,
-    wait: Duration,
+    (wait, slow): (Duration, bool),
 ) -> Result<bool> {
     let done = sqlx::query(
         "-- throttle
          with t as (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now_us)
          update account_pace p set
-           epoch = p.epoch + 1, slow_permille = least(16000, p.slow_permille * 3 / 2), slowed_us = t.now_us,
+           epoch = p.epoch + 1,
+           slow_permille = case when $6 then least(200000, p.slow_permille * 3 / 2) else p.slow_permille end,
+           slowed_us = case when $6 then t.now_us else p.slowed_us end,
            next_us = greatest(p.next_us, t.now_us + $5)
          from t, flow f
          where p.workspace_id = $1 and p.account_id = $2
@@ -35,6 +38,7 @@ pub async fn throttle(
     .bind(run_id)
     .bind(epoch)
     .bind(wait.as_micros() as i64)
+    .bind(slow)
     .execute(c)
     .await?;
     Ok(done.rows_affected() > 0)
