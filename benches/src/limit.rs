@@ -23,7 +23,9 @@ async fn once(program: &Path, seconds: u64, kill: bool) -> anyhow::Result<Value>
     let fleet = Fleet::new(program).await?;
     let (_sim, port) = fleet.sim(&["--latency", "20ms"]).await?;
     let contacts = CAP * (seconds + 30);
-    fleet.campaign(port, contacts, &["--price", "5000", "--idempotent", "true", "--cap", &format!("{CAP}/s")], &[]).await?;
+    fleet
+        .campaign(port, contacts, &["--price", "5000", "--idempotent", "true", "--cap", &format!("{CAP}/s")], &[])
+        .await?;
     fleet.run(&["campaign", "launch", "bench"])?;
     let _scheduler = fleet.start(&["scheduler"])?;
     fleet.until("expand", Duration::from_secs(60), |s| s["expanded"] == json!(true)).await?;

@@ -163,7 +163,7 @@ fn finish(code: u16, written: &str) -> Result<Phone, PhoneError> {
         Some(owner) => Ok(Phone { e164: format!("+{code}{national}"), region: owner.region() }),
         None => {
             let place = main.region().map_or(Place::Code(code), Place::Region);
-            Err(match national.len() {
+            Err(match stripped.len() {
                 n if n < main.digits_min().max(NATIONAL_DIGITS_MIN) => PhoneError::TooShort(place),
                 n if n > main.digits_max().min(DIGITS_MAX) => PhoneError::TooLong(place),
                 _ => PhoneError::Unassigned(place),

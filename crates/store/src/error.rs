@@ -21,7 +21,9 @@ pub enum Error {
         known: i64,
     },
     /// The database was migrated by another line of the program.
-    #[error("migration {version} of the database is not the one this program has: use the fanfare that made it, or a new database")]
+    #[error(
+        "migration {version} of the database is not the one this program has: use the fanfare that made it, or a new database"
+    )]
     ForeignSchema {
         /// The first version that differs.
         version: i64,

@@ -88,7 +88,14 @@ impl Progress {
     /// What the conservation law says is 0.
     pub fn imbalance(&self) -> i64 {
         let classes = [
-            self.sent, self.failed, self.suppressed, self.expired, self.cancelled, self.unknown, self.retrying, self.leased,
+            self.sent,
+            self.failed,
+            self.suppressed,
+            self.expired,
+            self.cancelled,
+            self.unknown,
+            self.retrying,
+            self.leased,
             self.queued,
         ];
         self.total - classes.iter().sum::<i64>()

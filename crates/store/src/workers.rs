@@ -57,7 +57,8 @@ pub async fn leave(pool: &PgPool, worker_id: i64) -> Result<()> {
     .execute(pool)
     .await?;
     if done.rows_affected() == 0 {
-        let gone = sqlx::query("delete from worker where worker_id = $1 -- leave").bind(worker_id).execute(pool).await?;
+        let gone =
+            sqlx::query("delete from worker where worker_id = $1 -- leave").bind(worker_id).execute(pool).await?;
         ensure_affected("leave", gone.rows_affected(), 1)?;
     }
     Ok(())

@@ -41,6 +41,7 @@ pub async fn ensure(c: &mut PgConnection, name: &str, now: DateTime<Utc>) -> Res
 /// # Errors
 /// When the database fails.
 pub async fn all(c: &mut PgConnection) -> Result<Vec<(i32, String)>> {
-    let rows = sqlx::query_as("-- all\n select workspace_id, name from workspace order by workspace_id").fetch_all(c).await?;
+    let rows =
+        sqlx::query_as("-- all\n select workspace_id, name from workspace order by workspace_id").fetch_all(c).await?;
     Ok(rows)
 }

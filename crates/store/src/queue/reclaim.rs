@@ -30,11 +30,12 @@ pub async fn reclaim(pool: &PgPool, shard: i16) -> Result<Option<(i64, Vec<Parke
     .fetch_optional(&mut *tx)
     .await?;
     let Some(worker_id) = dead else { return Ok(None) };
-    let workspaces: Vec<i32> =
-        sqlx::query_scalar("select distinct workspace_id from lease where worker_id = $1 order by 1 -- reclaim: tenants")
-            .bind(worker_id)
-            .fetch_all(&mut *tx)
-            .await?;
+    let workspaces: Vec<i32> = sqlx::query_scalar(
+        "select distinct workspace_id from lease where worker_id = $1 order by 1 -- reclaim: tenants",
+    )
+    .bind(worker_id)
+    .fetch_all(&mut *tx)
+    .await?;
     let mut parked = Vec::new();
     for workspace_id in workspaces {
         let rows: Vec<Parked> =

@@ -32,7 +32,12 @@ impl Actor {
     }
 
     fn who(&self) -> Flusher {
-        Flusher { workspace_id: WORKSPACE, account_id: ACCOUNT, worker_id: self.worker_id, shard: (self.worker_id % 3) as i16 }
+        Flusher {
+            workspace_id: WORKSPACE,
+            account_id: ACCOUNT,
+            worker_id: self.worker_id,
+            shard: (self.worker_id % 3) as i16,
+        }
     }
 
     async fn claim(&mut self, db: &TestDb, want: usize) -> usize {
@@ -49,7 +54,13 @@ impl Actor {
     }
 
     /// Settles a random part of one lease, or all of it, by `fate_of`.
-    async fn flush(&mut self, db: &TestDb, rng: &Rng, all: bool, fate_of: impl Fn(&Rng, &Lease, usize) -> (Fate, Class)) {
+    async fn flush(
+        &mut self,
+        db: &TestDb,
+        rng: &Rng,
+        all: bool,
+        fate_of: impl Fn(&Rng, &Lease, usize) -> (Fate, Class),
+    ) {
         if self.held.is_empty() {
             return;
         }

@@ -29,7 +29,8 @@ async fn an_outage_opens_the_circuit_and_burns_no_attempt() {
     let worker = play.worker();
     let store = &play.db.store;
     loop {
-        let open: bool = sqlx::query_scalar("select failures > 0 from account_pace").fetch_one(&store.pool).await.unwrap();
+        let open: bool =
+            sqlx::query_scalar("select failures > 0 from account_pace").fetch_one(&store.pool).await.unwrap();
         if open {
             break;
         }

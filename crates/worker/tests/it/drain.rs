@@ -28,7 +28,8 @@ async fn every_message_is_sent_once_and_paid_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_lose_nothing_and_repeat_nothing() {
-    let faults = "500=0.05 500-accepted=0.05 503=0.02 reset=0.05 reset-accepted=0.05 malformed=0.05 429=0.01 recipient=0.05";
+    let faults =
+        "500=0.05 500-accepted=0.05 503=0.02 reset=0.05 reset-accepted=0.05 malformed=0.05 429=0.01 recipient=0.05";
     let sim = Config { faults: faults_of(faults), seed: 5, ..Config::default() };
     let play = Stage { contacts: 1_500, sim, ..Stage::default() }.launch().await;
     play.scheduler();
