@@ -171,13 +171,8 @@ async fn clear_stage(context: &Context) -> anyhow::Result<()> {
 fn simulator(demo: &Demo) -> anyhow::Result<Sim> {
     let mut faults = Faults::preset(&demo.faults)?;
     if demo.faults == "light" {
-        // At thousands a second, more would be a provider that throttles all the time; and one that is
-        // silent keeps everybody waiting for its message.
-        for (fault, probability) in
-            [(Fault::Throttle, 0.0002), (Fault::ThrottleFor, 0.0), (Fault::SilenceAccepted, 0.0)]
-        {
-            faults = faults.with(Chance { fault, probability })?;
-        }
+        // One silence would keep everybody waiting for its message.
+        faults = faults.with(Chance { fault: Fault::SilenceAccepted, probability: 0.0 })?;
     }
     let config = Config {
         latency: LATENCY,
