@@ -56,9 +56,11 @@ begin
   tau := case when slow > 1000 then greatest(p.period_us, 200) * slow / 1000 else p.period_us end;
   cur := greatest(p.next_us, t + p_lead_us);
   -- Another server may have given out slots that this one has not heard of, up to a horizon ahead by
-  -- a clock up to a second fast.
-  if p.boot not in ('', booted) then
+  -- a clock up to a second fast. They are waited for once.
+  if p.boot not in ('', booted) and tau > 0 then
     cur := greatest(cur, t + least(p.window_us, 1000000) + p_horizon_us);
+    update account_pace x set next_us = cur, boot = booted
+      where x.workspace_id = p_workspace and x.account_id = p_account;
   end if;
 
   n := p_want;

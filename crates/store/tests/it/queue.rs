@@ -207,3 +207,24 @@ async fn end(db: &TestDb, rng: &Rng, seed: u64, actors: &mut [Actor]) {
     assert_eq!((p.total, p.open()), (900, 0), "seed {seed}: {p:?}");
     assert_eq!(cancel, p.cancelled > 0 || p.state().unwrap().as_str() == "cancelled", "seed {seed}: {p:?}");
 }
+
+/// What a restarted, or another, server finds: slots may have been given out that it never heard of.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_of_the_server_claims_wait_once_and_go_on() {
+    let db = TestDb::new().await;
+    Scene { recipients: 100, segments: 1, idempotent: true, reserve_each: 0, credit: 0 }.set(&db).await;
+    let mut actor = Actor::start(&db, 1).await;
+    let capped = "update account_pace set period_us = 10000, window_us = 1000000, boot = 'another server'";
+    sqlx::query(capped).execute(&db.store.pool).await.unwrap();
+    assert_eq!(actor.claim(&db, 10).await, 0, "slots of the other server may still be under way");
+    let ahead: i64 = sqlx::query_scalar(
+        "select next_us - (extract(epoch from clock_timestamp()) * 1000000)::bigint from account_pace",
+    )
+    .fetch_one(&db.store.pool)
+    .await
+    .unwrap();
+    assert!((1..=1_300_000).contains(&ahead), "waits once, for 1.3 s at most: {ahead} µs");
+    // The time passes.
+    sqlx::query("update account_pace set next_us = 0").execute(&db.store.pool).await.unwrap();
+    assert_eq!(actor.claim(&db, 10).await, 10, "and then goes on");
+}
