@@ -16,26 +16,29 @@ const SHORT_CONNECTIONS: u32 = 4;
 /// Connections of a role.
 const ROLE_CONNECTIONS: u32 = 8;
 
+/// Heading of these options in the help.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Options that every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Print one JSON object on standard output, and nothing else there
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
     /// Workspace to work in
-    #[arg(long, global = true, env = "FANFARE_WORKSPACE", default_value = "default")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "FANFARE_WORKSPACE", default_value = "default")]
     pub workspace: String,
     /// A PostgreSQL server (14 to 18); without it the program runs one of its own
-    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
     /// Directory of the program's own database [default: postgres in FANFARE_HOME]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Directory for the database, the key and the logs [default: the user's data directory]
-    #[arg(long, global = true, env = "FANFARE_HOME", value_name = "DIR")]
+    /// Directory of the database and of the key [default: the user's data directory]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "FANFARE_HOME", value_name = "DIR")]
     pub home: Option<PathBuf>,
     /// Key for secrets at rest, 32 bytes in base64 [default: the file key in FANFARE_HOME]
-    #[arg(long, global = true, env = "FANFARE_KEY", hide = true, hide_env_values = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "FANFARE_KEY", hide = true, hide_env_values = true)]
     pub key: Option<String>,
 }
 

@@ -49,7 +49,7 @@ pub struct Import {
     #[arg(long, value_name = "NAME")]
     encoding: Option<String>,
     /// An address that the list has, or an earlier row: skip keeps the first, overwrite the last, merge
-    /// fills in what is missing
+    /// fills in what is missing [default: skip]
     #[arg(long, value_name = "skip|overwrite|merge", default_value = "skip", hide_default_value = true, value_parser = on_duplicate)]
     on_duplicate: OnDuplicate,
     /// Where refused rows go, to be put right and imported again; of several files, each gets its own,
