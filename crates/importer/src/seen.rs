@@ -6,16 +6,21 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use fanfare_domain::limits::IMPORT_SEEN_BYTES;
 
 /// Bits that one address sets.
-const PROBES: u64 = 4;
+const PROBES: u32 = 4;
+/// Words of one cache line: all bits of an address lie in one, since a look into memory costs more than all
+/// the rest of a row.
+const LINE_WORDS: usize = 8;
+/// Bits of the hash that choose one of the 512 bits of a line.
+const PROBE_BITS: u32 = 9;
 
 /// Addresses met.
 pub(crate) struct Seen {
-    bits: Vec<u64>,
+    lines: Vec<[u64; LINE_WORDS]>,
 }
 
 impl Seen {
     pub(crate) fn new() -> Self {
-        Self { bits: vec![0; IMPORT_SEEN_BYTES / size_of::<u64>()] }
+        Self { lines: vec![[0; LINE_WORDS]; IMPORT_SEEN_BYTES / size_of::<[u64; LINE_WORDS]>()] }
     }
 
     /// Adds an address; false if it was certainly not there.
@@ -23,15 +28,15 @@ impl Seen {
         let mut hasher = DefaultHasher::new();
         address.hash(&mut hasher);
         let hash = hasher.finish();
-        // Two halves of one hash make as many as needed (Kirsch and Mitzenmacher, 2008).
-        let (first, step) = (hash & u64::from(u32::MAX), (hash >> 32) | 1);
-        let places = self.bits.len() as u64 * u64::from(u64::BITS);
+        let lines = self.lines.len() as u64;
+        // The high half chooses the line, and the low bits the places in it.
+        let line = &mut self.lines[(((hash >> 32) * lines) >> 32) as usize];
         let mut met = true;
         for i in 0..PROBES {
-            let place = first.wrapping_add(step.wrapping_mul(i)) % places;
-            let (word, bit) = ((place / u64::from(u64::BITS)) as usize, 1 << (place % u64::from(u64::BITS)));
-            met &= self.bits[word] & bit != 0;
-            self.bits[word] |= bit;
+            let place = (hash >> (i * PROBE_BITS)) as usize % (LINE_WORDS * u64::BITS as usize);
+            let (word, bit) = (place / u64::BITS as usize, 1 << (place % u64::BITS as usize));
+            met &= line[word] & bit != 0;
+            line[word] |= bit;
         }
         met
     }

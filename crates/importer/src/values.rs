@@ -78,7 +78,7 @@ pub(crate) fn is_nothing(cell: &str) -> bool {
 
 /// What a cell answers: yes, no, or neither. A date says yes: since then.
 pub(crate) fn yes_or_no(cell: &str, kind: CellKind) -> Option<bool> {
-    if matches!(cell, "✓" | "✔" | "☑") || kind == CellKind::Date || iso_date(cell).is_some() {
+    if matches!(cell, "✓" | "✔" | "☑") || kind == CellKind::Date || date(cell).is_some() {
         return Some(true);
     }
     let word = plain(cell);
@@ -100,9 +100,11 @@ pub(crate) fn push_json(cell: &str, kind: CellKind, json: &mut String) -> bool {
         CellKind::Untyped if is_number(cell) => json.push_str(cell),
         CellKind::Untyped => match truth(cell) {
             Some(truth) => json.push_str(if truth { "true" } else { "false" }),
-            None => match iso_date(cell) {
-                Some(date) => push_string(&date, json),
-                None => push_string(cell, json),
+            None => match date(cell) {
+                Some((year, month, day)) if !is_iso(cell) => {
+                    push_string(&format!("{year:04}-{month:02}-{day:02}"), json);
+                }
+                _ => push_string(cell, json),
             },
         },
         CellKind::Number if is_number(cell) => json.push_str(cell),
@@ -155,26 +157,31 @@ fn truth(cell: &str) -> Option<bool> {
     }
 }
 
-/// A date that can be read in one way only, in ISO 8601: the year first, or days and months with dots,
-/// which come in this order wherever dots are used. 03/04/2025 stays as it is.
-fn iso_date(cell: &str) -> Option<String> {
+/// A date that can be read in one way only, as year, month and day: the year first, or days and months with
+/// dots, which come in this order wherever dots are used. 03/04/2025 stays as it is.
+fn date(cell: &str) -> Option<(i32, u32, u32)> {
     if !(8..=10).contains(&cell.len()) || !cell.as_bytes()[0].is_ascii_digit() {
         return None;
     }
-    let separator = cell.chars().find(|c| !c.is_ascii_digit())?;
-    let mut parts = cell.split(separator);
+    let separator = cell.bytes().find(|c| !c.is_ascii_digit())?;
+    let mut parts = cell.split(char::from(separator));
     let (a, b, c) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() {
         return None;
     }
     let (year, month, day) = match (separator, a.len(), c.len()) {
-        ('-' | '/' | '.', 4, _) => (a, b, c),
-        ('.', _, 4) => (c, b, a),
+        (b'-' | b'/' | b'.', 4, _) => (a, b, c),
+        (b'.', _, 4) => (c, b, a),
         _ => return None,
     };
     let number = |part: &str| part.bytes().all(|c| c.is_ascii_digit()).then(|| part.parse::<u32>().ok()).flatten();
-    let date = NaiveDate::from_ymd_opt(number(year)? as i32, number(month)?, number(day)?)?;
-    Some(date.format("%Y-%m-%d").to_string())
+    let (year, month, day) = (number(year)? as i32, number(month)?, number(day)?);
+    NaiveDate::from_ymd_opt(year, month, day).map(|_| (year, month, day))
+}
+
+/// Whether a date is written as ISO 8601 has it.
+fn is_iso(date: &str) -> bool {
+    matches!(date.as_bytes(), [_, _, _, _, b'-', _, _, b'-', _, _])
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection, Row as _};
 
-use crate::copy::Rows;
+use crate::copy::{self, Rows};
 use crate::error::ensure_affected;
 use crate::imports::Counts;
 use crate::{Error, Result};
@@ -77,13 +77,11 @@ pub struct Place {
 ///
 /// # Errors
 /// When the database fails, or the list has one of them.
-pub async fn insert<'a>(
-    c: &mut PgConnection,
-    place: Place,
-    contacts: impl IntoIterator<Item = &'a NewContact>,
-) -> Result<u64> {
-    let mut rows = Rows::default();
-    for contact in contacts {
+pub async fn insert(c: &mut PgConnection, place: Place, contacts: &[&NewContact]) -> Result<()> {
+    if contacts.is_empty() {
+        return Ok(());
+    }
+    let write = |rows: &mut Rows, contact: &&NewContact| {
         rows.row(10)
             .i32(place.workspace_id)
             .i64(place.list_id)
@@ -95,20 +93,16 @@ pub async fn insert<'a>(
             .text(contact.country.as_ref().map(Region::as_str))
             .text(contact.language.as_deref())
             .jsonb(contact.attributes.as_deref());
-    }
-    if rows.is_empty() {
-        return Ok(0);
-    }
-    let expected = rows.len();
-    let found = rows
-        .copy(
-            c,
-            "copy contact (workspace_id, list_id, import_id, row_no, address, email, name, country, language, attributes)
-             from stdin (format binary)",
-        )
-        .await?;
-    ensure_affected("insert", found, expected)?;
-    Ok(found)
+    };
+    let found = copy::each(
+        c,
+        "copy contact (workspace_id, list_id, import_id, row_no, address, email, name, country, language, attributes)
+         from stdin (format binary)",
+        contacts,
+        write,
+    )
+    .await?;
+    ensure_affected("insert", found, contacts.len() as u64)
 }
 
 /// Puts in contacts by policy, and counts what became of their rows. No address comes twice. The caller

@@ -9,6 +9,8 @@ use crate::Result;
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// Microseconds from the Unix epoch to Postgres' own, 2000-01-01.
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+/// Rows that [`each`] sends at once.
+const CHUNK_ROWS: usize = 500;
 /// Stands after the last row.
 const END: i16 = -1;
 
@@ -144,4 +146,38 @@ pub async fn stream(
     }
     sink.send(&END.to_be_bytes()[..]).await?;
     Ok(sink.finish().await?)
+}
+
+/// Puts rows together with `write`, sends them as they are made by `statement`, a
+/// `COPY … FROM STDIN (FORMAT binary)`, and says how many arrived. Holds a small part of them at a time.
+///
+/// # Errors
+/// When the database refuses them.
+pub async fn each<T>(
+    c: &mut PgConnection,
+    statement: &'static str,
+    items: &[T],
+    write: impl Fn(&mut Rows, &T),
+) -> Result<u64> {
+    let mut rows = Rows::default();
+    let mut sink = c.copy_in_raw(statement).await?;
+    let mut chunks = items.chunks(CHUNK_ROWS);
+    loop {
+        let chunk = chunks.next();
+        match chunk {
+            Some(chunk) => chunk.iter().for_each(|item| write(&mut rows, item)),
+            None => {
+                rows.put(&END.to_be_bytes());
+            }
+        }
+        if let Err(e) = sink.send(rows.buffer.as_slice()).await {
+            // The connection is of no more use if this fails too; the first error says why.
+            let _ = sink.abort("the sender failed").await;
+            return Err(e.into());
+        }
+        rows.buffer.clear();
+        if chunk.is_none() {
+            return Ok(sink.finish().await?);
+        }
+    }
 }

@@ -84,17 +84,25 @@ impl Load {
     /// # Errors
     /// [`Error::Conflict`] when another program runs the same import; else when the database fails.
     pub async fn prepare(&self, batch: &Batch) -> Result<Prepared<'_>> {
-        let mut tx = self.store.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let alone = self.hold_alone(&mut tx).await?;
         if alone {
-            let fresh = batch.fresh.iter().map(|row| &row.contact);
-            contacts::insert(&mut tx, self.place, fresh).await.map_err(lost_race)?;
+            contacts::insert(&mut tx, self.place, &contacts_of(&batch.fresh)).await.map_err(lost_race)?;
         } else {
             // Lets go of the list: two that hold it together cannot both come to hold it for themselves.
             tx.rollback().await?;
-            tx = self.store.pool.begin().await?;
+            tx = self.begin().await?;
         }
         Ok(Prepared { load: self, tx, alone })
+    }
+
+    /// Begins a transaction whose commit does not wait for the disk. A server that crashes may forget the
+    /// last batches together with the checkpoint behind them, and the import goes on from the one before;
+    /// the commit that finishes the import waits for all of them.
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
+        let mut tx = self.store.pool.begin().await?;
+        sqlx::query("-- begin\n set local synchronous_commit to off").execute(&mut *tx).await?;
+        Ok(tx)
     }
 
     /// Holds the list against other imports if it is this one's alone.
@@ -161,7 +169,7 @@ impl Rehearsal {
         let mut tx = self.connection.begin().await?;
         contacts::rehearse_with(&mut tx, self.place, &addresses(batch.rows())).await?;
         if self.alone {
-            contacts::insert(&mut tx, self.place, batch.fresh.iter().map(|row| &row.contact)).await?;
+            contacts::insert(&mut tx, self.place, &contacts_of(&batch.fresh)).await?;
         }
         let Self { place, policy, now, alone: inserted, .. } = *self;
         let counts = Work { place, policy, inserted, any: true, now }.put_in(&mut tx, batch).await?;
@@ -184,11 +192,11 @@ struct Work {
 impl Work {
     async fn put_in(&self, c: &mut PgConnection, batch: &Batch) -> Result<Counts> {
         let mut counts = batch.counts;
-        let mut met: Vec<&NewContact> = batch.met.iter().map(|row| &row.contact).collect();
+        let mut met = contacts_of(&batch.met);
         if self.inserted {
             counts.imported += batch.fresh.len() as i64;
         } else {
-            met.extend(batch.fresh.iter().map(|row| &row.contact));
+            met.extend(contacts_of(&batch.fresh));
             met.sort_unstable_by(|a, b| a.address.cmp(&b.address));
         }
         let merged = contacts::merge(c, self.place, self.policy, &met).await?;
@@ -227,6 +235,10 @@ impl Work {
         }
         Ok(count)
     }
+}
+
+fn contacts_of(rows: &[Row]) -> Vec<&NewContact> {
+    rows.iter().map(|row| &row.contact).collect()
 }
 
 fn addresses<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<&'a str> {

@@ -10,6 +10,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 /// Id of plans that belong to no region, in the metadata.
 const WORLD: &str = "001";
+const LETTERS: usize = 26;
 /// Most digits of a country's code.
 const CODE_DIGITS_MAX: usize = 3;
 
@@ -79,10 +80,12 @@ struct Slot {
 }
 
 struct Plans {
-    /// In order of their codes.
+    /// The regions in order, then what belongs to no region.
     slots: Vec<Slot>,
     /// Indices into `slots` of each calling code, the main region first.
     by_code: Vec<Vec<usize>>,
+    /// Index into `slots` of each pair of letters; see [`place_of`].
+    by_letters: Vec<Option<usize>>,
 }
 
 static PLANS: LazyLock<Plans> = LazyLock::new(|| {
@@ -94,6 +97,12 @@ static PLANS: LazyLock<Plans> = LazyLock::new(|| {
         })
         .collect();
     slots.sort_unstable_by_key(|slot| slot.region);
+    let mut by_letters = vec![None; LETTERS * LETTERS];
+    for (i, slot) in slots.iter().enumerate() {
+        if let Some(place) = slot.region.and_then(|region| place_of(region.0)) {
+            by_letters[place] = Some(i);
+        }
+    }
     let mut by_code = vec![Vec::new(); 10usize.pow(CODE_DIGITS_MAX as u32)];
     for code in 1..by_code.len() as u16 {
         for id in DATABASE.region(&code).unwrap_or_default() {
@@ -113,12 +122,17 @@ static PLANS: LazyLock<Plans> = LazyLock::new(|| {
             by_code[usize::from(code)].push(found);
         }
     }
-    Plans { slots, by_code }
+    Plans { slots, by_code, by_letters }
 });
 
 fn index_of(code: [u8; 2]) -> Option<usize> {
-    let regions = PLANS.slots.partition_point(|slot| slot.region.is_some());
-    PLANS.slots[..regions].binary_search_by_key(&Some(Region(code)), |slot| slot.region).ok()
+    PLANS.by_letters[place_of(code)?]
+}
+
+/// Where a pair of capital letters stands among all pairs.
+fn place_of([a, b]: [u8; 2]) -> Option<usize> {
+    let letter = |c: u8| c.is_ascii_uppercase().then(|| usize::from(c - b'A'));
+    Some(letter(a)? * LETTERS + letter(b)?)
 }
 
 fn plan_at(index: usize) -> &'static Plan {
