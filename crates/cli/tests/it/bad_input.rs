@@ -1,6 +1,12 @@
 //! Bad input gets a clear error that names the place and what to do, and leaves nothing half-written.
 
-use crate::program::{Home, SECRET};
+use std::fs::File;
+use std::io::{Cursor, Write as _};
+
+use zip::write::SimpleFileOptions;
+use zip::{ZipArchive, ZipWriter};
+
+use crate::program::{Home, SECRET, fixture};
 
 /// Runs an import that must fail; gives what it said, after seeing that there is no list.
 fn refused(home: &Home, name: &str, content: &[u8], more: &[&str]) -> String {
@@ -42,6 +48,31 @@ async fn a_cell_that_is_not_utf8_is_refused_by_row_and_column() {
     let file = home.file("all.csv", b"\xef\xbb\xbfphone,name\n0770000002,B\xffb\n");
     let done = home.run(&["import", &file, "--list", "m", "--country", "DZ"]);
     assert_eq!(done.code, 1, "a file whose every row is refused has failed: {done:?}");
+}
+
+/// The workbook of the fixtures, with one part blown up to 300 MiB that take up 300 KiB.
+fn bomb(part: &str) -> Vec<u8> {
+    let mut honest = ZipArchive::new(File::open(fixture("contacts.xlsx")).unwrap()).unwrap();
+    let mut bomb = ZipWriter::new(Cursor::new(Vec::new()));
+    for i in 0..honest.len() {
+        let entry = honest.by_index_raw(i).unwrap();
+        if entry.name().unwrap() != part {
+            bomb.raw_copy_file(entry).unwrap();
+        }
+    }
+    bomb.start_file(part, SimpleFileOptions::default().compression_level(Some(1))).unwrap();
+    let spaces = vec![b' '; 1 << 20];
+    (0..300).for_each(|_| bomb.write_all(&spaces).unwrap());
+    bomb.finish().unwrap().into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workbooks_that_would_take_all_memory() {
+    let home = Home::new().await;
+    for (name, part) in [("strings.xlsx", "xl/sharedStrings.xml"), ("sheet.xlsx", "xl/worksheets/sheet1.xml")] {
+        let said = refused(&home, name, &bomb(part), &[]);
+        assert!(said.contains("zip bomb") && said.to_lowercase().contains(&part.to_lowercase()), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
