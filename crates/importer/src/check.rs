@@ -13,7 +13,7 @@ use crate::map::Mapping;
 use crate::places;
 use crate::record::{CellKind, Record};
 use crate::values::{is_nothing, push_json, push_string, yes_or_no};
-use crate::words::trimmed;
+use crate::words::{shortened, trimmed};
 
 /// Why a row is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl<'a> Checker<'a> {
     /// What is wrong with the row rather than with one of its fields.
     fn whole(&self, record: &Record) -> Checked<()> {
         let columns = self.mapping.headers.len();
-        if (columns..record.len()).any(|i| !record.cell(i).trim_ascii().is_empty()) {
+        if !self.mapping.open && (columns..record.len()).any(|i| !record.cell(i).trim_ascii().is_empty()) {
             let extra: Vec<String> = (columns..record.len()).map(|i| record.lossy(i)).collect();
             let reason = format!(
                 "{} fields where there are {columns} columns: put a value that holds the delimiter in quotes",
@@ -181,6 +181,9 @@ impl<'a> Checker<'a> {
                 self.json.truncate(before);
             }
         }
+        for column in self.mapping.headers.len()..record.len() {
+            other(&format!("column_{}", column + 1), text(record, Some(column))?, &mut self.json);
+        }
         more(&mut self.json);
         if self.json.len() == 1 {
             return Ok(None);
@@ -235,15 +238,6 @@ fn one_line(name: &str) -> String {
     if tidy { name.to_owned() } else { name.split_whitespace().collect::<Vec<_>>().join(" ") }
 }
 
-/// As much of a cell as helps to recognise it.
-fn shortened(cell: &str) -> String {
-    const SHOWN_CHARS_MAX: usize = 100;
-    match cell.char_indices().nth(SHOWN_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &cell[..end]),
-        None => cell.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,7 +248,7 @@ mod tests {
         let region = Some("DZ".parse().unwrap());
         let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(csv.as_bytes());
         let records: Vec<Record> = reader.byte_records().map(|fields| Record::untyped(fields.unwrap())).collect();
-        let mapping = Mapping::find("f.csv", &records, &Options::default(), region).unwrap();
+        let mapping = Mapping::find("f.csv", &records, &Options::default(), region, false).unwrap();
         match Checker::new(&mapping, region).check(&records[1], 1) {
             Ok(Row { contact: c, opted_out }) => {
                 let of = |x: &Option<String>| x.clone().unwrap_or_default();

@@ -210,12 +210,6 @@ pub enum ImportError {
     Broken(String),
 }
 
-impl From<sqlx::Error> for ImportError {
-    fn from(e: sqlx::Error) -> Self {
-        Self::Store(e.into())
-    }
-}
-
 impl ImportError {
     pub(crate) fn io(file: &str, doing: &'static str) -> impl FnOnce(io::Error) -> Self + use<> {
         let file = file.to_owned();

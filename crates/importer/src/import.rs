@@ -88,7 +88,7 @@ fn open(
     if sample.is_empty() {
         return Err(ImportError::Empty(input.name.clone()));
     }
-    let mapping = Mapping::find(&input.name, &sample, options, region)?;
+    let mapping = Mapping::find(&input.name, &sample, options, region, table.is_sheet())?;
     if mapping.skip >= sample.len() {
         return Err(ImportError::NoRows { file: input.name.clone(), columns: columns(&mapping.headers) });
     }
@@ -154,10 +154,12 @@ impl Run<'_> {
                 imports::finish(&mut c, self.store, self.workspace_id, begun.place.import_id, walked.rows).await?
             }
         };
+        // Only now: an import that fails leaves an older rejects file as it is.
+        let (rejects, rejects_omitted) = walked.rejects.finish()?;
         Ok(Summary {
             counts,
-            rejects: walked.rejects,
-            rejects_omitted: walked.rejects_omitted,
+            rejects,
+            rejects_omitted,
             seconds: self.began.elapsed().as_secs_f64(),
             peak_rss_bytes: peak_rss_bytes(),
         })

@@ -45,9 +45,7 @@ impl Input {
         };
         let mut input = Self { bytes_total: 0, stamp: None, gzip: false, name, file };
         input.measure()?;
-        let mut magic = [0; 2];
-        let read = input.file.read(&mut magic).map_err(ImportError::io(&input.name, "read it"))?;
-        input.gzip = magic[..read] == GZIP;
+        input.gzip = input.head(GZIP.len())? == GZIP;
         Ok(input)
     }
 

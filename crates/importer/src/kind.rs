@@ -16,6 +16,8 @@ const CONTROLS_PERCENT_MAX: usize = 2;
 pub(crate) enum Kind {
     /// Text; with its encoding if the first bytes show it.
     Text(Option<&'static Encoding>),
+    /// Text with a byte-order mark, which says its encoding for certain.
+    Marked(&'static Encoding),
     /// A zip: a workbook, with luck.
     Zip,
     /// A compound file: an old or an encrypted workbook.
@@ -52,7 +54,7 @@ pub(crate) fn detect(file: &str, head: &[u8]) -> Result<Kind> {
         return refused(found);
     }
     if let Some((encoding, _)) = Encoding::for_bom(head) {
-        return Ok(Kind::Text(Some(encoding)));
+        return Ok(Kind::Marked(encoding));
     }
     if let Some(encoding) = utf_16(head) {
         return Ok(Kind::Text(Some(encoding)));
@@ -63,23 +65,35 @@ pub(crate) fn detect(file: &str, head: &[u8]) -> Result<Kind> {
     if let Some(found) = markup(head) {
         return refused(found);
     }
-    let controls = head.iter().filter(|c| c.is_ascii_control() && !matches!(c, b'\t' | b'\n' | b'\r')).count();
-    // A stray zero is a matter of its row.
-    if controls > 4 && controls * 100 > head.len() * CONTROLS_PERCENT_MAX {
+    let controls = head.iter().filter(|c| is_control(char::from(**c))).count();
+    if too_many(controls, head.len()) {
         return refused("binary data");
     }
     Ok(Kind::Text(None))
+}
+
+/// Whether a character is none of a text.
+fn is_control(c: char) -> bool {
+    c.is_ascii_control() && !matches!(c, '\t' | '\n' | '\r')
+}
+
+/// A few are a matter of their rows.
+fn too_many(controls: usize, of: usize) -> bool {
+    controls > 4 && controls * 100 > of * CONTROLS_PERCENT_MAX
 }
 
 fn utf_16(head: &[u8]) -> Option<&'static Encoding> {
     let zeros = |side: usize| head.iter().skip(side).step_by(2).filter(|c| **c == 0).count();
     let many = |n: usize| n >= 3 && n * 100 >= head.len() / 2 * ZEROS_PERCENT_MIN;
     let (even, odd) = (zeros(0), zeros(1));
-    match (many(even), many(odd)) {
-        (true, false) if odd * 10 < even => Some(UTF_16BE),
-        (false, true) if even * 10 < odd => Some(UTF_16LE),
-        _ => None,
-    }
+    let found = match (many(even), many(odd)) {
+        (true, false) if odd * 10 < even => UTF_16BE,
+        (false, true) if even * 10 < odd => UTF_16LE,
+        _ => return None,
+    };
+    let (text, _) = found.decode_without_bom_handling(&head[..head.len() / 2 * 2]);
+    let controls = text.chars().filter(|c| is_control(*c)).count();
+    (!too_many(controls, text.chars().count())).then_some(found)
 }
 
 fn markup(head: &[u8]) -> Option<&'static str> {
@@ -116,8 +130,8 @@ mod tests {
         check(b"PK\x03\x04....", Ok(Kind::Zip));
         check(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1..", Ok(Kind::Compound));
         check(b"phone,name\n", Ok(Kind::Text(None)));
-        check(b"\xef\xbb\xbfphone", Ok(Kind::Text(Some(encoding_rs::UTF_8))));
-        check(b"\xff\xfep\0h\0", Ok(Kind::Text(Some(UTF_16LE))));
+        check(b"\xef\xbb\xbfphone", Ok(Kind::Marked(encoding_rs::UTF_8)));
+        check(b"\xff\xfep\0h\0", Ok(Kind::Marked(UTF_16LE)));
         check(b"p\0h\0o\0n\0e\0\n\0", Ok(Kind::Text(Some(UTF_16LE))));
         check(b"\0p\0h\0o\0n\0e\0\n", Ok(Kind::Text(Some(UTF_16BE))));
         check(b"phone,name\n+213555\x00123456,x\n", Ok(Kind::Text(None)));
@@ -126,6 +140,7 @@ mod tests {
         check(b" <HTML><table>", Err("an HTML page"));
         check(b"[{\"phone\": 1}]", Err("a JSON document"));
         check(b"\x01\x02\x03\x00\x05\x06\x07\x08abc", Err("binary data"));
+        check(&[0, 1, 2, 3, 4, 5, 6, 7].repeat(100), Err("binary data"));
         check(b" \r\n\t", Err("empty"));
     }
 }

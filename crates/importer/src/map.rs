@@ -12,7 +12,7 @@ use crate::options::Options;
 use crate::record::Record;
 use crate::rejects::MARKS;
 use crate::values::push_string;
-use crate::words::{snake, squashed, trimmed};
+use crate::words::{shortened, snake, squashed, trimmed};
 
 /// Rows that are looked at to tell header and data apart.
 pub(crate) const SAMPLE_ROWS: usize = 100;
@@ -33,6 +33,8 @@ pub(crate) struct Mapping {
     fields: [Option<usize>; Field::ALL.len()],
     /// Columns that become attributes, each with its name as a JSON key: `"city":`.
     pub(crate) attributes: Vec<(usize, String)>,
+    /// A cell beyond the columns is one without a name, as in a sheet, and no fault, as in a CSV.
+    pub(crate) open: bool,
 }
 
 impl Mapping {
@@ -42,11 +44,17 @@ impl Mapping {
     }
 
     /// Works out the mapping from the first rows and what the command line says.
-    pub(crate) fn find(file: &str, sample: &[Record], options: &Options, region: Option<Region>) -> Result<Self> {
+    pub(crate) fn find(
+        file: &str,
+        sample: &[Record],
+        options: &Options,
+        region: Option<Region>,
+        open: bool,
+    ) -> Result<Self> {
         let header = header_row(sample, options, region);
         let width = match header {
-            Some(at) => sample[at].len(),
-            None => sample.iter().map(Record::len).max().unwrap_or(0),
+            Some(at) if !open => sample[at].len(),
+            _ => sample.iter().map(Record::len).max().unwrap_or(0),
         };
         let names = |record: &Record| (0..width).map(|i| trimmed(&record.lossy(i)).to_owned()).collect::<Vec<_>>();
         let written = header.map_or_else(|| vec![String::new(); width], |at| names(&sample[at]));
@@ -69,7 +77,7 @@ impl Mapping {
         }
         let attributes = plan.attributes(named_attributes);
         let fields = plan.fields;
-        Ok(Self { headers, skip, fields, attributes })
+        Ok(Self { headers, skip, fields, attributes, open })
     }
 }
 
@@ -277,7 +285,7 @@ impl Plan<'_> {
         ImportError::NoAddress {
             file: self.file.to_owned(),
             columns: self.columns(),
-            example: self.headers.first().cloned().unwrap_or_default(),
+            example: self.headers.first().map(|h| shortened(h)).unwrap_or_default(),
             looks_like: found,
         }
     }
@@ -290,7 +298,7 @@ impl Plan<'_> {
 /// Columns as an error lists them.
 pub(crate) fn columns(headers: &[String]) -> String {
     const SHOWN_MAX: usize = 30;
-    let shown: Vec<String> = headers.iter().take(SHOWN_MAX).map(|h| format!("{h:?}")).collect();
+    let shown: Vec<String> = headers.iter().take(SHOWN_MAX).map(|h| format!("{:?}", shortened(h))).collect();
     let more = headers.len().saturating_sub(SHOWN_MAX);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{more}", shown.join(", "))

@@ -40,7 +40,6 @@ impl CsvTable {
             Encoding::for_label(label.as_bytes()).ok_or_else(|| ImportError::UnknownEncoding(label.to_owned()))
         });
         let named = named.transpose()?;
-        // A byte-order mark is never wrong; `decoded` looks for it first.
         let decided = named.or(detected).filter(|e| *e != UTF_8);
         let dialect = Dialect { delimiter: b',', quote: b'"', skip: 0 };
         let mut table = Self { input, encoding: decided, dialect };

@@ -16,7 +16,6 @@ use crate::error::{ImportError, Result};
 use crate::input::Input;
 use crate::map::Mapping;
 use crate::rejects::Rejects;
-use crate::summary::Reject;
 use crate::table::Table;
 
 /// A file that is known to be whole, and how its rows are read.
@@ -29,11 +28,9 @@ pub(crate) struct Walk {
 }
 
 /// What a walk came to.
-#[derive(Default)]
 pub(crate) struct Walked {
     pub(crate) rows: i64,
-    pub(crate) rejects: Vec<Reject>,
-    pub(crate) rejects_omitted: i64,
+    pub(crate) rejects: Rejects,
 }
 
 impl Walk {
@@ -73,11 +70,10 @@ impl Walk {
             Ok(if unheard { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         self.input.ensure_same()?;
-        if unheard || (!batcher.is_empty() && batches.blocking_send(batcher.take()).is_err()) {
-            // The import has failed: an older rejects file stays as it is.
-            return Ok(Walked::default());
+        if !unheard && !batcher.is_empty() {
+            // Not taken means that the import has failed, which is told elsewhere.
+            let _ = batches.blocking_send(batcher.take());
         }
-        let (rejects, rejects_omitted) = rejects.finish()?;
-        Ok(Walked { rows: i64::from(row), rejects, rejects_omitted })
+        Ok(Walked { rows: i64::from(row), rejects })
     }
 }

@@ -29,6 +29,9 @@ impl Table {
                 let named = options.encoding.as_deref();
                 CsvTable::open(input.clone(), encoding, named, options.delimiter, checked).map(Self::Csv)
             }
+            Kind::Marked(encoding) => {
+                CsvTable::open(input.clone(), Some(encoding), None, options.delimiter, checked).map(Self::Csv)
+            }
             kind => {
                 let content = input.seekable()?;
                 let sheet = options.sheet.as_deref();
@@ -49,6 +52,11 @@ impl Table {
             Self::Csv(table) => table.rows(done, each),
             Self::Sheet(workbook) => workbook.rows(done, each),
         }
+    }
+
+    /// Whether it is a sheet of a workbook.
+    pub(crate) fn is_sheet(&self) -> bool {
+        matches!(self, Self::Sheet(_))
     }
 
     /// What separates fields where the rows are written as a CSV again.

@@ -59,6 +59,15 @@ pub(crate) fn trimmed(text: &str) -> &str {
     }
 }
 
+/// As much of a cell as helps to recognise it.
+pub(crate) fn shortened(cell: &str) -> String {
+    const SHOWN_CHARS_MAX: usize = 100;
+    match cell.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &cell[..end]),
+        None => cell.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

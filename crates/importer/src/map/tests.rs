@@ -8,7 +8,7 @@ fn sample(text: &str) -> Vec<Record> {
 /// The mapping of `text` in words: `skip: field=column … | attribute=column …`.
 fn shown(text: &str, options: &Options) -> String {
     let region = Some("DZ".parse().unwrap());
-    let mapping = match Mapping::find("f.csv", &sample(text), options, region) {
+    let mapping = match Mapping::find("f.csv", &sample(text), options, region, false) {
         Ok(mapping) => mapping,
         Err(e) => return e.to_string(),
     };

@@ -9,7 +9,7 @@ use fanfare_domain::limits::{
 use zip::ZipArchive;
 
 use super::cells::damaged;
-use super::runs::{BinaryRuns, XmlRuns};
+use super::runs::{BadRecord, BinaryRuns, XmlRuns};
 use crate::error::{ImportError, Result};
 use crate::input::Raw;
 
@@ -125,12 +125,15 @@ fn inspect_part(
         if inflated > FREE_BYTES && inflated / INFLATE_FACTOR_MAX > packed {
             return bomb(format!("inflates {INFLATE_FACTOR_MAX}-fold and more"));
         }
-        let fine = match made {
-            Made::Xml => xml.feed(&buffer[..n]),
-            Made::Records => records.feed(&buffer[..n]),
-            Made::Opaque => Ok(()),
-        };
-        fine.map_err(|cell| ImportError::CellTooLong { file: file.to_owned(), cell: format!("{cell} of {name}") })?;
+        let long = |cell: String| ImportError::CellTooLong { file: file.to_owned(), cell: format!("{cell} of {name}") };
+        match made {
+            Made::Xml => xml.feed(&buffer[..n]).map_err(long)?,
+            Made::Records => records.feed(&buffer[..n]).map_err(|bad| match bad {
+                BadRecord::Long => long("?".to_owned()),
+                BadRecord::ShortCell => damaged(file)("it has cells in the short form, which is not understood"),
+            })?,
+            Made::Opaque => {}
+        }
     }
 }
 

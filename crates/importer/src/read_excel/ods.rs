@@ -190,6 +190,10 @@ impl Cell {
     fn new(tag: &BytesStart<'_>) -> Self {
         let value = |name| attribute(tag, name);
         let (kind, value) = match value("office:value-type").as_deref() {
+            // So LibreOffice writes what was a truth value in a workbook of Excel.
+            Some("float") if value("table:formula").is_some_and(|f| matches!(&*f, "of:=TRUE()" | "of:=FALSE()")) => {
+                (CellKind::Bool, value("office:value").map(|n| (n != "0").to_string()))
+            }
             Some("float" | "percentage" | "currency") => (
                 CellKind::Number,
                 value("office:value").map(|n| match n.parse::<f64>() {

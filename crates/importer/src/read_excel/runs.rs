@@ -131,6 +131,19 @@ impl XmlRuns {
     }
 }
 
+/// Records of cells without a column, which is that of the cell before and one more (MS-XLSB §2.4.824 and
+/// its neighbours). Few programs write them, and the workbook library passes over them without a word.
+const SHORT_CELLS: std::ops::RangeInclusive<u8> = 0x0c..=0x12;
+
+/// What is wrong with a part of an XLSB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BadRecord {
+    /// It is too long.
+    Long,
+    /// It would be lost.
+    ShortCell,
+}
+
 /// Follows the records of an XLSB part (MS-XLSB §2.1.4).
 #[derive(Debug, Default)]
 pub(super) struct BinaryRuns {
@@ -139,7 +152,7 @@ pub(super) struct BinaryRuns {
 }
 
 impl BinaryRuns {
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), BadRecord> {
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
@@ -148,10 +161,13 @@ impl BinaryRuns {
             self.header.push(c);
             bytes = rest;
             if let Some(len) = record_len(&self.header) {
-                self.header.clear();
-                if len > ROW_BYTES_MAX {
-                    return Err("?".to_owned());
+                if SHORT_CELLS.contains(&self.header[0]) {
+                    return Err(BadRecord::ShortCell);
                 }
+                if len > ROW_BYTES_MAX {
+                    return Err(BadRecord::Long);
+                }
+                self.header.clear();
                 self.skip = len;
             }
         }
@@ -200,6 +216,7 @@ mod tests {
         // Type 0x85 0x01 with 3 bytes, type 5 with 130 bytes.
         let good = [&[0x85, 0x01, 3, 1, 2, 3, 5, 0x82, 0x01][..], &[0; 130]].concat().repeat(3);
         assert_eq!(good.chunks(7).try_for_each(|chunk| runs.feed(chunk)), Ok(()));
-        assert!(runs.feed(&[5, 0xff, 0xff, 0xff, 0x7f]).is_err());
+        assert_eq!(runs.feed(&[5, 0xff, 0xff, 0xff, 0x7f]), Err(BadRecord::Long));
+        assert_eq!(BinaryRuns::default().feed(&[0x0d, 8, 0]), Err(BadRecord::ShortCell));
     }
 }
