@@ -37,7 +37,9 @@ async fn killed(program: &Path, messages: u64, keys: bool) -> anyhow::Result<Val
     let mut workers: Vec<Process> = (0..WORKERS).map(|_| fleet.start(&["worker"])).collect::<anyhow::Result<_>>()?;
     let began = Instant::now();
     let (mut kills, mut server_kills) = (0, 0);
-    while number(&stats(port)?, "accepted") < messages as f64 * 0.9 && began.elapsed() < Duration::from_secs(120) {
+    // The status cannot be had while the server is down.
+    while fleet.status().map_or(0.0, |s| decided(&s)) < messages as f64 * 0.9 {
+        ensure!(began.elapsed() < Duration::from_secs(300), "not drained: {}", fleet.status()?);
         tokio::time::sleep(Duration::from_millis(300)).await;
         let victim = rng.below(WORKERS as u64) as usize;
         workers[victim] = fleet.start(&["worker"])?;
@@ -50,17 +52,13 @@ async fn killed(program: &Path, messages: u64, keys: bool) -> anyhow::Result<Val
     }
     let status = drained(&fleet, Duration::from_secs(600)).await?;
     let seen = stats(port)?;
-    let decided = ["sent", "failed", "suppressed", "expired", "cancelled", "unknown"]
-        .iter()
-        .map(|f| number(&status, f))
-        .sum::<f64>();
     let audit = fleet.run(&["audit"])?;
     Ok(json!({
         "worker_kills": kills,
         "server_kills": server_kills,
         "sent": status["sent"],
         "unknown": status["unknown"],
-        "lost": messages as f64 - decided,
+        "lost": messages as f64 - decided(&status),
         "accepted_by_the_provider": seen["accepted_messages"],
         "accepted_twice": seen["accepted_twice"],
         // Every message that the provider accepted is known as sent, or shown in doubt.
@@ -68,6 +66,11 @@ async fn killed(program: &Path, messages: u64, keys: bool) -> anyhow::Result<Val
         "audit_ok": audit["ok"],
         "seconds": rounded(began.elapsed().as_secs_f64()),
     }))
+}
+
+/// Messages whose fate is known, or known to be in doubt.
+fn decided(status: &Value) -> f64 {
+    ["sent", "failed", "suppressed", "expired", "cancelled", "unknown"].iter().map(|f| number(status, f)).sum()
 }
 
 fn kill(pid: u32) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng};
+use rand::{RngExt as _, SeedableRng};
 
 /// A seeded generator, cheap to clone; clones draw from one sequence.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ impl Rng {
 
     /// Seeded by the operating system: for programs, not for tests.
     pub fn from_os() -> Self {
-        Self(Arc::new(Mutex::new(StdRng::from_os_rng())))
+        Self(Arc::new(Mutex::new(rand::make_rng())))
     }
 
     /// Uniform over all 64 bits.

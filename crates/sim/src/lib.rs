@@ -18,6 +18,7 @@
 //! at the very place in the exchange where it shall happen. What a request costs beside the system calls:
 //! one look at the head, one at the JSON, three short locks.
 
+mod arrival;
 mod cap;
 mod config;
 mod control;

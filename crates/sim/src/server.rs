@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::Config;
+use crate::arrival;
 use crate::control::Handle;
 use crate::provider::{Answer, Provider, Reaction, SLOW_BODY};
 use crate::receipts::{Outbox, Receipt, Target, post_all};
@@ -174,11 +175,12 @@ async fn accept_until(over: impl Future<Output = ()>, listener: TcpListener, han
 async fn converse(mut stream: TcpStream, handle: Handle, at_control: bool) {
     // Without it answers are only later.
     let _ = stream.set_nodelay(true);
+    arrival::stamp(&stream);
     let provider = &*handle.provider;
     let mut reader = Reader::new();
     let mut out = Vec::with_capacity(256);
     loop {
-        let request = match reader.next(&mut stream).await {
+        let request = match reader.next(&stream).await {
             Ok(request) => request,
             Err(NoRequest::Closed) => return,
             Err(NoRequest::Malformed(why)) => {

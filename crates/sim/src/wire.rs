@@ -7,29 +7,29 @@ use std::time::Instant;
 use bytes::{Buf as _, BytesMut};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::net::TcpStream;
 use uuid::Uuid;
+
+use crate::arrival;
 
 /// Longest request head, bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Longest request body, bytes.
 const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Room made before each read, bytes: more than most requests.
-const READ_BYTES: usize = 4 * 1024;
 const HEADERS_MAX: usize = 64;
 
 /// Reads the requests of one connection.
 #[derive(Debug)]
 pub(crate) struct Reader {
     buffer: BytesMut,
-    /// When the first bytes of the next request were read.
+    /// When the first bytes of the next request arrived.
     arrived: Instant,
 }
 
 /// One request, whole, in the reader's buffer.
 #[derive(Debug)]
 pub(crate) struct Request {
-    /// When its first bytes were read from the socket.
+    /// When its first bytes arrived.
     pub arrived: Instant,
     /// Whether the client wants the connection closed after the answer.
     pub last: bool,
@@ -52,23 +52,22 @@ pub(crate) enum NoRequest {
 impl Reader {
     /// Of a new connection.
     pub fn new() -> Self {
-        Self { buffer: BytesMut::with_capacity(READ_BYTES), arrived: Instant::now() }
+        Self { buffer: BytesMut::new(), arrived: Instant::now() }
     }
 
     /// Reads the next request whole. It stays in the buffer until [`Reader::done`].
     ///
     /// # Errors
     /// [`NoRequest`] if there is none.
-    pub async fn next(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> Result<Request, NoRequest> {
+    pub async fn next(&mut self, stream: &TcpStream) -> Result<Request, NoRequest> {
         loop {
             if let Some(request) = self.parse()? {
                 return Ok(request);
             }
             let is_first = self.buffer.is_empty();
-            self.buffer.reserve(READ_BYTES);
-            match stream.read_buf(&mut self.buffer).await {
-                Ok(0) | Err(_) => return Err(NoRequest::Closed),
-                Ok(_) if is_first => self.arrived = Instant::now(),
+            match arrival::read(stream, &mut self.buffer).await {
+                Ok((0, _)) | Err(_) => return Err(NoRequest::Closed),
+                Ok((_, at)) if is_first => self.arrived = at,
                 Ok(_) => {}
             }
         }

@@ -1,8 +1,8 @@
 //! Secrets at rest: XChaCha20-Poly1305 under the installation's key.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use fanfare_domain::rng::Rng;
+use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
@@ -25,10 +26,10 @@ impl Seal {
     /// # Errors
     /// [`Error::Key`] when it is not that.
     pub fn from_base64(key: &str) -> Result<Self> {
-        let bytes = STANDARD.decode(key.trim()).ok().filter(|b| b.len() == 32).ok_or_else(|| {
+        let bytes: [u8; 32] = STANDARD.decode(key.trim()).ok().and_then(|b| b.try_into().ok()).ok_or_else(|| {
             Error::Key("not 32 bytes in base64; make one with: head -c 32 /dev/urandom | base64".into())
         })?;
-        Ok(Self(XChaCha20Poly1305::new(bytes.as_slice().into())))
+        Ok(Self(XChaCha20Poly1305::new(&bytes.into())))
     }
 
     /// From a key file, which is made, readable by its owner only, if it does not exist.
@@ -37,17 +38,8 @@ impl Seal {
     /// [`Error::Key`] when the file cannot be made or read, is open to others, or holds no key.
     pub fn from_file(path: &Path, rng: &Rng) -> Result<Self> {
         let shown = path.display();
-        let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        match made {
-            Ok(mut file) => {
-                let mut key = [0; 32];
-                rng.fill(&mut key);
-                file.write_all(STANDARD.encode(key).as_bytes())
-                    .and_then(|()| file.sync_all())
-                    .map_err(|e| Error::Key(format!("cannot write {shown}: {e}")))?;
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(Error::Key(format!("cannot make {shown}: {e}"))),
+        if !path.exists() {
+            make_key(path, rng).map_err(|e| Error::Key(format!("cannot make {shown}: {e}")))?;
         }
         let mode = fs::metadata(path).map_err(|e| Error::Key(format!("{shown}: {e}")))?.permissions().mode();
         if mode & 0o077 != 0 {
@@ -63,7 +55,7 @@ impl Seal {
         rng.fill(&mut nonce);
         let payload = Payload { msg: secret.as_bytes(), aad: owner.as_bytes() };
         // Encryption fails only for messages above 256 GiB.
-        let sealed = self.0.encrypt(XNonce::from_slice(&nonce), payload).expect("a secret fits into memory");
+        let sealed = self.0.encrypt(&XNonce::from(nonce), payload).expect("a secret fits into memory");
         [nonce.as_slice(), &sealed].concat()
     }
 
@@ -77,10 +69,24 @@ impl Seal {
                 "cannot open the secret of {owner}: it was sealed under another key. Set FANFARE_KEY or restore the key file, or set the secret anew"
             ))
         };
-        let (nonce, body) = sealed.split_at_checked(NONCE_BYTES).ok_or_else(wrong)?;
+        let (nonce, body) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or_else(wrong)?;
         let payload = Payload { msg: body, aad: owner.as_bytes() };
-        let plain = self.0.decrypt(XNonce::from_slice(nonce), payload).map_err(|_| wrong())?;
+        let plain = self.0.decrypt(&XNonce::from(*nonce), payload).map_err(|_| wrong())?;
         String::from_utf8(plain).map_err(|_| wrong())
+    }
+}
+
+/// Makes a key file. It appears whole; of two programs that make it at once, one wins.
+fn make_key(path: &Path, rng: &Rng) -> io::Result<()> {
+    let mut key = [0; 32];
+    rng.fill(&mut key);
+    // Readable by its owner only, as all temporary files.
+    let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+    file.write_all(STANDARD.encode(key).as_bytes())?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop).map_err(|e| e.error),
     }
 }
 
@@ -105,14 +111,29 @@ mod tests {
 
     #[test]
     fn a_key_file_is_private_and_stays_the_same() {
-        let dir = std::env::temp_dir().join(format!("fanfare-seal-{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        let path = dir.join("key");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
         let rng = Rng::from_os();
         let sealed = Seal::from_file(&path, &rng).unwrap().seal("x", "o", &rng);
         assert_eq!(Seal::from_file(&path, &rng).unwrap().open(&sealed, "o").unwrap(), "x");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(Seal::from_file(&path, &rng), Err(Error::Key(e)) if e.contains("chmod 600")));
-        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn programs_that_make_the_key_file_at_once_have_the_same_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, rng) = (dir.path().join("key"), Rng::from_os());
+        let made = || {
+            let seal = Seal::from_file(&path, &rng).unwrap();
+            seal.seal("x", "o", &rng)
+        };
+        let sealed: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(made)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let seal = Seal::from_file(&path, &rng).unwrap();
+        assert!(sealed.iter().all(|bytes| seal.open(bytes, "o").is_ok()));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "something was left beside the key");
     }
 }

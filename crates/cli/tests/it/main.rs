@@ -3,8 +3,10 @@
 mod account;
 mod arrows;
 mod bad_input;
+mod crash;
 mod demo;
 mod files;
+mod house;
 mod journey;
 mod life;
 mod program;

@@ -48,7 +48,7 @@ async fn encodings_are_found_out() {
         (wide(u16::to_le_bytes, false), "UTF-16 LE"),
         (wide(u16::to_be_bytes, false), "UTF-16 BE"),
     ] {
-        println!("{what}");
+        eprintln!("{what}");
         check(&bytes, options(), &TWO).await;
     }
     let latin = b"phone,name\n0555123456,Zo\xe9 \x80\n";

@@ -17,6 +17,7 @@ const PEAK: &str = "peak KiB ";
 /// Imports the file that the environment names, and says how much memory that took. Without one it is a
 /// test of nothing.
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "the program that measures reads it")]
 async fn measured() {
     let (Ok(file), Ok(url), Ok(workspace)) = (std::env::var(FILE), std::env::var(URL), std::env::var(WORKSPACE)) else {
         return;
