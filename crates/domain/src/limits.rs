@@ -12,7 +12,7 @@ pub const LATENESS_US: i64 = 10_000;
 /// at most this much.
 pub const ROUND_TRIP_US: i64 = 2_000;
 /// Allowed for the difference of two requests' ways to the provider.
-pub const PATH_JITTER_US: i64 = 15_000;
+pub const PATH_JITTER_US: i64 = 12_000;
 /// The slack of a window, d + RTT + J + 1 µs: see [`crate::cap::Cap::period_us`].
 pub const SLACK_US: i64 = LATENESS_US + ROUND_TRIP_US + PATH_JITTER_US + 1;
 /// A cap over this long or longer is counted by hours instead of spread into slots.
