@@ -3,6 +3,7 @@
 
 pub mod cap;
 pub mod clock;
+pub mod content;
 pub mod id;
 pub mod limits;
 pub mod message;

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::content::Content;
+
 /// How a message reaches a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -73,25 +75,4 @@ pub struct OutMessage {
     pub campaign: String,
     /// The run.
     pub run_id: i64,
-}
-
-/// What is said.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Content {
-    /// A text of our own.
-    Text {
-        /// Subject line, for e-mail.
-        subject: Option<String>,
-        /// The text.
-        body: String,
-    },
-    /// A template approved at the provider.
-    Template {
-        /// Its name there.
-        name: String,
-        /// BCP 47 tag; empty if the template has no languages.
-        language: String,
-        /// Positional parameters.
-        params: Vec<String>,
-    },
 }

@@ -5,6 +5,7 @@
 //! space counts as missing, so that `{{ name | default("friend") }}` does what its author meant.
 
 mod render;
+mod rich;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -16,8 +17,9 @@ use std::sync::Arc;
 use minijinja::{Environment, Value};
 use serde::{Deserialize, Serialize};
 
+use crate::content::{Approved, Content, Feature};
 use crate::limits::{RENDERED_BYTES_MAX, TEMPLATE_BYTES_MAX, TEMPLATE_PARAMS_MAX, VARIANTS_MAX};
-use crate::message::{Channel, Content};
+use crate::message::Channel;
 use crate::sms;
 
 pub use render::is_missing;
@@ -74,6 +76,8 @@ pub enum Text {
         /// Its positional parameters, each a template text such as `{{ name }}`.
         params: Vec<String>,
     },
+    /// A content of any other kind as JSON, each of its texts a template text.
+    Rich(serde_json::Value),
 }
 
 /// Why a template was refused.
@@ -244,12 +248,40 @@ impl Template {
         let subject = v.subject.as_ref().map(text).transpose()?;
         match &v.source.text {
             Text::Body { .. } => Ok(Content::Text { subject, body: text(&v.texts[0])? }),
-            Text::Approved { name, .. } => Ok(Content::Template {
+            Text::Approved { name, .. } => Ok(Content::Template(Approved {
                 name: name.clone(),
                 language: v.source.language.clone(),
                 params: v.texts.iter().map(text).collect::<Result<_, _>>()?,
-            }),
+                ..Approved::default()
+            })),
+            Text::Rich(json) => {
+                let texts = v.texts.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+                let rendered = rich::filled(json, &mut texts.into_iter());
+                let unfit = |e: String| RenderError::Unfit(e);
+                let mut content: Content = serde_json::from_value(rendered).map_err(|e| unfit(e.to_string()))?;
+                content.check(self.channel).map_err(|e| unfit(e.to_string()))?;
+                if let Content::Template(approved) = &mut content
+                    && approved.language.is_empty()
+                {
+                    approved.language.clone_from(&v.source.language);
+                }
+                Ok(content)
+            }
         }
+    }
+
+    /// What a provider must carry to send any of its variants, each once.
+    pub fn features(&self) -> Vec<Feature> {
+        let of = |v: &Compiled| match &v.source.text {
+            Text::Body { .. } => vec![Feature::Text],
+            Text::Approved { .. } => vec![Feature::Template],
+            // It was read when it was compiled.
+            Text::Rich(json) => rich::parse(json, self.channel).map(|c| c.features()).unwrap_or_default(),
+        };
+        let mut all: Vec<Feature> = self.variants.iter().flat_map(of).collect();
+        all.sort();
+        all.dedup();
+        all
     }
 
     /// How many times the price is due for what `variant` says to a contact with these values: the
@@ -259,7 +291,8 @@ impl Template {
     /// As [`Template::render`]; also when an SMS takes more segments than can be joined, or is blank.
     pub fn units(&self, variant: i16, values: &[serde_json::Value]) -> Result<i16, RenderError> {
         let v = self.variant(variant);
-        if self.channel != Channel::Sms && v.simple {
+        let rich = matches!(v.source.text, Text::Rich(_));
+        if self.channel != Channel::Sms && v.simple && !rich {
             return Ok(1);
         }
         match self.render(variant, values)? {
@@ -312,7 +345,7 @@ impl Template {
             }
             match part {
                 Part::Subject => variant.subject = Some(key),
-                Part::Body | Part::Param(_) => variant.texts.push(key),
+                Part::Body | Part::Param(_) | Part::Field(_) => variant.texts.push(key),
             }
         }
         Ok(variant)
@@ -388,11 +421,12 @@ impl Template {
 }
 
 /// What a text is for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Part {
     Subject,
     Body,
     Param(usize),
+    Field(String),
 }
 
 impl fmt::Display for Part {
@@ -401,6 +435,7 @@ impl fmt::Display for Part {
             Self::Subject => f.write_str("subject"),
             Self::Body => f.write_str("body"),
             Self::Param(n) => write!(f, "parameter {n}"),
+            Self::Field(path) => f.write_str(path),
         }
     }
 }
@@ -415,6 +450,7 @@ fn parts(text: &Text) -> Vec<(Part, &str)> {
         Text::Approved { params, .. } => {
             params.iter().enumerate().map(|(i, p)| (Part::Param(i + 1), p.as_str())).collect()
         }
+        Text::Rich(json) => rich::texts(json).into_iter().map(|(path, text)| (Part::Field(path), text)).collect(),
     }
 }
 
@@ -447,6 +483,9 @@ fn whole(channel: Channel, variants: &[Variant]) -> Result<(), TemplateError> {
             }
             Text::Approved { params, .. } if params.len() > TEMPLATE_PARAMS_MAX => {
                 return refuse(format!("a provider's template has at most {TEMPLATE_PARAMS_MAX} parameters"));
+            }
+            Text::Rich(json) => {
+                rich::parse(json, channel).map_err(TemplateError::Whole)?;
             }
             _ => {}
         }

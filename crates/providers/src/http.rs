@@ -35,8 +35,9 @@
 
 use bytes::Bytes;
 use fanfare_domain::clock::Clock;
+use fanfare_domain::content::Content;
 use fanfare_domain::limits::PROVIDER_ID_BYTES_MAX;
-use fanfare_domain::message::{Content, OutMessage};
+use fanfare_domain::message::OutMessage;
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
 use http_body_util::Full;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
@@ -183,8 +184,9 @@ impl Provider for Http {
 fn body(message: &OutMessage) -> Bytes {
     let (subject, text, template, language, params): (_, _, _, _, &[String]) = match &message.content {
         Content::Text { subject, body } => (subject.as_deref(), Some(body.as_str()), None, None, &[]),
-        Content::Template { name, language, params } => {
-            (None, None, Some(name.as_str()), Some(language.as_str()).filter(|l| !l.is_empty()), params)
+        Content::Template(approved) => {
+            let language = Some(approved.language.as_str()).filter(|l| !l.is_empty());
+            (None, None, Some(approved.name.as_str()), language, &approved.params)
         }
     };
     let body = Body {

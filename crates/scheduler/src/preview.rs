@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use fanfare_domain::message::{Channel, Content};
+use fanfare_domain::content::Content;
+use fanfare_domain::message::Channel;
 use fanfare_domain::sms;
 use fanfare_domain::state::OnMissing;
 use fanfare_domain::template::Template;
@@ -27,6 +28,8 @@ pub struct Sample {
     pub template: Option<String>,
     /// Its parameters.
     pub params: Vec<String>,
+    /// The content, if it is of another kind.
+    pub content: Option<Content>,
     /// Size of an SMS.
     pub sms: Option<sms::Size>,
     /// The characters that force an SMS into UCS-2, where a segment holds 70 instead of 160.
@@ -43,6 +46,7 @@ impl Sample {
             text: None,
             template: None,
             params: Vec::new(),
+            content: None,
             sms: None,
             beyond_gsm7: String::new(),
         };
@@ -55,10 +59,11 @@ impl Sample {
                 sample.subject = subject;
                 sample.text = Some(body);
             }
-            Content::Template { name, params, .. } => {
-                sample.template = Some(name);
-                sample.params = params;
+            Content::Template(approved) if approved.is_plain() => {
+                sample.template = Some(approved.name);
+                sample.params = approved.params;
             }
+            other => sample.content = Some(other),
         }
         sample
     }

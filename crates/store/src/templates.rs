@@ -81,15 +81,17 @@ pub async fn add(store: &Store, workspace_id: i32, name: &str, template: &Templa
 
 async fn add_variant(c: &mut PgConnection, workspace_id: i32, head: &Head, number: i16, v: &Variant) -> Result<()> {
     let none = Vec::new();
-    let (subject, body, approved, params) = match &v.text {
-        Text::Body { subject, body } => (subject.as_deref(), Some(body.as_str()), None, &none),
-        Text::Approved { name, params } => (None, None, Some(name.as_str()), params),
+    let (subject, body, approved, params, content) = match &v.text {
+        Text::Body { subject, body } => (subject.as_deref(), Some(body.as_str()), None, &none, None),
+        Text::Approved { name, params } => (None, None, Some(name.as_str()), params, None),
+        Text::Rich(content) => (None, None, None, &none, Some(Json(content))),
     };
     sqlx::query(
         "-- add_variant
          insert into template_variant
-           (workspace_id, template_id, version, variant, language, subject, body, provider_template, params, defaults)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+           (workspace_id, template_id, version, variant, language, subject, body, provider_template, params, defaults,
+            content)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(workspace_id)
     .bind(head.template_id)
@@ -101,6 +103,7 @@ async fn add_variant(c: &mut PgConnection, workspace_id: i32, head: &Head, numbe
     .bind(approved)
     .bind(Json(params))
     .bind(Json(&v.defaults))
+    .bind(content)
     .execute(c)
     .await?;
     Ok(())
@@ -150,10 +153,11 @@ pub async fn compile(c: &mut PgConnection, workspace_id: i32, template_id: i64, 
         provider_template: Option<String>,
         params: Json<Vec<String>>,
         defaults: Json<BTreeMap<String, String>>,
+        content: Option<Json<serde_json::Value>>,
     }
     let rows: Vec<Row> = sqlx::query_as(
         "-- compile
-         select t.channel, v.language, v.subject, v.body, v.provider_template, v.params, v.defaults
+         select t.channel, v.language, v.subject, v.body, v.provider_template, v.params, v.defaults, v.content
          from template t join template_variant v on v.workspace_id = t.workspace_id and v.template_id = t.template_id
          where t.workspace_id = $1 and t.template_id = $2 and v.version = $3 order by v.variant",
     )
@@ -165,10 +169,11 @@ pub async fn compile(c: &mut PgConnection, workspace_id: i32, template_id: i64, 
     let corrupt = |why: String| Error::Corrupt(format!("template {template_id}, version {version}: {why}"));
     let number = rows.first().map(|r| r.channel).ok_or_else(|| corrupt("it has no variants".into()))?;
     let variants = rows.into_iter().map(|r| {
-        let text = match (r.body, r.provider_template) {
-            (Some(body), None) => Text::Body { subject: r.subject, body },
-            (None, Some(name)) => Text::Approved { name, params: r.params.0 },
-            _ => return Err(corrupt("a variant is both a text and an approved template, or neither".into())),
+        let text = match (r.body, r.provider_template, r.content) {
+            (Some(body), None, None) => Text::Body { subject: r.subject, body },
+            (None, Some(name), None) => Text::Approved { name, params: r.params.0 },
+            (None, None, Some(content)) => Text::Rich(content.0),
+            _ => return Err(corrupt("a variant is none or several of text, approved template and content".into())),
         };
         Ok(Variant { language: r.language, text, defaults: r.defaults.0 })
     });

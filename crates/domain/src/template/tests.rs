@@ -19,7 +19,8 @@ fn values(template: &Template, contact: &Value) -> Vec<Value> {
 fn said(template: &Template, variant: i16, contact: &Value) -> Result<String, RenderError> {
     match template.render(variant, &values(template, contact))? {
         Content::Text { body, .. } => Ok(body),
-        Content::Template { params, .. } => Ok(params.join("|")),
+        Content::Template(approved) => Ok(approved.params.join("|")),
+        other => Ok(serde_json::to_string(&other).unwrap()),
     }
 }
 
@@ -116,7 +117,15 @@ fn approved_templates_take_positional_parameters() {
     assert_eq!(template.variables(), ["name", "order", "day"]);
     let content = template.render(0, &[json!("Ali"), json!(17), Value::Null]).unwrap();
     let params = vec!["Ali".to_owned(), "17 on Monday".to_owned()];
-    assert_eq!(content, Content::Template { name: "order_ready".to_owned(), language: "fr".to_owned(), params });
+    assert_eq!(
+        content,
+        Content::Template(Approved {
+            name: "order_ready".to_owned(),
+            language: "fr".to_owned(),
+            params,
+            ..Approved::default()
+        })
+    );
 }
 
 #[test]
@@ -202,4 +211,36 @@ fn columns_have_variables() {
             assert_eq!(sms(&format!("x {{{{ {variable} }}}}")).variables(), [variable]);
         }
     }
+}
+
+#[test]
+fn every_text_of_a_rich_content_may_hold_variables() {
+    let rich = |content: Value| {
+        let variant = Variant { language: "fr".to_owned(), text: Text::Rich(content), defaults: BTreeMap::new() };
+        Template::compile(Channel::Whatsapp, vec![variant])
+    };
+    let template = rich(json!({
+        "type": "template", "name": "offer", "params": ["{{ name }}"],
+        "buttons": [{"type": "url", "index": 1, "text": "{{ code }}"}],
+    }))
+    .unwrap();
+    assert_eq!(template.variables(), ["code", "name"]);
+    let Content::Template(said) = template.render(0, &[json!("x9"), json!("Ana")]).unwrap() else { panic!() };
+    assert_eq!((said.language.as_str(), said.params.as_slice()), ("fr", ["Ana".to_owned()].as_slice()));
+    assert_eq!(serde_json::to_value(&said.buttons).unwrap(), json!([{"type": "url", "index": 1, "text": "x9"}]));
+    assert_eq!(template.features(), [Feature::Template, Feature::TemplateUrl]);
+
+    let refused = |content: Value| rich(content).map(|_| ()).unwrap_err().to_string();
+    assert_eq!(
+        refused(json!({"type": "image", "url": "https://a.b/c", "captoin": "x"})),
+        "content: captoin is no field of type \"image\"",
+    );
+    assert_eq!(
+        refused(json!({"type": "image", "url": "https://a.b/c", "caption": "{{ nope"})).split(": ").next(),
+        Some("caption (fr), line 1, column 4"),
+    );
+    // What fits only for some contacts is found when it is rendered for them.
+    let long = rich(json!({"type": "buttons", "body": "x", "buttons": [{"id": "1", "title": "{{ name }}"}]})).unwrap();
+    assert_eq!(long.units(0, &[json!("Ana")]), Ok(1));
+    assert!(matches!(long.units(0, &[json!("a".repeat(21))]), Err(RenderError::Unfit(_))));
 }
