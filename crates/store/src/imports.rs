@@ -38,7 +38,7 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
-/// What names an import: the same again is the same import.
+/// What names an import: the same again is the same import, unless another came between.
 #[derive(Debug, Clone, Copy)]
 pub struct Identity<'a> {
     /// The list it fills.
@@ -61,7 +61,8 @@ pub struct Import {
     pub counts: Counts,
 }
 
-/// The import of this identity, if there is one.
+/// The import of this identity: the one that runs, else the one that finished last, if the list is still as
+/// that one left it. Once another import has come after it, the same file is a new import.
 ///
 /// # Errors
 /// When the database fails.
@@ -69,7 +70,12 @@ pub async fn find(c: &mut PgConnection, workspace_id: i32, identity: Identity<'_
     Ok(sqlx::query_as(
         "-- find
          select import_id, state = 2 as finished, rows, imported, updated, unchanged, duplicates, rejected, suppressed
-         from import where workspace_id = $1 and list_id = $2 and content_sha256 = $3 and options_sha256 = $4",
+         from import i where workspace_id = $1 and list_id = $2 and content_sha256 = $3 and options_sha256 = $4
+           and (state = 1 or not exists (
+             select from import o where o.workspace_id = $1 and o.list_id = $2 and o.import_id <> i.import_id
+               and case o.state when 1 then o.rows > 0
+                   else (o.finished_at, o.import_id) > (i.finished_at, i.import_id) end))
+         order by state limit 1",
     )
     .bind(workspace_id)
     .bind(identity.list_id)
@@ -96,15 +102,19 @@ pub async fn begin(
         return Ok(import);
     }
     lists::hold(&mut tx, workspace_id, identity.list_id, Hold::Alone).await?;
-    sqlx::query(
+    // Another program may have begun it while this one waited for the list.
+    if let Some(import) = find(&mut tx, workspace_id, identity).await? {
+        return Ok(import);
+    }
+    let import_id = store.ids.next();
+    let done = sqlx::query(
         "-- begin
          insert into import (workspace_id, import_id, list_id, content_sha256, options_sha256, file_name, options,
            state, started_at)
-         values ($1, $2, $3, $4, $5, $6, $7, 1, $8)
-         on conflict (workspace_id, list_id, content_sha256, options_sha256) do nothing",
+         values ($1, $2, $3, $4, $5, $6, $7, 1, $8)",
     )
     .bind(workspace_id)
-    .bind(store.ids.next())
+    .bind(import_id)
     .bind(identity.list_id)
     .bind(identity.content_sha256.as_slice())
     .bind(identity.options_sha256.as_slice())
@@ -113,9 +123,9 @@ pub async fn begin(
     .bind(store.clock.now())
     .execute(&mut *tx)
     .await?;
-    let begun = find(&mut tx, workspace_id, identity).await?;
+    ensure_affected("begin", done.rows_affected(), 1)?;
     tx.commit().await?;
-    begun.ok_or_else(|| Error::Corrupt("an import vanished as it began".into()))
+    Ok(Import { import_id, finished: false, counts: Counts::default() })
 }
 
 /// Whether no other import has put a contact into the list, nor is about to. Who holds the list may rely on

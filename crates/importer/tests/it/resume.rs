@@ -168,3 +168,34 @@ async fn several_files_at_once_share_a_list() {
     assert_eq!(counts.iter().map(|c| c.unchanged).sum::<i64>(), 20_000, "{counts:?}");
     assert_eq!(scene.count("select count(*) from contact").await, 55_000);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_comes_again_after_another_is_imported_anew() {
+    let scene = Scene::new().await;
+    let a = scene.file("a.csv", "phone,name\n0555123456,Ali\n0555123457,Zoe\n");
+    let b = scene.file("b.csv", "phone,name\n0555123456,Other\n");
+    let (overwrite, dry) = (with(OnDuplicate::Overwrite), Options { dry_run: true, ..with(OnDuplicate::Overwrite) });
+    assert_eq!(shown(&scene.counts(&a, overwrite.clone()).await), "2: 2 0 0 0 0, 0");
+    let first = scene.lines().await;
+    assert_eq!(shown(&scene.counts(&b, overwrite.clone()).await), "1: 0 1 0 0 0, 0");
+    assert_eq!(shown(&scene.counts(&a, dry.clone()).await), "2: 0 1 1 0 0, 0");
+    assert_eq!(shown(&scene.counts(&a, overwrite.clone()).await), "2: 0 1 1 0 0, 0");
+    assert_eq!(scene.lines().await, first);
+    // Nothing came between: these are one import.
+    assert_eq!(shown(&scene.counts(&a, overwrite).await), "2: 0 0 2 0 0, 0");
+    assert_eq!(scene.count("select count(*) from import").await, 3);
+    assert_eq!(scene.lines().await, first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_comes_again_after_half_of_another_is_imported_anew() {
+    let scene = Scene::new().await;
+    let a = scene.file("a.csv", many(5));
+    let b = scene.file("b.csv", many(45_000).replace("Name", "Other"));
+    scene.counts(&a, with(OnDuplicate::Overwrite)).await;
+    let first = scene.lines().await;
+    killed(&scene, &b, with(OnDuplicate::Overwrite), 1).await;
+    assert_eq!(shown(&scene.counts(&a, with(OnDuplicate::Overwrite)).await), "5: 0 5 0 0 0, 0");
+    let now = scene.lines().await;
+    assert!(first.iter().all(|line| now.contains(line)), "{first:?}");
+}
