@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use fanfare_domain::clock::Clock;
+use fanfare_domain::content::Content;
 use fanfare_domain::id::message_id;
 use fanfare_domain::limits::IN_FLIGHT_MAX;
-use fanfare_domain::message::{Channel, Content, OutMessage};
+use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::Answer;
 use fanfare_providers::{Client, Provider as _};
 use futures::StreamExt as _;
@@ -32,7 +33,8 @@ pub async fn run(port: u16, messages: u64) -> anyhow::Result<Value> {
                         sent += u64::from(flight.next().await == Some(true));
                     }
                     let adapter = &adapter;
-                    flight.push(async move { matches!(adapter.send(&message(i)).await, Answer::Sent { .. }) });
+                    flight
+                        .push(async move { matches!(adapter.send(&message(i), &|| true).await, Answer::Sent { .. }) });
                 }
                 while let Some(ok) = flight.next().await {
                     sent += u64::from(ok);

@@ -4,20 +4,23 @@ use std::io::{IsTerminal as _, Read as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
-use clap::{Args, Subcommand};
+use clap::builder::PossibleValuesParser;
+use clap::{ArgGroup, Args, Subcommand};
 use fanfare_domain::cap::Cap;
+use fanfare_domain::clock::Clock;
 use fanfare_domain::phone::Region;
 use fanfare_domain::price::Prices;
-use fanfare_providers::{Client, KINDS};
+use fanfare_providers::{Client, ConfigError, KINDS};
 use fanfare_store::accounts::{self, Account, NewAccount};
 use fanfare_store::{PgConnection, prices};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::context::{Context, Global};
-use crate::output::{Output, Table, credits, fields, when};
+use crate::output::{Output, Table, Usage, credits, fields, when};
+use crate::parse;
 
 /// A longer secret is none.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
@@ -47,9 +50,10 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Add {
     /// What the commands will call it
+    #[arg(value_parser = parse::name)]
     name: String,
     /// Kind of provider: see fanfare account kinds
-    #[arg(long, default_value = fanfare_providers::http::KIND)]
+    #[arg(long, default_value = fanfare_providers::http::KIND, value_parser = PossibleValuesParser::new(KINDS))]
     kind: String,
     /// Where its messages are posted to
     #[arg(long)]
@@ -72,6 +76,8 @@ pub struct Add {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true)
+    .args(["secret", "secret_file", "caps", "no_cap", "prices"]))]
 pub struct Set {
     /// Which
     name: String,
@@ -158,81 +164,85 @@ struct Shown {
 }
 
 pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::Result<ExitCode> {
-    if let Command::Kinds = command {
-        output.result(&json!({ "kinds": KINDS }), |_| KINDS.join("\n"))?;
-        return Ok(ExitCode::SUCCESS);
+    match command {
+        Command::Kinds => output.result(&json!({ "kinds": KINDS }), |_| KINDS.join("\n"))?,
+        // What is given is looked at before the database is opened.
+        Command::Add(new) => {
+            let given = Given::of(&new.secret, &new.prices)?;
+            let settings = json!({ "url": new.url });
+            check(&new.kind, &settings, given.secret.as_deref())
+                .with_context(|| format!("account {:?} cannot be added", new.name))?;
+            global.with_workspace(true, async |context| add(context, &new, &settings, &given, output).await).await?;
+        }
+        Command::Set(change) => {
+            let given = Given::of(&change.secret, &change.prices)?;
+            global.with(async |context| set(context, &change, &given, output).await).await?;
+        }
+        Command::Ls => global.with(async |context| ls(context, output).await).await?,
+        Command::Show { name } => global.with(async |context| show(context, &name, output).await).await?,
+        Command::Resume { name } => global.with(async |context| resume(context, &name, output).await).await?,
     }
-    global
-        .with(async |context| match command {
-            Command::Add(new) => add(context, new, output).await,
-            Command::Set(change) => set(context, change, output).await,
-            Command::Ls | Command::Kinds => ls(context, output).await,
-            Command::Show { name } => show(context, &name, output).await,
-            Command::Resume { name } => resume(context, &name, output).await,
-        })
-        .await?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn add(context: &Context, new: Add, output: Output) -> anyhow::Result<()> {
-    let (store, secret) = (&context.store, new.secret.read()?);
-    let settings = json!({ "url": new.url });
-    fanfare_providers::open(&new.kind, &settings, secret.as_deref(), &Client::new(store.clock.clone()))
-        .with_context(|| format!("account {:?} cannot be added", new.name))?;
-    let account = NewAccount {
-        name: name(&new.name)?,
-        kind: &new.kind,
-        settings: &settings,
-        secret: secret.as_deref(),
-        sender: new.sender.as_deref(),
-        idempotent: new.idempotent,
-        caps: &new.caps,
-        prices: &distinct(new.prices)?,
-    };
-    accounts::add(store, context.workspace_id, account).await?;
-    show(context, &new.name, output).await
+/// What an account is given, read.
+struct Given {
+    secret: Option<String>,
+    prices: Prices,
 }
 
-/// A name that commands can call something by.
-pub fn name(text: &str) -> anyhow::Result<&str> {
-    ensure!(
-        !text.trim().is_empty()
-            && text.trim() == text
-            && text.chars().count() <= 100
-            && !text.chars().any(char::is_control),
-        "{text:?} is no name: expected 1 to 100 characters without line breaks and without blanks at its ends"
-    );
-    Ok(text)
+impl Given {
+    fn of(secret: &Secret, prices: &[(String, i64)]) -> anyhow::Result<Self> {
+        Ok(Self { prices: distinct(prices)?, secret: secret.read()? })
+    }
 }
 
-fn distinct(given: Vec<(String, i64)>) -> anyhow::Result<Prices> {
+fn distinct(given: &[(String, i64)]) -> anyhow::Result<Prices> {
     let mut prices = Prices::default();
     for (country, micro) in given {
-        if prices.0.insert(country.clone(), micro).is_some() {
-            let whose = if country.is_empty() { "every other country".to_owned() } else { country };
-            bail!("two prices for {whose}: give one");
+        if prices.0.insert(country.clone(), *micro).is_some() {
+            let whose = if country.is_empty() { "every other country" } else { country };
+            return Err(Usage(format!("two prices for {whose}: give one")).into());
         }
     }
     Ok(prices)
 }
 
-async fn set(context: &Context, change: Set, output: Output) -> anyhow::Result<()> {
+/// Refuses here what the worker would refuse.
+fn check(kind: &str, settings: &Value, secret: Option<&str>) -> anyhow::Result<()> {
+    match fanfare_providers::open(kind, settings, secret, &Client::new(Clock::system())) {
+        Ok(_) => Ok(()),
+        Err(e @ (ConfigError::Field { .. } | ConfigError::Secret)) => Err(Usage(e.to_string()).into()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+async fn add(context: &Context, new: &Add, settings: &Value, given: &Given, output: Output) -> anyhow::Result<()> {
+    let account = NewAccount {
+        name: &new.name,
+        kind: &new.kind,
+        settings,
+        secret: given.secret.as_deref(),
+        sender: new.sender.as_deref(),
+        idempotent: new.idempotent,
+        caps: &new.caps,
+        prices: &given.prices,
+    };
+    accounts::add(&context.store, context.workspace_id, account).await?;
+    show(context, &new.name, output).await
+}
+
+async fn set(context: &Context, change: &Set, given: &Given, output: Output) -> anyhow::Result<()> {
     let (store, workspace_id, name) = (&context.store, context.workspace_id, change.name.as_str());
-    let (secret, prices) = (change.secret.read()?, distinct(change.prices)?);
-    ensure!(
-        secret.is_some() || !prices.0.is_empty() || !change.caps.is_empty() || change.no_cap,
-        "nothing to change: give --cap, --no-cap, --price or a secret"
-    );
-    if let Some(secret) = &secret {
+    if let Some(secret) = &given.secret {
         let account = accounts::get(&mut *store.pool.acquire().await?, workspace_id, name).await?;
-        // Refused here rather than by the worker.
-        fanfare_providers::open(&account.kind, &account.settings, Some(secret), &Client::new(store.clock.clone()))?;
+        check(&account.kind, &account.settings, Some(secret))?;
         accounts::set_secret(store, workspace_id, name, Some(secret)).await?;
     }
     if change.no_cap || !change.caps.is_empty() {
         accounts::set_caps(store, workspace_id, name, &change.caps).await?;
     }
-    for (country, micro) in &prices.0 {
+    for (country, micro) in &given.prices.0 {
         accounts::set_price(&mut *store.pool.acquire().await?, workspace_id, name, country, *micro).await?;
     }
     show(context, name, output).await

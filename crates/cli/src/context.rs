@@ -5,11 +5,13 @@ use std::process;
 
 use anyhow::Context as _;
 use clap::Args;
+use fanfare_store::Store;
 use fanfare_store::open::Config;
-use fanfare_store::{Store, workspaces};
+use fanfare_store::workspaces::{self, DEFAULT};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::output::Interrupted;
+use crate::parse;
 
 /// Connections of a command that does one thing and ends.
 const SHORT_CONNECTIONS: u32 = 4;
@@ -26,7 +28,7 @@ pub struct Global {
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
     /// Workspace to work in
-    #[arg(long, global = true, help_heading = EVERYWHERE, env = "FANFARE_WORKSPACE", default_value = "default")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "FANFARE_WORKSPACE", default_value = DEFAULT, value_parser = parse::name)]
     pub workspace: String,
     /// A PostgreSQL server (14 to 18); without it the program runs one of its own
     #[arg(long, global = true, help_heading = EVERYWHERE, env = "DATABASE_URL", hide_env_values = true)]
@@ -69,10 +71,28 @@ impl Global {
         })
     }
 
-    /// Opens the workspace, does `work`, and leaves the database, whatever came of it. A signal ends the
-    /// work where it stands; what it has not committed is undone.
+    /// Opens the workspace, which exists, does `work`, and leaves the database, whatever came of it. A
+    /// signal ends the work where it stands; what it has not committed is undone.
     pub async fn with<T>(&self, work: impl AsyncFnOnce(&Context) -> anyhow::Result<T>) -> anyhow::Result<T> {
-        let context = self.open_with(SHORT_CONNECTIONS).await?;
+        self.with_workspace(false, work).await
+    }
+
+    /// The same; if `made`, the workspace is made where it does not exist: for what may be the first thing
+    /// that one does in it.
+    pub async fn with_workspace<T>(
+        &self,
+        made: bool,
+        work: impl AsyncFnOnce(&Context) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let store = self.open(SHORT_CONNECTIONS).await?;
+        let found = self.workspace_id(&store, made).await;
+        let context = match found {
+            Ok(workspace_id) => Context { store, workspace_id },
+            Err(e) => {
+                store.close().await?;
+                return Err(e);
+            }
+        };
         let mut signals = Signals::listen()?;
         let done = tokio::select! {
             done = work(&context) => done,
@@ -89,17 +109,21 @@ impl Global {
         Ok(done)
     }
 
-    /// Opens the database for a role that runs until it is stopped.
-    pub async fn open_role(&self) -> anyhow::Result<Context> {
-        self.open_with(ROLE_CONNECTIONS).await
+    /// Opens the database for a role that runs until it is stopped: it serves every workspace.
+    pub async fn open_role(&self) -> anyhow::Result<Store> {
+        self.open(ROLE_CONNECTIONS).await
     }
 
-    async fn open_with(&self, max_connections: u32) -> anyhow::Result<Context> {
-        let store = Store::open(Config { max_connections, ..self.config()? }).await?;
+    async fn open(&self, max_connections: u32) -> anyhow::Result<Store> {
+        Ok(Store::open(Config { max_connections, ..self.config()? }).await?)
+    }
+
+    async fn workspace_id(&self, store: &Store, made: bool) -> anyhow::Result<i32> {
         let mut c = store.pool.acquire().await.context("cannot reach the database")?;
-        let workspace_id = workspaces::ensure(&mut c, &self.workspace, store.clock.now()).await?;
-        drop(c);
-        Ok(Context { store, workspace_id })
+        Ok(match made || self.workspace == DEFAULT {
+            true => workspaces::ensure(&mut c, &self.workspace, store.clock.now()).await?,
+            false => workspaces::get(&mut c, &self.workspace).await?,
+        })
     }
 }
 

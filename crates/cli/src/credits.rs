@@ -10,13 +10,14 @@ use serde_json::json;
 
 use crate::context::Global;
 use crate::output::{Output, Table, count, credits as shown, id, when};
+use crate::parse;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Add credit; campaigns that paused for want of it go on
     Topup {
         /// Micro-credits (1000000 = one credit)
-        #[arg(value_parser = clap::value_parser!(i64).range(1..=1_000_000_000_000_000))]
+        #[arg(value_parser = parse::micro)]
         micro: i64,
         /// Why, for the ledger
         #[arg(long)]
@@ -33,8 +34,9 @@ pub enum Command {
 }
 
 pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::Result<ExitCode> {
+    let made = matches!(command, Command::Topup { .. });
     global
-        .with(async |context| {
+        .with_workspace(made, async |context| {
             let (store, workspace_id) = (&context.store, context.workspace_id);
             let mut c = store.pool.acquire().await?;
             match command {

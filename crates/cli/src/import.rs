@@ -6,15 +6,19 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use clap::Args;
-use fanfare_importer::{Options, Position, Progress, Reject, Source, Stage, Summary, import, parse_delimiter};
+use fanfare_domain::phone::Region;
+use fanfare_importer::{
+    Encoding, Options, Position, Progress, Reject, Source, Stage, Summary, import, parse_country, parse_delimiter,
+    parse_encoding,
+};
 use fanfare_store::contacts::OnDuplicate;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use crate::account::name;
 use crate::bars;
 use crate::context::{Context, Global};
 use crate::output::{Output, bold, count, dim, on_terminal, paint};
+use crate::parse::name;
 
 /// Refused rows that people are shown.
 const REJECTS_SHOWN_MAX: usize = 8;
@@ -28,11 +32,11 @@ pub struct Import {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
     /// The list to fill; it is made if it does not exist
-    #[arg(long)]
+    #[arg(long, value_parser = name)]
     list: String,
     /// Country of phones without a country code, e.g. DZ
-    #[arg(long, value_name = "CODE")]
-    country: Option<String>,
+    #[arg(long, value_name = "CODE", value_parser = parse_country)]
+    country: Option<Region>,
     /// Which column a field comes from, e.g. phone=Mobile or name=3; repeat it for several
     #[arg(long, value_name = "FIELD=COLUMN", value_parser = mapping)]
     map: Vec<(String, String)>,
@@ -46,8 +50,8 @@ pub struct Import {
     #[arg(long, value_parser = parse_delimiter)]
     delimiter: Option<u8>,
     /// Encoding of a CSV, e.g. windows-1256 [default: found out]
-    #[arg(long, value_name = "NAME")]
-    encoding: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = parse_encoding)]
+    encoding: Option<&'static Encoding>,
     /// An address that the list has, or an earlier row: skip keeps the first, overwrite the last, merge
     /// fills in what is missing [default: skip]
     #[arg(long, value_name = "skip|overwrite|merge", default_value = "skip", hide_default_value = true, value_parser = on_duplicate)]
@@ -110,12 +114,12 @@ impl Import {
     fn options(&self, rejects: Option<PathBuf>) -> Options {
         Options {
             list: self.list.clone(),
-            country: self.country.clone(),
+            country: self.country,
             map: self.map.clone(),
             no_header: self.no_header,
             sheet: self.sheet.clone(),
             delimiter: self.delimiter,
-            encoding: self.encoding.clone(),
+            encoding: self.encoding,
             on_duplicate: self.on_duplicate,
             rejects,
             dry_run: self.dry_run,
@@ -137,7 +141,6 @@ impl Import {
 
 /// Exit code 1 when of some file every row was refused.
 pub async fn run(global: &Global, what: &Import, output: Output) -> anyhow::Result<ExitCode> {
-    name(&what.list)?;
     ensure!(what.files.iter().filter(|f| *f == "-").count() <= 1, "standard input can be read once only: give - once");
     let done = global
         .with(async |context| {

@@ -64,8 +64,9 @@ impl Addresses {
 }
 
 pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::Result<ExitCode> {
+    let made = matches!(command, Command::Suppress(_));
     global
-        .with(async |context| match command {
+        .with_workspace(made, async |context| match command {
             Command::Ls => ls(context, output).await,
             Command::Export { name, json_lines } => export(context, &name, json_lines, output).await,
             Command::Suppress(addresses) => suppress(context, &addresses.read()?, output).await,

@@ -16,6 +16,14 @@ pub struct ReaderGone;
 #[error("interrupted")]
 pub struct Interrupted;
 
+/// Bad usage that the reading of the command line could not see. Nothing was touched.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Exit code after bad usage, as clap has it.
+const BAD_USAGE: u8 = 2;
+
 /// Exit code after an interrupt, as shells count it: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 
@@ -58,7 +66,11 @@ impl Output {
             let red = paint("error:", "31;1", std::io::stderr().is_terminal());
             eprintln!("{red} {}", causes.join(": "));
         }
-        if error.is::<Interrupted>() { ExitCode::from(INTERRUPTED) } else { ExitCode::FAILURE }
+        match (error.is::<Interrupted>(), error.is::<Usage>()) {
+            (true, _) => ExitCode::from(INTERRUPTED),
+            (_, true) => ExitCode::from(BAD_USAGE),
+            _ => ExitCode::FAILURE,
+        }
     }
 }
 

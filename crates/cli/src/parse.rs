@@ -34,6 +34,27 @@ pub fn seconds(text: &str) -> Result<i64, String> {
     }
 }
 
+/// A name that commands can call something by.
+pub fn name(text: &str) -> Result<String, String> {
+    let sound = !text.trim().is_empty()
+        && text.trim() == text
+        && text.chars().count() <= 100
+        && !text.chars().any(char::is_control);
+    if sound {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text:?} is no name: expected 1 to 100 characters without line breaks and without blanks at its ends"))
+}
+
+/// An amount to be added: whole micro-credits.
+pub fn micro(text: &str) -> Result<i64, String> {
+    match text.parse() {
+        Ok(micro) if (1..=1_000_000_000_000_000).contains(&micro) => Ok(micro),
+        Ok(_) => Err("it is not between 1 and 1000000000000000 micro-credits".to_owned()),
+        Err(_) => Err("expected whole micro-credits, 1000000 = one credit".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -34,13 +34,13 @@ async fn role(global: &Global, output: Output, parts: Parts) -> anyhow::Result<E
     // The pool speaks of each connection that an outage costs; the roles say it once.
     logs::init(output.json, "info,sqlx=error");
     let stop = stop_on_signals()?;
-    let context = global.open_role().await?;
-    let done = serve(&context.store, parts, stop, move || {
+    let store = global.open_role().await?;
+    let done = serve(&store, parts, stop, move || {
         // A closed standard output does not keep a role from serving.
         let _ = output.line("ready");
     })
     .await;
-    let closed = context.store.close().await;
+    let closed = store.close().await;
     done?;
     closed?;
     Ok(ExitCode::SUCCESS)

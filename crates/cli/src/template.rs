@@ -13,10 +13,9 @@ use fanfare_scheduler::preview::{self, Preview};
 use fanfare_store::templates::{self, Head};
 use serde_json::json;
 
-use crate::account::name;
 use crate::context::{Context, Global};
 use crate::output::{Output, Table, dim, fields, when};
-use crate::sample;
+use crate::{parse, sample};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -45,9 +44,10 @@ pub enum Command {
 /// A text is said either in our own words or by a template that the provider has approved. Options that
 /// take `LANGUAGE=` may be repeated, once for each language.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("text").required(true).multiple(true).args(["body", "body_file", "provider_template"]))]
+#[command(group = ArgGroup::new("text").required(true).multiple(true).args(["body", "body_file", "provider_template", "content"]))]
 pub struct Add {
     /// What the commands will call it
+    #[arg(value_parser = parse::name)]
     name: String,
     /// whatsapp, sms or email
     #[arg(long)]
@@ -68,6 +68,10 @@ pub struct Add {
     /// A positional parameter of the provider's template, e.g. '{{ name }}'; repeat it in their order
     #[arg(long = "param", value_name = "TEXT", requires = "provider_template")]
     params: Vec<String>,
+    /// A JSON file with a content of another type: image, buttons, list, location, template with header or
+    /// cards, …; each of its texts may hold variables
+    #[arg(long, value_name = "[LANGUAGE=]FILE", conflicts_with_all = ["body", "body_file", "subject"])]
+    content: Vec<String>,
     /// Language of the texts that name none; contacts of no other language get it
     #[arg(long, value_name = "TAG", value_parser = language)]
     language: Option<String>,
@@ -109,7 +113,7 @@ pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::R
     let command = match command {
         Command::Add(new) => {
             let template = compile(&new).with_context(|| format!("template {:?}", new.name))?;
-            return add(global, name(&new.name)?, &template, output).await;
+            return add(global, &new.name, &template, output).await;
         }
         other => other,
     };
@@ -130,7 +134,7 @@ pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::R
 
 async fn add(global: &Global, name: &str, template: &Template, output: Output) -> anyhow::Result<ExitCode> {
     global
-        .with(async |context| {
+        .with_workspace(true, async |context| {
             let head = templates::add(&context.store, context.workspace_id, name, template).await?;
             present(&head, template, output)
         })
@@ -153,6 +157,11 @@ fn compile(new: &Add) -> anyhow::Result<Template> {
     for approved in &new.provider_template {
         let (language, approved) = tagged(approved, main);
         texts.push((language, Text::Approved { name: approved.to_owned(), params: new.params.clone() }));
+    }
+    for file in &new.content {
+        let (language, file) = tagged(file, main);
+        let content = serde_json::from_str(&read(Path::new(file))?);
+        texts.push((language, Text::Rich(content.with_context(|| format!("{file} is no JSON"))?)));
     }
     for given in &new.subject {
         let (language, given) = tagged(given, main);
@@ -252,13 +261,14 @@ fn present(head: &Head, template: &Template, output: Output) -> anyhow::Result<(
 }
 
 fn variant_json(v: &Variant) -> serde_json::Value {
-    let (subject, body, approved, params) = match &v.text {
-        Text::Body { subject, body } => (subject.as_ref(), Some(body), None, [].as_slice()),
-        Text::Approved { name, params } => (None, None, Some(name), params.as_slice()),
+    let (subject, body, approved, params, content) = match &v.text {
+        Text::Body { subject, body } => (subject.as_ref(), Some(body), None, [].as_slice(), None),
+        Text::Approved { name, params } => (None, None, Some(name), params.as_slice(), None),
+        Text::Rich(content) => (None, None, None, [].as_slice(), Some(content)),
     };
     json!({
         "language": v.language, "subject": subject, "body": body, "provider_template": approved, "params": params,
-        "defaults": v.defaults,
+        "content": content, "defaults": v.defaults,
     })
 }
 
@@ -267,6 +277,7 @@ fn in_words(text: &Text) -> String {
         Text::Body { subject: None, body } => body.clone(),
         Text::Body { subject: Some(subject), body } => format!("{subject}\n\n{body}"),
         Text::Approved { name, params } => format!("{name} ({})", params.join(", ")),
+        Text::Rich(content) => content.to_string(),
     }
 }
 

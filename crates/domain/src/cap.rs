@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{DAY_US, SLACK_US};
+use crate::limits::{DAY_US, LATENESS_MAX_US, LATENESS_MIN_US, SLACK_US};
 
 /// At most `count` sends in any window of `per_us` microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +71,13 @@ impl Cap {
     /// So the sends that the provider can see in a closed window of length W have their slots in an
     /// interval of length W + d + RTT + J, which holds at most `cap` slots of distance τ.
     pub fn period_us(self) -> i64 {
-        (self.per_us + SLACK_US + self.count - 1) / self.count
+        (self.per_us + self.lateness_us() + SLACK_US + self.count - 1) / self.count
+    }
+
+    /// d: a hundredth of the window, within bounds. A slow account needs its connection anew for each
+    /// send, and the dialling takes its time.
+    fn lateness_us(self) -> i64 {
+        (self.per_us / 100).clamp(LATENESS_MIN_US, LATENESS_MAX_US)
     }
 }
 
@@ -82,6 +88,8 @@ pub struct Pace {
     pub period_us: i64,
     /// The window that gave it, µs.
     pub window_us: i64,
+    /// How long after its slot a send may still start, µs.
+    pub lateness_us: i64,
     /// Most sends in any 24 hours; 0 = no cap.
     pub day_cap: i64,
 }
@@ -90,9 +98,13 @@ impl Pace {
     /// The pace that keeps all of `caps`: the largest slot distance, the smallest daily count.
     pub fn of(caps: &[Cap]) -> Self {
         let slotted = caps.iter().filter(|c| c.per_us < DAY_US).max_by_key(|c| c.period_us());
+        let period_us = slotted.map_or(0, |c| c.period_us());
+        // What the distance leaves room for in every window; in that of its own it is d.
+        let room = caps.iter().filter(|c| c.per_us < DAY_US).map(|c| c.count * period_us - c.per_us - SLACK_US).min();
         let day = caps.iter().filter(|c| c.per_us >= DAY_US).map(|c| c.count).min();
         Self {
-            period_us: slotted.map_or(0, |c| c.period_us()),
+            period_us,
+            lateness_us: room.unwrap_or(LATENESS_MIN_US).min(LATENESS_MAX_US),
             window_us: slotted.map_or(0, |c| c.per_us),
             day_cap: day.unwrap_or(0),
         }
@@ -135,7 +147,8 @@ mod tests {
         for cap in [1, 10, 80, 500, 1000] {
             let cap = Cap { count: cap, per_us: 1_000_000 };
             let tau = cap.period_us();
-            let mut seen: Vec<i64> = (0..20_000).map(|i| i * tau + rng.below(SLACK_US as u64) as i64).collect();
+            let late = (cap.lateness_us() + SLACK_US) as u64;
+            let mut seen: Vec<i64> = (0..20_000).map(|i| i * tau + rng.below(late) as i64).collect();
             seen.sort_unstable();
             for (i, start) in seen.iter().enumerate() {
                 let end = seen.partition_point(|t| *t <= start + cap.per_us);
@@ -152,6 +165,15 @@ mod tests {
         assert_eq!(pace.day_cap, 10_000);
         assert!(pace.period_us >= 3_600_000);
         assert!(pace.seconds_for(25_000) > 2.0 * 86_400.0);
-        assert_eq!(Pace::of(&[]), Pace::default());
+        assert_eq!(Pace::of(&[]).period_us, 0);
+        for caps in [["60/min", "1000/h"], ["80/s", "1000/h"], ["1/s", "60/min"], ["1000/s", "59999/min"]] {
+            let caps: Vec<Cap> = caps.map(|c| c.parse().unwrap()).into();
+            let pace = Pace::of(&caps);
+            assert!(pace.lateness_us >= LATENESS_MIN_US, "{caps:?}: {pace:?}");
+            for cap in &caps {
+                let held = (cap.per_us + pace.lateness_us + SLACK_US - 1) / pace.period_us + 1;
+                assert!(held <= cap.count, "{held} in a window of {cap}: {pace:?}");
+            }
+        }
     }
 }

@@ -33,12 +33,17 @@ impl Ids {
 
     /// The next id, greater than every one before it.
     pub fn next(&self) -> i64 {
+        self.block(1)
+    }
+
+    /// The first of `many` ids in a row, which nobody else of this process is given.
+    pub fn block(&self, many: i64) -> i64 {
         let ms = self.clock.now_us() / 1000 - EPOCH_MS;
         let low = i64::try_from(self.rng.below(1 << FREE_BITS)).unwrap_or(0);
         let fresh = (ms << FREE_BITS) | low;
-        let step = |last: i64| fresh.max(last + 1);
-        match self.last.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(step(last))) {
-            Ok(last) | Err(last) => step(last),
+        let first = |last: i64| fresh.max(last + 1);
+        match self.last.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(first(last) + many - 1)) {
+            Ok(last) | Err(last) => first(last),
         }
     }
 }
@@ -63,6 +68,8 @@ mod tests {
         let made: Vec<i64> = (0..10_000).map(|_| ids.next()).collect();
         assert!(made.is_sorted_by(|a, b| a < b), "seed 1");
         assert!(made[0] > 0);
+        let (block, after) = (ids.block(64), ids.next());
+        assert!(block > made[9_999] && after >= block + 64, "seed 1");
     }
 
     #[test]

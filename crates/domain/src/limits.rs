@@ -6,15 +6,18 @@ use std::time::Duration;
 pub const HORIZON_US: i64 = 300_000;
 /// A first slot lies at least this far ahead, so that its claim's answer can arrive in time.
 pub const LEAD_US: i64 = 3_000;
-/// A slot not started this long after its time is dropped and its recipient handed back.
-pub const LATENESS_US: i64 = 10_000;
+/// A slot not started this long after its time is dropped and its recipient handed back: a hundredth of
+/// its window, at least this much.
+pub const LATENESS_MIN_US: i64 = 10_000;
+/// And at most this much.
+pub const LATENESS_MAX_US: i64 = 5_000_000;
 /// Allowed for the round trip of a look at the database's clock: slots are mapped to local time late by
 /// at most this much.
 pub const ROUND_TRIP_US: i64 = 2_000;
 /// Allowed for the difference of two requests' ways to the provider.
 pub const PATH_JITTER_US: i64 = 12_000;
-/// The slack of a window, d + RTT + J + 1 µs: see [`crate::cap::Cap::period_us`].
-pub const SLACK_US: i64 = LATENESS_US + ROUND_TRIP_US + PATH_JITTER_US + 1;
+/// The slack of a window beside the lateness, RTT + J + 1 µs: see [`crate::cap::Cap::period_us`].
+pub const SLACK_US: i64 = ROUND_TRIP_US + PATH_JITTER_US + 1;
 /// A cap over this long or longer is counted by hours instead of spread into slots.
 pub const DAY_US: i64 = 86_400_000_000;
 
@@ -24,6 +27,8 @@ pub const HELD_MAX: usize = 4_096;
 pub const IN_FLIGHT_MAX: usize = 256;
 /// Most messages in one claim.
 pub const CLAIM_MAX: usize = 1_024;
+/// Most leases that one claim makes of them.
+pub const CLAIM_LEASES_MAX: i32 = 64;
 /// A full lane of retries is taken in lists of at most this many.
 pub const RETRY_LIST_MAX: usize = 256;
 
@@ -115,7 +120,7 @@ pub const XLS_CELLS_MAX: u64 = 2_500_000;
 
 const _: () = {
     assert!(LEAD_US < HORIZON_US);
-    assert!(LATENESS_US < HORIZON_US);
+    assert!(LATENESS_MIN_US < HORIZON_US && LATENESS_MIN_US < LATENESS_MAX_US);
     assert!(CLAIM_MAX <= HELD_MAX && RETRY_LIST_MAX <= CLAIM_MAX && IN_FLIGHT_MAX <= HELD_MAX);
     // A worker that cannot reach the database must fall silent before the fleet thinks it dead.
     assert!(EPOCH_STALE.as_millis() < WORKER_TTL.as_millis());

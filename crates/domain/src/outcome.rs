@@ -16,6 +16,8 @@ pub enum Answer {
     },
     /// Not accepted, or not known to be.
     Failed(Failure),
+    /// Its time had passed before a connection was there: nothing was sent, and nothing failed.
+    NotStarted,
 }
 
 /// A failed attempt.

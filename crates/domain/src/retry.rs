@@ -10,9 +10,9 @@ const BACKOFF_BASE_MS: u64 = 500;
 /// Back-off never exceeds this.
 const BACKOFF_CAP_MS: u64 = 10 * 60 * 1000;
 /// A provider's Retry-After is obeyed up to this.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Attempts after which a message is given up, by class of its last failure.
+/// Attempts of any kind after which a message is given up, by class of its last failure.
 pub fn attempts_max(kind: FailureKind) -> i16 {
     match kind {
         FailureKind::Throttled => 50,

@@ -83,11 +83,16 @@ impl<'a> Checker<'a> {
         let columns = self.mapping.headers.len();
         if !self.mapping.open && (columns..record.len()).any(|i| !record.cell(i).trim_ascii().is_empty()) {
             let extra: Vec<String> = (columns..record.len()).map(|i| record.lossy(i)).collect();
+            let own = self.mapping.own;
+            let more = match self.mapping.of_rejects() {
+                true => " and take away what stands behind _reason",
+                false => "",
+            };
             let reason = format!(
-                "{} fields where there are {columns} columns: put a value that holds the delimiter in quotes",
-                record.len()
+                "{} fields where there are {own} columns: put a value that holds the delimiter in quotes{more}",
+                own + extra.len()
             );
-            return Err(Refusal { column: None, value: extra.join(" "), reason: reason.into() });
+            return Err(Refusal { column: None, value: shortened(&extra.join(" ")), reason: reason.into() });
         }
         if memchr::memchr(0, record.fields.as_slice()).is_some() {
             let column = (0..record.len()).find(|i| record.cell(*i).contains(&0));

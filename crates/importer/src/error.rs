@@ -98,11 +98,6 @@ pub enum ImportError {
         /// What was expected.
         encoding: String,
     },
-    /// An encoding nobody knows.
-    #[error(
-        "--encoding {0}: unknown encoding: use for example utf-8, windows-1252, iso-8859-15, windows-1256 or utf-16le"
-    )]
-    UnknownEncoding(String),
     /// A quote without its end.
     #[error(
         "{file}: line {line}, column {column}: a quote is opened here and never closed: close it, or write it twice if it belongs to the text"
@@ -165,7 +160,7 @@ pub enum ImportError {
         looks_like: Option<(&'static str, String)>,
     },
     /// `--map` names a column that is not there.
-    #[error("{file}: --map {field}={column}: there is no such column among {columns}{}", nearest(.near))]
+    #[error("{file}: --map {field}={column}: there is no such column among {columns}{}", meant(.near))]
     UnknownColumn {
         /// The file.
         file: String,
@@ -188,14 +183,9 @@ pub enum ImportError {
         /// What is wrong.
         why: String,
     },
-    /// `--country` is none.
-    #[error("--country {given}: unknown country code: use two letters of ISO 3166{}", nearest(.near))]
-    UnknownCountry {
-        /// What was asked for.
-        given: String,
-        /// Codes it may have meant.
-        near: Vec<String>,
-    },
+    /// The refused rows would take the place of all others.
+    #[error("{0}: the rejects would replace the contacts: name another file with --rejects")]
+    RejectsOverContacts(String),
     /// The file changed while it was read.
     #[error("{0}: the file was changed while it was being imported: run the same command again")]
     Changed(String),
@@ -230,7 +220,8 @@ fn plain(e: &io::Error) -> &'static str {
     }
 }
 
-fn nearest(near: &[String]) -> String {
+/// Asks whether one of these was meant, if there are any.
+pub(crate) fn meant(near: &[String]) -> String {
     match near {
         [] => String::new(),
         near => format!("; did you mean {}?", near.join(", ")),

@@ -1,25 +1,23 @@
 //! The whole of an import.
 
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use fanfare_domain::phone::Region;
 use fanfare_store::Store;
 use fanfare_store::contacts::Place;
 use fanfare_store::imports::{self, Counts, Identity, Import};
 use fanfare_store::lists;
 use fanfare_store::load::{Load, Rehearsal};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::sync::{Notify, mpsc};
 
 use crate::error::{ImportError, Result};
-use crate::input::Input;
+use crate::input::{Input, Stop};
 use crate::load::{Target, load};
 use crate::map::{Mapping, SAMPLE_ROWS, columns};
 use crate::options::{self, Options, Source};
-use crate::places;
 use crate::progress::{Position, Progress, Stage};
 use crate::rejects::Rejects;
 use crate::rows::{Walk, Walked};
@@ -49,35 +47,34 @@ pub async fn import(
     if options.list.trim().is_empty() {
         return Err(ImportError::NoList);
     }
-    let region = options.country.as_deref().map(country).transpose()?;
+    let stop = Stop::default();
+    let _stop_when_dropped = stop.guard();
     let done = Arc::new(AtomicU64::new(0));
     let total = Arc::new(AtomicU64::new(0));
     let opening = {
         let (options, done, total) = (options.clone(), done.clone(), total.clone());
-        tokio::task::spawn_blocking(move || open(source, &options, region, &done, &total))
+        tokio::task::spawn_blocking(move || open(source, stop, &options, &done, &total))
     };
-    let (walk, content_sha256) = watch(opening, &done, &total, progress).await??;
+    let mut tell = || {
+        let (bytes, bytes_total) = (done.load(Ordering::Relaxed), total.load(Ordering::Relaxed));
+        progress.at(Position { stage: Stage::Checking, bytes, bytes_total, rows: 0 });
+    };
+    let opened = watched(opening, &Notify::new(), &mut tell).await;
+    let (walk, content_sha256) = opened.map_err(|e| ImportError::Broken(e.to_string()))??;
     let identity = options.identity();
     let run = Run { store, workspace_id, options: &options, began };
     run.load(walk, &content_sha256, &identity, progress).await
 }
 
-fn country(given: &str) -> Result<Region> {
-    given
-        .trim()
-        .parse()
-        .map_err(|_| ImportError::UnknownCountry { given: given.to_owned(), near: places::near_countries(given) })
-}
-
 /// The first walk over the file.
 fn open(
     source: Source,
+    stop: Stop,
     options: &Options,
-    region: Option<Region>,
     done: &AtomicU64,
     total: &AtomicU64,
 ) -> Result<(Walk, [u8; 32])> {
-    let input = Arc::new(Input::open(source)?);
+    let input = Arc::new(Input::open(source, stop)?);
     total.store(input.bytes_total, Ordering::Relaxed);
     let mut table = Table::open(&input, options, &mut |bytes| done.store(bytes, Ordering::Relaxed))?;
     let mut sample = Vec::new();
@@ -88,29 +85,27 @@ fn open(
     if sample.is_empty() {
         return Err(ImportError::Empty(input.name.clone()));
     }
+    let region = options.country;
     let mapping = Mapping::find(&input.name, &sample, options, region, table.is_sheet())?;
     if mapping.skip >= sample.len() {
         return Err(ImportError::NoRows { file: input.name.clone(), columns: columns(&mapping.headers) });
+    }
+    if options.rejects.as_ref().is_some_and(|path| input.is_at(path)) && !mapping.of_rejects() {
+        return Err(ImportError::RejectsOverContacts(input.name.clone()));
     }
     let content_sha256 = input.sha256()?;
     Ok((Walk { input, table, mapping, region, policy: options.on_duplicate }, content_sha256))
 }
 
-/// Waits for the first walk, and tells how far it is.
-async fn watch<T>(
-    mut opening: JoinHandle<T>,
-    done: &AtomicU64,
-    total: &AtomicU64,
-    progress: &mut dyn Progress,
-) -> Result<T> {
+/// Does `work`, and tells how far it is: now and then, and whenever it has `moved` on.
+async fn watched<T>(work: impl Future<Output = T>, moved: &Notify, tell: &mut (dyn FnMut() + Send)) -> T {
+    let mut work = pin!(work);
     let mut tick = tokio::time::interval(TELL_EVERY);
     loop {
         tokio::select! {
-            opened = &mut opening => return opened.map_err(|e| ImportError::Broken(e.to_string())),
-            _ = tick.tick() => {
-                let (bytes, bytes_total) = (done.load(Ordering::Relaxed), total.load(Ordering::Relaxed));
-                progress.at(Position { stage: Stage::Checking, bytes, bytes_total, rows: 0 });
-            }
+            done = &mut work => return done,
+            () = moved.notified() => tell(),
+            _ = tick.tick() => tell(),
         }
     }
 }
@@ -133,7 +128,7 @@ impl Run<'_> {
     ) -> Result<Summary> {
         let path = self.options.rejects.as_deref().filter(|_| !self.options.dry_run);
         let delimiter = self.options.delimiter.unwrap_or_else(|| walk.table.delimiter());
-        let rejects = Rejects::new(&walk.mapping.headers, delimiter, path)?;
+        let rejects = Rejects::new(&walk.mapping, delimiter, path)?;
         let options_sha256 = options::hash(identity);
         let begun = self.begin(&walk.input.name, content_sha256, &options_sha256, identity).await?;
         tracing::info!(
@@ -183,16 +178,18 @@ impl Run<'_> {
             tokio::task::spawn_blocking(move || walk.run(skip, rejects, &done, &sender))
         };
         let mut counts = begun.counts;
-        let mut tell = |rows: i64| {
-            let bytes = done.load(Ordering::Relaxed).min(bytes_total);
+        let (rows, moved) = (AtomicI64::new(counts.rows), Notify::new());
+        let mut committed = |batch| {
+            counts += batch;
+            rows.store(counts.rows, Ordering::Relaxed);
+            moved.notify_one();
+        };
+        let mut tell = || {
+            let (bytes, rows) = (done.load(Ordering::Relaxed).min(bytes_total), rows.load(Ordering::Relaxed));
             progress.at(Position { stage: Stage::Loading, bytes, bytes_total, rows: rows as u64 });
         };
-        tell(counts.rows);
-        load(target, receiver, &mut |batch| {
-            counts += batch;
-            tell(counts.rows);
-        })
-        .await?;
+        watched(load(target, receiver, &mut committed), &moved, &mut tell).await?;
+        tell();
         let walked = walking.await.map_err(|e| ImportError::Broken(e.to_string()))??;
         Ok((counts, walked))
     }

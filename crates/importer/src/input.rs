@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
@@ -21,6 +23,9 @@ pub(crate) struct Input {
     /// What errors call it.
     pub(crate) name: String,
     file: File,
+    /// Device and inode of the file that was named, if it was.
+    origin: Option<(u64, u64)>,
+    stop: Stop,
     /// Size of the file as it is on disk.
     pub(crate) bytes_total: u64,
     stamp: Option<std::time::SystemTime>,
@@ -29,21 +34,21 @@ pub(crate) struct Input {
 
 impl Input {
     /// Opens the source. What cannot be read twice is first copied to a file without a name.
-    pub(crate) fn open(source: Source) -> Result<Self> {
+    pub(crate) fn open(source: Source, stop: Stop) -> Result<Self> {
         let name = source.name();
-        let file = match source {
+        let (file, origin) = match source {
             Source::Path(path) => {
                 let file = File::open(&path).map_err(ImportError::io(&name, "open it"))?;
-                let kind = file.metadata().map_err(ImportError::io(&name, "open it"))?.file_type();
-                match (kind.is_dir(), kind.is_file()) {
+                let metadata = file.metadata().map_err(ImportError::io(&name, "open it"))?;
+                match (metadata.is_dir(), metadata.is_file()) {
                     (true, _) => return Err(ImportError::Directory(name)),
-                    (_, true) => file,
-                    _ => spool(file, u64::MAX, &name)?,
+                    (_, true) => (file, Some((metadata.dev(), metadata.ino()))),
+                    _ => (spool(Until(file, &stop), u64::MAX, &name)?, None),
                 }
             }
-            Source::Stream(stream, _) => spool(stream, u64::MAX, &name)?,
+            Source::Stream(stream, _) => (spool(Until(stream, &stop), u64::MAX, &name)?, None),
         };
-        let mut input = Self { bytes_total: 0, stamp: None, gzip: false, name, file };
+        let mut input = Self { bytes_total: 0, stamp: None, gzip: false, name, file, origin, stop };
         input.measure()?;
         input.gzip = input.head(GZIP.len())? == GZIP;
         Ok(input)
@@ -54,6 +59,11 @@ impl Input {
         self.bytes_total = metadata.len();
         self.stamp = metadata.modified().ok();
         if self.bytes_total == 0 { Err(ImportError::Empty(self.name.clone())) } else { Ok(()) }
+    }
+
+    /// Whether `path` is the file that was named.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|m| self.origin == Some((m.dev(), m.ino())))
     }
 
     /// Holds that the file is still the one that was opened.
@@ -103,12 +113,46 @@ impl Input {
         }
         let (reader, _) = self.reader()?;
         let file = spool(reader, SPOOL_BYTES_MAX, &self.name)?;
-        Ok(Raw::new(file))
+        Ok(Raw::new(file, self.stop.clone()))
     }
 
     fn raw(&self) -> Result<Raw> {
         let file = self.file.try_clone().map_err(ImportError::io(&self.name, "read it"))?;
-        Ok(Raw::new(file))
+        Ok(Raw::new(file, self.stop.clone()))
+    }
+}
+
+/// Ends all reading, once it is said. A thread that reads cannot be ended from outside.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Says it when the guard is dropped.
+    pub(crate) fn guard(&self) -> StopGuard {
+        StopGuard(self.clone())
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.0.load(Ordering::Relaxed) { Err(io::Error::other("the import was stopped")) } else { Ok(()) }
+    }
+}
+
+/// A stream that is read until it is stopped.
+struct Until<'a, R>(R, &'a Stop);
+
+impl<R: Read> Read for Until<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1.check()?;
+        self.0.read(buffer)
+    }
+}
+
+/// Ends all reading when it is dropped.
+pub(crate) struct StopGuard(Stop);
+
+impl Drop for StopGuard {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -118,11 +162,12 @@ pub(crate) struct Raw {
     file: Arc<File>,
     at: u64,
     read: Arc<AtomicU64>,
+    stop: Stop,
 }
 
 impl Raw {
-    fn new(file: File) -> Self {
-        Self { file: Arc::new(file), at: 0, read: Arc::default() }
+    fn new(file: File, stop: Stop) -> Self {
+        Self { file: Arc::new(file), at: 0, read: Arc::default(), stop }
     }
 
     /// Counts the bytes that this reader and its clones have read.
@@ -138,6 +183,7 @@ impl Raw {
 impl Read for Raw {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         use std::os::unix::fs::FileExt as _;
+        self.stop.check()?;
         let n = self.file.read_at(buffer, self.at)?;
         self.at += n as u64;
         self.read.fetch_add(n as u64, Ordering::Relaxed);

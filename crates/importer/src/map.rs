@@ -6,7 +6,7 @@ use fanfare_domain::phone::{self, PhoneError, Region};
 use fanfare_store::nearest::nearest;
 
 use crate::email;
-use crate::error::{ImportError, Result};
+use crate::error::{ImportError, Result, meant};
 use crate::headers::{self, Field, Meaning};
 use crate::options::Options;
 use crate::record::Record;
@@ -28,6 +28,8 @@ const RESERVED: [&str; 7] = ["address", "phone", "email", "name", "country", "la
 pub(crate) struct Mapping {
     /// Names of the columns, in order.
     pub(crate) headers: Vec<String>,
+    /// How many of them are the contacts' own; behind those come the ones that a rejects file adds.
+    pub(crate) own: usize,
     /// Records before the first data row.
     pub(crate) skip: usize,
     fields: [Option<usize>; Field::ALL.len()],
@@ -57,27 +59,34 @@ impl Mapping {
             _ => sample.iter().map(Record::len).max().unwrap_or(0),
         };
         let names = |record: &Record| (0..width).map(|i| trimmed(&record.lossy(i)).to_owned()).collect::<Vec<_>>();
-        let written = header.map_or_else(|| vec![String::new(); width], |at| names(&sample[at]));
+        let mut written = header.map_or_else(|| vec![String::new(); width], |at| names(&sample[at]));
         let marks = marks_at(&written);
+        if let Some(at) = marks {
+            // A spreadsheet program fills the header up to the widest row.
+            written.truncate(at + MARKS.len());
+        }
+        let own = marks.unwrap_or(written.len());
         let named = written.into_iter().enumerate();
         let headers: Vec<String> =
             named.map(|(i, name)| if name.is_empty() { format!("column_{}", i + 1) } else { name }).collect();
         let skip = header.map_or(0, |at| at + 1);
-        let mut plan = Plan { file, headers: &headers, fields: [None; Field::ALL.len()], taken: HashSet::new() };
-        plan.taken.extend(marks..width);
-        let named_attributes = plan.take_named(&options.map)?;
-        plan.take_known();
         let data = &sample[skip.min(sample.len())..];
-        if plan.headers[..marks].iter().enumerate().all(|(i, h)| *h == format!("column_{}", i + 1)) {
-            plan.take_by_content(data, region);
-        }
+        let taken = (own..headers.len()).collect();
+        let mut plan = Plan { file, headers: &headers, own, fields: [None; Field::ALL.len()], taken };
+        plan.ensure_no_slip(&options.map, data, region)?;
+        let named_attributes = plan.take(&options.map, data, region)?;
         let has_address = plan.has(Field::Phone) || plan.has(Field::Email);
         if !has_address {
             return Err(plan.no_address(data, region));
         }
         let attributes = plan.attributes(named_attributes);
         let fields = plan.fields;
-        Ok(Self { headers, skip, fields, attributes, open })
+        Ok(Self { headers, own, skip, fields, attributes, open: open && marks.is_none() })
+    }
+
+    /// Whether the file is one of refused rows.
+    pub(crate) fn of_rejects(&self) -> bool {
+        self.own < self.headers.len()
     }
 }
 
@@ -85,7 +94,7 @@ impl Mapping {
 fn header_row(sample: &[Record], options: &Options, region: Option<Region>) -> Option<usize> {
     let cells = |record: &Record| (0..record.len()).map(|i| record.lossy(i)).collect::<Vec<_>>();
     let first = cells(sample.first()?);
-    if marks_at(&first) < first.len() {
+    if marks_at(&first).is_some() {
         return Some(0);
     }
     if options.no_header {
@@ -108,10 +117,19 @@ fn header_row(sample: &[Record], options: &Options, region: Option<Region>) -> O
     Some(0)
 }
 
-/// Where the columns begin that a rejects file adds; the number of columns if it is none.
-fn marks_at(headers: &[String]) -> usize {
-    let before = headers.len().saturating_sub(MARKS.len());
-    if headers[before..].iter().map(|h| trimmed(h)).eq(MARKS) { before } else { headers.len() }
+/// Where the columns begin that a rejects file adds, if it is one.
+fn marks_at(headers: &[String]) -> Option<usize> {
+    let end = headers.iter().rposition(|h| !trimmed(h).is_empty())? + 1;
+    let at = end.checked_sub(MARKS.len())?;
+    headers[at..end].iter().map(|h| trimmed(h)).eq(MARKS).then_some(at)
+}
+
+/// The fields that a name which is none of theirs may mean.
+fn near_fields(name: &str) -> Vec<String> {
+    match headers::meaning(name) {
+        Some(Meaning::Field(field, _)) => vec![field.as_str().to_owned()],
+        _ => nearest(name, Field::ALL.map(Field::as_str)),
+    }
 }
 
 fn is_email(cell: &str) -> bool {
@@ -128,9 +146,11 @@ fn is_address(cell: &str, region: Option<Region>) -> bool {
 }
 
 /// A mapping in the making.
+#[derive(Clone)]
 struct Plan<'a> {
     file: &'a str,
     headers: &'a [String],
+    own: usize,
     fields: [Option<usize>; Field::ALL.len()],
     taken: HashSet<usize>,
 }
@@ -143,6 +163,45 @@ impl Plan<'_> {
     fn set(&mut self, field: Field, column: usize) {
         self.fields[field as usize] = Some(column);
         self.taken.insert(column);
+    }
+
+    /// What `--map` says, then well-known names; in a file without names, then what looks like an address.
+    /// Gives the attributes that `--map` names, as column and name.
+    fn take(
+        &mut self,
+        map: &[(String, String)],
+        data: &[Record],
+        region: Option<Region>,
+    ) -> Result<Vec<(usize, String)>> {
+        let attributes = self.take_named(map)?;
+        self.take_known();
+        if self.headers[..self.own].iter().enumerate().all(|(i, h)| *h == format!("column_{}", i + 1)) {
+            self.take_by_content(data, region);
+        }
+        Ok(attributes)
+    }
+
+    /// Holds that no attribute takes the column of the phones or e-mails away by a slip in a field's name.
+    fn ensure_no_slip(&self, map: &[(String, String)], data: &[Record], region: Option<Region>) -> Result<()> {
+        let (fields, attributes): (Vec<_>, Vec<_>) =
+            map.iter().cloned().partition(|(field, _)| Field::named(field).is_some());
+        let mut without = self.clone();
+        without.take(&fields, data, region)?;
+        for (field, column) in attributes {
+            let at = self.resolve(&field, &column)?;
+            let near = near_fields(&field);
+            let taken = [Field::Phone, Field::Email].into_iter().find(|f| without.fields[*f as usize] == Some(at));
+            if let Some(taken) = taken.filter(|_| !near.is_empty()) {
+                let why = format!(
+                    "there is no field {field:?}, and without --map the column is the {}{}. An attribute of this \
+                     column needs a name that is less like a field's",
+                    taken.as_str(),
+                    meant(&near)
+                );
+                return Err(ImportError::BadMap { field, column, why });
+            }
+        }
+        Ok(())
     }
 
     /// What `--map` says; the attributes among it, as column and name.

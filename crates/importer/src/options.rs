@@ -3,8 +3,13 @@
 use std::io::Read;
 use std::path::PathBuf;
 
+use encoding_rs::Encoding;
+use fanfare_domain::phone::Region;
 use fanfare_store::contacts::OnDuplicate;
 use sha2::{Digest as _, Sha256};
+
+use crate::error::meant;
+use crate::places;
 
 /// Where the rows come from.
 pub enum Source {
@@ -37,8 +42,8 @@ impl Source {
 pub struct Options {
     /// Name of the list, which is made if it does not exist.
     pub list: String,
-    /// Country of phones without a country code: two letters of ISO 3166.
-    pub country: Option<String>,
+    /// Country of phones without a country code.
+    pub country: Option<Region>,
     /// Which column a field comes from, as `(field, column)`. A field that is none of the known ones is an
     /// attribute; a column is named as in the header, or by its number from 1.
     pub map: Vec<(String, String)>,
@@ -48,8 +53,8 @@ pub struct Options {
     pub sheet: Option<String>,
     /// What separates the fields of a CSV; else it is found out. Says nothing to a workbook.
     pub delimiter: Option<u8>,
-    /// Encoding of a CSV without byte-order mark, by its WHATWG label; else it is found out.
-    pub encoding: Option<String>,
+    /// Encoding of a CSV without byte-order mark; else it is found out.
+    pub encoding: Option<&'static Encoding>,
     /// What becomes of an address that is met again.
     pub on_duplicate: OnDuplicate,
     /// Where the refused rows go.
@@ -64,12 +69,12 @@ impl Options {
         let mut map: Vec<String> = self.map.iter().map(|(field, column)| format!("{field}={column}")).collect();
         map.sort();
         serde_json::json!({
-            "country": self.country.as_ref().map(|c| c.to_uppercase()),
+            "country": self.country.map(|region| region.to_string()),
             "map": map,
             "no_header": self.no_header,
             "sheet": self.sheet,
             "delimiter": self.delimiter.map(char::from),
-            "encoding": self.encoding,
+            "encoding": self.encoding.map(Encoding::name),
             "on_duplicate": self.on_duplicate,
         })
     }
@@ -95,5 +100,40 @@ pub fn parse_delimiter(text: &str) -> Result<u8, String> {
             [c] if c.is_ascii_punctuation() && !matches!(c, b'"' | b'\'') => Ok(*c),
             _ => Err(format!("delimiter {text:?} is none of , ; | tab or another single ASCII punctuation mark")),
         },
+    }
+}
+
+/// The country that a person names by two letters of ISO 3166.
+///
+/// # Errors
+/// When there is none, with the codes that may have been meant.
+pub fn parse_country(text: &str) -> Result<Region, String> {
+    let unknown =
+        |_| format!("unknown country code: use two letters of ISO 3166{}", meant(&places::near_countries(text)));
+    text.trim().parse().map_err(unknown)
+}
+
+/// The encoding that a person names by its WHATWG label.
+///
+/// # Errors
+/// When there is none.
+pub fn parse_encoding(text: &str) -> Result<&'static Encoding, String> {
+    Encoding::for_label(text.as_bytes()).ok_or_else(|| {
+        "unknown encoding: use for example utf-8, windows-1252, iso-8859-15, windows-1256 or utf-16le".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn countries_and_encodings_are_read_as_people_write_them() {
+        assert_eq!(parse_country(" dz ").map(|region| region.to_string()), Ok("DZ".to_owned()));
+        let unknown = "unknown country code: use two letters of ISO 3166";
+        assert_eq!(parse_country("ZZ"), Err(unknown.to_owned()));
+        assert_eq!(parse_country("Algeria"), Err(format!("{unknown}; did you mean DZ?")));
+        assert_eq!(parse_encoding("Latin1").map(Encoding::name), Ok("windows-1252"));
+        assert!(parse_encoding("klingon").is_err_and(|e| e.starts_with("unknown encoding")));
     }
 }

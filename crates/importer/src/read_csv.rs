@@ -32,14 +32,10 @@ impl CsvTable {
     pub(crate) fn open(
         input: Arc<Input>,
         detected: Option<&'static Encoding>,
-        encoding: Option<&str>,
+        named: Option<&'static Encoding>,
         delimiter: Option<u8>,
         checked: &mut dyn FnMut(u64),
     ) -> Result<Self> {
-        let named = encoding.map(|label| {
-            Encoding::for_label(label.as_bytes()).ok_or_else(|| ImportError::UnknownEncoding(label.to_owned()))
-        });
-        let named = named.transpose()?;
         let decided = named.or(detected).filter(|e| *e != UTF_8);
         let dialect = Dialect { delimiter: b',', quote: b'"', skip: 0 };
         let mut table = Self { input, encoding: decided, dialect };

@@ -39,6 +39,11 @@ impl Record {
         self.fields.len()
     }
 
+    /// How many cells there are, without empty ones at the end.
+    pub(crate) fn filled(&self) -> usize {
+        (0..self.len()).rfind(|i| !self.cell(*i).trim_ascii().is_empty()).map_or(0, |last| last + 1)
+    }
+
     pub(crate) fn clear(&mut self) {
         self.fields.clear();
         self.kinds.clear();

@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 
 use crate::check::Refusal;
 use crate::error::{ImportError, Result};
+use crate::map::Mapping;
 use crate::record::Record;
 use crate::summary::Reject;
 
@@ -18,7 +19,10 @@ pub(crate) const MARKS: [&str; 4] = ["_row", "_column", "_value", "_reason"];
 
 /// Collects refused rows: the first few in memory, all of them in the file.
 pub(crate) struct Rejects {
+    /// The columns of the contacts.
     headers: Vec<String>,
+    /// Columns of the file that is read, those of an earlier rejects file among them.
+    columns: usize,
     listed: Vec<Reject>,
     count: i64,
     out: Option<Out>,
@@ -33,9 +37,9 @@ struct Out {
 
 impl Rejects {
     /// With the file, if there is to be one.
-    pub(crate) fn new(headers: &[String], delimiter: u8, path: Option<&Path>) -> Result<Self> {
-        let headers: Vec<String> = headers.iter().take(without_marks(headers)).cloned().collect();
-        let mut rejects = Self { headers, listed: Vec::new(), count: 0, out: None };
+    pub(crate) fn new(mapping: &Mapping, delimiter: u8, path: Option<&Path>) -> Result<Self> {
+        let (headers, columns) = (mapping.headers[..mapping.own].to_vec(), mapping.headers.len());
+        let mut rejects = Self { headers, columns, listed: Vec::new(), count: 0, out: None };
         if let Some(path) = path {
             let mut out = Out::create(path, delimiter)?;
             let header = rejects.headers.iter().map(String::as_str).chain(MARKS);
@@ -53,7 +57,9 @@ impl Rejects {
             let cells = (0..self.headers.len()).map(|i| record.cell(i));
             let number = row.to_string();
             let marks = [number.as_str(), &column, &refusal.value, &refusal.reason].map(str::as_bytes);
-            out.write(cells.chain(marks))?;
+            // Behind the marks, so that the row is refused again until somebody has looked at them.
+            let surplus = (self.columns..record.filled()).map(|i| record.cell(i));
+            out.write(cells.chain(marks).chain(surplus))?;
         }
         if self.listed.len() < REJECTS_LISTED_MAX {
             let reason = refusal.reason.into_owned();
@@ -70,12 +76,6 @@ impl Rejects {
         let omitted = self.count - self.listed.len() as i64;
         Ok((self.listed, omitted))
     }
-}
-
-/// The columns of the file itself, without those of an earlier rejects file.
-fn without_marks(headers: &[String]) -> usize {
-    let before = headers.len().saturating_sub(MARKS.len());
-    if headers[before..].iter().map(String::as_str).eq(MARKS) { before } else { headers.len() }
 }
 
 impl Out {

@@ -26,8 +26,7 @@ impl Table {
         let head = input.head(HEAD_BYTES)?;
         match kind::detect(&input.name, &head)? {
             Kind::Text(encoding) => {
-                let named = options.encoding.as_deref();
-                CsvTable::open(input.clone(), encoding, named, options.delimiter, checked).map(Self::Csv)
+                CsvTable::open(input.clone(), encoding, options.encoding, options.delimiter, checked).map(Self::Csv)
             }
             Kind::Marked(encoding) => {
                 CsvTable::open(input.clone(), Some(encoding), None, options.delimiter, checked).map(Self::Csv)

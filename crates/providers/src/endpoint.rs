@@ -17,7 +17,7 @@ use tokio_util::either::Either;
 use url::{Host, Url};
 
 use crate::connection::{Connection, Lost, Outgoing, Reply, Stream, io_name};
-use crate::{Client, ConfigError};
+use crate::{Client, ConfigError, MayStart};
 
 /// Why an exchange brought no answer. Each names how the connection failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(crate) enum NoAnswer {
     Unreachable(&'static str),
     /// The provider may have got it.
     InDoubt(&'static str),
+    /// It was too late to start it.
+    NotStarted,
 }
 
 /// A server, and the idle connections to it.
@@ -85,7 +87,7 @@ impl Endpoint {
 
     /// Sends a request once and reads the answer. Only a request that has provably not been started
     /// moves on to another connection: that of a connection closed while idle.
-    pub async fn exchange(&self, mut request: Outgoing) -> Result<Reply, NoAnswer> {
+    pub async fn exchange(&self, mut request: Outgoing, may_start: MayStart<'_>) -> Result<Reply, NoAnswer> {
         while let Some(connection) = self.take_idle() {
             match self.exchange_over(connection, request).await {
                 Ok(reply) => return Ok(reply),
@@ -94,6 +96,10 @@ impl Endpoint {
             }
         }
         let connection = self.dial().await.map_err(NoAnswer::Unreachable)?;
+        if !may_start() {
+            self.keep(connection);
+            return Err(NoAnswer::NotStarted);
+        }
         self.exchange_over(connection, request).await.map_err(|lost| match lost {
             Lost::InDoubt(how) => NoAnswer::InDoubt(how),
             Lost::Unsent(_) => NoAnswer::Unreachable("connection closed"),

@@ -10,7 +10,8 @@
 //!
 //! `id` is the same at every attempt. `run` is a string, because JavaScript cannot hold its 63 bits. An
 //! e-mail with a subject has `"subject"`; a template approved at the provider has its name in
-//! `"template"`, its values in `"params"`, `"text": null`, and `"language"` if it has languages.
+//! `"template"`, its values in `"params"`, `"text": null`, and `"language"` if it has languages. Any other
+//! content stands in `"content"` with its `"type"`, as in a template's content file.
 //!
 //! | answer | outcome |
 //! |---|---|
@@ -50,7 +51,7 @@ use uuid::fmt::Hyphenated;
 use crate::connection::{Outgoing, Reply};
 use crate::endpoint::{Endpoint, NoAnswer};
 use crate::retry_after::retry_after;
-use crate::{Client, ConfigError, Provider, config};
+use crate::{Client, ConfigError, MayStart, Provider, config};
 
 /// The kind of these accounts.
 pub const KIND: &str = "http";
@@ -109,6 +110,8 @@ struct Body<'a> {
     subject: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     language: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a Content>,
     campaign: &'a str,
     #[serde(serialize_with = "as_text")]
     run: i64,
@@ -172,11 +175,12 @@ impl Http {
 }
 
 impl Provider for Http {
-    async fn send(&self, message: &OutMessage) -> Answer {
-        match self.endpoint.exchange(self.request(message)).await {
+    async fn send(&self, message: &OutMessage, may_start: MayStart<'_>) -> Answer {
+        match self.endpoint.exchange(self.request(message), may_start).await {
             Ok(reply) => self.answer(&reply),
             Err(NoAnswer::Unreachable(how)) => Answer::Failed(Failure::new(FailureKind::Unreachable, how)),
             Err(NoAnswer::InDoubt(how)) => Answer::Failed(Failure::new(FailureKind::Unknown, how)),
+            Err(NoAnswer::NotStarted) => Answer::NotStarted,
         }
     }
 }
@@ -184,10 +188,11 @@ impl Provider for Http {
 fn body(message: &OutMessage) -> Bytes {
     let (subject, text, template, language, params): (_, _, _, _, &[String]) = match &message.content {
         Content::Text { subject, body } => (subject.as_deref(), Some(body.as_str()), None, None, &[]),
-        Content::Template(approved) => {
+        Content::Template(approved) if approved.is_plain() => {
             let language = Some(approved.language.as_str()).filter(|l| !l.is_empty());
             (None, None, Some(approved.name.as_str()), language, &approved.params)
         }
+        _ => (None, None, None, None, &[]),
     };
     let body = Body {
         id: message.id,
@@ -199,6 +204,7 @@ fn body(message: &OutMessage) -> Bytes {
         params,
         subject,
         language,
+        content: (text.is_none() && template.is_none()).then_some(&message.content),
         campaign: &message.campaign,
         run: message.run_id,
     };

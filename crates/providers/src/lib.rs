@@ -24,8 +24,12 @@ pub use config::ConfigError;
 pub trait Provider: Send + Sync {
     /// Sends a message once and says what became of it. It takes no longer than the client's two
     /// time-outs; dropping the future closes the connection, after which the message is in doubt.
-    fn send(&self, message: &OutMessage) -> impl Future<Output = Answer> + Send;
+    /// `may_start` is asked when a connection is there, right before the first byte: dialling takes time.
+    fn send(&self, message: &OutMessage, may_start: MayStart<'_>) -> impl Future<Output = Answer> + Send;
 }
+
+/// Whether a request may still start now.
+pub type MayStart<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// The kinds of account there are: what [`open`] knows.
 pub const KINDS: &[&str] = &[http::KIND];
@@ -38,9 +42,9 @@ pub enum Adapter {
 }
 
 impl Provider for Adapter {
-    async fn send(&self, message: &OutMessage) -> Answer {
+    async fn send(&self, message: &OutMessage, may_start: MayStart<'_>) -> Answer {
         match self {
-            Self::Http(http) => http.send(message).await,
+            Self::Http(http) => http.send(message, may_start).await,
         }
     }
 }

@@ -107,19 +107,28 @@ pub async fn close_once(store: &Store) -> Result<()> {
     let mut c = store.pool.acquire().await?;
     let runs = finish::closing(&mut c).await?;
     drop(c);
+    let mut failed = Ok(());
     for run in runs {
-        if run.cancelling || run.expired {
-            let swept = finish::sweep(&store.pool, run, shard(store)).await?;
-            if swept > 0 {
-                tracing::info!(run_id = run.run_id, swept, cancelled = run.cancelling, "swept");
-            }
+        // One run that fails must not keep the others from their end.
+        if let Err(error) = close(store, run).await {
+            failed = Err(error);
         }
-        if run.writes_off {
-            queue::write_off(&store.pool, &store.ids, run.workspace_id, run.run_id, shard(store)).await?;
+    }
+    failed
+}
+
+async fn close(store: &Store, run: finish::Closing) -> Result<()> {
+    if run.cancelling || run.expired {
+        let swept = finish::sweep(&store.pool, run, shard(store)).await?;
+        if swept > 0 {
+            tracing::info!(run_id = run.run_id, swept, cancelled = run.cancelling, "swept");
         }
-        if finish::finish(&store.pool, run.workspace_id, run.run_id).await? {
-            tracing::info!(run_id = run.run_id, "run finished");
-        }
+    }
+    if run.writes_off {
+        queue::write_off(&store.pool, &store.ids, run.workspace_id, run.run_id, shard(store)).await?;
+    }
+    if finish::finish(&store.pool, run.workspace_id, run.run_id).await? {
+        tracing::info!(run_id = run.run_id, "run finished");
     }
     Ok(())
 }

@@ -109,13 +109,15 @@ pub async fn add(store: &Store, workspace_id: i32, new: NewAccount<'_>) -> Resul
     let pace = Pace::of(new.caps);
     sqlx::query(
         "-- add: pace
-         insert into account_pace (workspace_id, account_id, period_us, window_us, day_cap) values ($1, $2, $3, $4, $5)",
+         insert into account_pace (workspace_id, account_id, period_us, window_us, day_cap, lateness_us)
+         values ($1, $2, $3, $4, $5, $6)",
     )
     .bind(workspace_id)
     .bind(account_id)
     .bind(pace.period_us)
     .bind(pace.window_us)
     .bind(pace.day_cap)
+    .bind(pace.lateness_us)
     .execute(&mut *tx)
     .await?;
     for (country, micro) in &new.prices.0 {
@@ -207,7 +209,7 @@ pub async fn set_caps(store: &Store, workspace_id: i32, name: &str, caps: &[Cap]
     let pace = Pace::of(caps);
     let done = sqlx::query(
         "-- set_caps: pace
-         update account_pace set period_us = $3, window_us = $4, day_cap = $5, epoch = epoch + 1
+         update account_pace set period_us = $3, window_us = $4, day_cap = $5, lateness_us = $6, epoch = epoch + 1
          where workspace_id = $1 and account_id = $2",
     )
     .bind(workspace_id)
@@ -215,6 +217,7 @@ pub async fn set_caps(store: &Store, workspace_id: i32, name: &str, caps: &[Cap]
     .bind(pace.period_us)
     .bind(pace.window_us)
     .bind(pace.day_cap)
+    .bind(pace.lateness_us)
     .execute(&mut *tx)
     .await?;
     ensure_affected("set_caps: pace", done.rows_affected(), 1)?;
@@ -277,6 +280,56 @@ pub async fn stop(c: &mut PgConnection, workspace_id: i32, account_id: i64, reas
     .execute(c)
     .await?;
     ensure_affected("stop", done.rows_affected(), 1)
+}
+
+/// A token as it is stored, of whatever workspace.
+#[derive(FromRow)]
+pub(crate) struct Sealed {
+    workspace_id: i32,
+    account_id: i64,
+    /// Name of the workspace.
+    pub workspace: String,
+    /// Name of the account.
+    pub account: String,
+    secret: Vec<u8>,
+}
+
+impl Sealed {
+    /// Whether it was sealed under this key.
+    pub fn opens(&self, seal: &Seal) -> bool {
+        seal.open(&self.secret, &owner(self.workspace_id, &self.account)).is_ok()
+    }
+}
+
+/// The tokens of all workspaces.
+pub(crate) async fn sealed(c: &mut PgConnection) -> Result<Vec<Sealed>> {
+    let rows = sqlx::query_as(
+        "-- sealed
+         select a.workspace_id, a.account_id, w.name as workspace, a.name as account, a.secret
+         from account a join workspace w on w.workspace_id = a.workspace_id
+         where a.secret is not null order by a.workspace_id, a.name",
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(rows)
+}
+
+/// Removes a token that no key opens any more, and stops its account until it has a new one.
+pub(crate) async fn forget_secret(c: &mut PgConnection, lost: &Sealed) -> Result<()> {
+    let done = sqlx::query(
+        "-- forget_secret
+         with stopped as (
+           update account set secret = null, stopped_reason = 'set the secret anew'
+           where workspace_id = $1 and account_id = $2 returning account_id
+         )
+         update account_pace p set epoch = p.epoch + 1
+         from stopped s where p.workspace_id = $1 and p.account_id = s.account_id",
+    )
+    .bind(lost.workspace_id)
+    .bind(lost.account_id)
+    .execute(c)
+    .await?;
+    ensure_affected("forget_secret", done.rows_affected(), 1)
 }
 
 /// Whom a sealed token belongs to: it opens for no other account.

@@ -52,6 +52,14 @@ pub enum Error {
         /// Names that exist, nearest first.
         near: Vec<String>,
     },
+    /// No such tenant.
+    #[error("no workspace {name:?}: {}", founded_by(.near))]
+    NoWorkspace {
+        /// The name asked for.
+        name: String,
+        /// Names that exist, nearest first.
+        near: Vec<String>,
+    },
     /// Something named exists already, or is in the way.
     #[error("{0}")]
     Conflict(String),
@@ -80,19 +88,29 @@ fn nearest(near: &[String]) -> String {
     }
 }
 
+fn founded_by(near: &[String]) -> String {
+    match near {
+        [] => "the first fanfare import, account add or template add in it makes it".to_owned(),
+        names => format!("did you mean {}?", names.iter().map(|n| format!("{n:?}")).collect::<Vec<_>>().join(", ")),
+    }
+}
+
 impl Error {
-    /// Whether the same transaction may succeed when run again: a serialisation failure, a deadlock,
-    /// or a connection that was lost.
+    /// Whether the same transaction may succeed when run again: a serialisation failure, a deadlock, a
+    /// connection that was lost, a server that is short of something, starting, or a standby for now.
     pub fn is_transient(&self) -> bool {
         let Self::Sql(e) = self else { return false };
         match e {
-            sqlx::Error::Database(d) => matches!(
-                d.code().as_deref(),
-                Some("40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" | "53300" | "08006" | "08003" | "25P02")
-            ),
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => {
-                true
-            }
+            sqlx::Error::Database(d) => d.code().is_some_and(|code| {
+                let class = code.get(..2).unwrap_or_default();
+                matches!(class, "08" | "53" | "57" | "58")
+                    || matches!(&*code, "25006" | "25P02" | "40001" | "40P01" | "55P03")
+            }),
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::Protocol(_) => true,
             _ => false,
         }
     }

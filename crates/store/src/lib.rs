@@ -15,6 +15,7 @@ pub mod embedded;
 pub mod error;
 pub mod finish;
 pub mod imports;
+pub mod key;
 pub mod lists;
 pub mod load;
 pub mod migrate;

@@ -1,20 +1,18 @@
 //! Opening the database.
 
-use std::fs;
 use std::future::Future;
-use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare_domain::clock::Clock;
 use fanfare_domain::id::Ids;
 use fanfare_domain::rng::Rng;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::embedded::{self, Embedded, Place};
+use crate::key::{Forgotten, Key};
 use crate::seal::Seal;
 use crate::{Error, Result, migrate, remote};
 
@@ -65,38 +63,40 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database, starts the embedded one if none is named, and brings its schema up to date.
+    /// Opens the database, starts the embedded one if none is named, brings its schema up to date, and
+    /// makes sure of the key.
     ///
     /// # Errors
     /// [`Error::Unreachable`], [`Error::Embedded`], [`Error::Key`], [`Error::NewerSchema`], or a
     /// migration that failed.
     pub async fn open(config: Config) -> Result<Self> {
-        let seal = match &config.key {
-            Some(key) => Seal::from_base64(key)?,
-            None => Seal::from_file(&key_file(&config.home)?, &Rng::from_os())?,
+        let key = Key::find(&config)?;
+        let mut base = Base::connect(&config).await?;
+        let seal = match migrate::to_newest(&mut base.connection).await {
+            Ok(()) => key.checked(&mut base.connection, Clock::system().now(), &Rng::from_os()).await,
+            Err(e) => Err(e),
         };
-        let (embedded, options, mut connection) = match &config.database_url {
-            Some(url) => {
-                let (options, connection) = remote::connect(url).await?;
-                (None, options, connection)
-            }
-            None => {
-                let (embedded, connection) = Embedded::ensure(&config.place()).await?;
-                let options = embedded.options().clone();
-                (Some(Arc::new(embedded)), options, connection)
-            }
+        let (embedded, options, seal) = base.ready(seal).await?;
+        Ok(Self { embedded, ..Self::from_pool(pool(options, config.max_connections), seal) })
+    }
+
+    /// For when the key is lost for good: the database takes the present one (a new one where the key
+    /// file is missing), and forgets every secret that it does not open; says whose.
+    ///
+    /// # Errors
+    /// As [`Store::open`], a wrong key aside.
+    pub async fn rekey(config: Config) -> Result<Vec<Forgotten>> {
+        let key = Key::find(&config)?;
+        let mut base = Base::connect(&config).await?;
+        let forgotten = match migrate::to_newest(&mut base.connection).await {
+            Ok(()) => key.impose(&mut base.connection, Clock::system().now(), &Rng::from_os()).await,
+            Err(e) => Err(e),
         };
-        let migrated = migrate::to_newest(&mut connection).await;
-        // Whatever came of it, the connection goes: after a failure it still holds the lock.
-        let closed = connection.close().await;
-        let store = Self { embedded, ..Self::from_pool(pool(options, config.max_connections), seal) };
-        match migrated.and(closed.map_err(Error::from)) {
-            Ok(()) => Ok(store),
-            Err(e) => {
-                store.close().await?;
-                Err(e)
-            }
+        let (embedded, _, forgotten) = base.ready(forgotten).await?;
+        if let Some(embedded) = embedded {
+            embedded.release().await?;
         }
+        Ok(forgotten)
     }
 
     /// A store over connections to a database whose schema is up to date.
@@ -154,6 +154,44 @@ impl Store {
     }
 }
 
+/// The server, reached.
+struct Base {
+    embedded: Option<Arc<Embedded>>,
+    options: PgConnectOptions,
+    connection: PgConnection,
+}
+
+impl Base {
+    async fn connect(config: &Config) -> Result<Self> {
+        match &config.database_url {
+            Some(url) => {
+                let (options, connection) = remote::connect(url).await?;
+                Ok(Self { embedded: None, options, connection })
+            }
+            None => {
+                let (embedded, connection) = Embedded::ensure(&config.place()).await?;
+                let options = embedded.options().clone();
+                Ok(Self { embedded: Some(Arc::new(embedded)), options, connection })
+            }
+        }
+    }
+
+    /// Ends the first connection, whatever came of its work: after a failure it still holds a lock. After
+    /// a failure the embedded server is left, too.
+    async fn ready<T>(self, done: Result<T>) -> Result<(Option<Arc<Embedded>>, PgConnectOptions, T)> {
+        let closed = self.connection.close().await;
+        match done.and_then(|done| closed.map(|()| done).map_err(Error::from)) {
+            Ok(done) => Ok((self.embedded, self.options, done)),
+            Err(e) => {
+                if let Some(embedded) = &self.embedded {
+                    embedded.release().await?;
+                }
+                Err(e)
+            }
+        }
+    }
+}
+
 fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
     // The program's log says what it does; the database's own log can say how.
     let options = options.application_name("fanfare").disable_statement_logging();
@@ -162,14 +200,4 @@ fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
         .acquire_timeout(ACQUIRE_WAIT)
         .test_before_acquire(false)
         .connect_lazy_with(options)
-}
-
-fn key_file(home: &Path) -> Result<PathBuf> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(home);
-    match made {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Error::Key(format!("cannot make {}: {e}", home.display())))
-        }
-        _ => Ok(home.join("key")),
-    }
 }

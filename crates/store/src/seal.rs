@@ -32,21 +32,27 @@ impl Seal {
         Ok(Self(XChaCha20Poly1305::new(&bytes.into())))
     }
 
-    /// From a key file, which is made, readable by its owner only, if it does not exist.
+    /// From a key file.
     ///
     /// # Errors
-    /// [`Error::Key`] when the file cannot be made or read, is open to others, or holds no key.
-    pub fn from_file(path: &Path, rng: &Rng) -> Result<Self> {
+    /// [`Error::Key`] when the file cannot be read, is open to others, or holds no key.
+    pub fn from_file(path: &Path) -> Result<Self> {
         let shown = path.display();
-        if !path.exists() {
-            make_key(path, rng).map_err(|e| Error::Key(format!("cannot make {shown}: {e}")))?;
-        }
         let mode = fs::metadata(path).map_err(|e| Error::Key(format!("{shown}: {e}")))?.permissions().mode();
         if mode & 0o077 != 0 {
             return Err(Error::Key(format!("{shown} is open to other users: chmod 600 {shown}")));
         }
         let text = fs::read_to_string(path).map_err(|e| Error::Key(format!("cannot read {shown}: {e}")))?;
         Self::from_base64(&text).map_err(|_| Error::Key(format!("{shown} does not hold 32 bytes in base64")))
+    }
+
+    /// From a key file, which is made, readable by its owner only, if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::Key`] when the file cannot be made; else as [`Seal::from_file`].
+    pub fn from_new_file(path: &Path, rng: &Rng) -> Result<Self> {
+        make_key(path, rng).map_err(|e| Error::Key(format!("cannot make {}: {e}", path.display())))?;
+        Self::from_file(path)
     }
 
     /// Seals `secret`; only the same key and the same `owner` open it again.
@@ -114,10 +120,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         let rng = Rng::from_os();
-        let sealed = Seal::from_file(&path, &rng).unwrap().seal("x", "o", &rng);
-        assert_eq!(Seal::from_file(&path, &rng).unwrap().open(&sealed, "o").unwrap(), "x");
+        assert!(matches!(Seal::from_file(&path), Err(Error::Key(e)) if e.contains("No such file")));
+        let sealed = Seal::from_new_file(&path, &rng).unwrap().seal("x", "o", &rng);
+        assert_eq!(Seal::from_file(&path).unwrap().open(&sealed, "o").unwrap(), "x");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(Seal::from_file(&path, &rng), Err(Error::Key(e)) if e.contains("chmod 600")));
+        assert!(matches!(Seal::from_file(&path), Err(Error::Key(e)) if e.contains("chmod 600")));
     }
 
     #[test]
@@ -125,14 +132,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, rng) = (dir.path().join("key"), Rng::from_os());
         let made = || {
-            let seal = Seal::from_file(&path, &rng).unwrap();
+            let seal = Seal::from_new_file(&path, &rng).unwrap();
             seal.seal("x", "o", &rng)
         };
         let sealed: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(made)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        let seal = Seal::from_file(&path, &rng).unwrap();
+        let seal = Seal::from_file(&path).unwrap();
         assert!(sealed.iter().all(|bytes| seal.open(bytes, "o").is_ok()));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "something was left beside the key");
     }

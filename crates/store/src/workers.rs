@@ -79,6 +79,18 @@ pub struct BoardRow {
     pub runnable: bool,
 }
 
+/// Whether the fleet has not buried the worker.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_alive(c: &mut PgConnection, worker_id: i64) -> Result<bool> {
+    let alive = sqlx::query_scalar("select exists (select from worker where worker_id = $1) -- is_alive")
+        .bind(worker_id)
+        .fetch_one(c)
+        .await?;
+    Ok(alive)
+}
+
 /// The board: every flow of the fleet. It holds unfinished runs only, so it is small.
 ///
 /// # Errors

@@ -1,9 +1,29 @@
-//! Workspaces: the tenants.
+//! Workspaces: the tenants. One is made by its first use, [`DEFAULT`] by any.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::Result;
+use crate::nearest::nearest;
+use crate::{Error, Result};
+
+/// The workspace of whoever names none.
+pub const DEFAULT: &str = "default";
+
+/// The id of the workspace called `name`, which exists.
+///
+/// # Errors
+/// [`Error::NoWorkspace`] with the nearest names; else when the database fails.
+pub async fn get(c: &mut PgConnection, name: &str) -> Result<i32> {
+    let all = all(c).await?;
+    match all.iter().find(|(_, known)| known == name) {
+        Some((id, _)) => Ok(*id),
+        None => {
+            let names = all.iter().map(|(_, known)| known.as_str()).filter(|known| *known != DEFAULT);
+            let near = nearest(name, names.chain([DEFAULT]));
+            Err(Error::NoWorkspace { name: name.to_owned(), near })
+        }
+    }
+}
 
 /// The id of the workspace called `name`, which is made if it does not exist.
 ///

@@ -11,7 +11,7 @@ use apalis_core::task::Task;
 use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::context::WorkerContext;
-use fanfare_domain::limits::{CLAIM_EVERY, CLAIM_MAX};
+use fanfare_domain::limits::{CLAIM_EVERY, CLAIM_LEASES_MAX, CLAIM_MAX};
 use fanfare_domain::outcome::Class;
 use fanfare_store::queue::{self, Fate, Flusher, Lease, Settlement};
 use fanfare_store::{Error, Result};
@@ -117,13 +117,22 @@ impl ClaimLoop {
     async fn run(self, batches: mpsc::UnboundedSender<Batch>) {
         let mut runs = Runs::default();
         let mut wait = Duration::from_millis(20);
+        let mut lost: Option<i64> = None;
         while !self.stop.is_cancelled() {
+            if !self.board.has_work((self.who.workspace_id, self.who.account_id)) {
+                self.idle(CLAIM_EVERY).await;
+                continue;
+            }
             let Some(want) = self.permits().await else { return };
-            let base = self.account.store.ids.next();
+            let base = self.account.store.ids.block(i64::from(CLAIM_LEASES_MAX));
             match self.claim(base, want, &mut runs, &batches).await {
                 Ok(pause) => {
                     wait = Duration::from_millis(20);
                     self.idle(pause).await;
+                    // A claim that was given up may have committed after it was looked for.
+                    if let Some(base) = lost.take() {
+                        self.recover(base, Duration::ZERO).await;
+                    }
                 }
                 Err(Error::Fenced) => {
                     self.fenced.cancel();
@@ -132,6 +141,7 @@ impl ClaimLoop {
                 Err(error) => {
                     tracing::warn!(account_id = self.account.account_id, ?error, "claim failed, trying again");
                     self.recover(base, wait).await;
+                    lost = Some(base);
                     wait = (wait * 2).min(RETRY_WAIT_MAX);
                 }
             }
@@ -223,7 +233,8 @@ impl ClaimLoop {
                 () = sleep(wait) => {}
             }
             let Ok(mut c) = self.account.store.pool.acquire().await else { continue };
-            if let Ok(leases) = queue::unheard(&mut c, self.who.workspace_id, self.who.worker_id, base).await {
+            let Flusher { workspace_id, account_id, worker_id, .. } = self.who;
+            if let Ok(leases) = queue::unheard(&mut c, workspace_id, account_id, worker_id, base).await {
                 for lease in &leases {
                     self.hold(lease);
                     self.hand_back(lease);

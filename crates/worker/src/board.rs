@@ -1,6 +1,6 @@
 //! The board: what the fleet decided about each flow, as this process last saw it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
@@ -20,6 +20,8 @@ pub type FlowKey = (i32, i64, i64);
 #[derive(Debug)]
 pub struct Board {
     flows: RwLock<HashMap<FlowKey, Arc<AtomicI32>>>,
+    /// Accounts with a flow that may be claimed from.
+    at_work: RwLock<HashSet<(i32, i64)>>,
     origin: Instant,
     /// Milliseconds from `origin` to the start of the last look; 0 = never.
     seen_ms: AtomicU64,
@@ -28,7 +30,13 @@ pub struct Board {
 
 impl Board {
     pub fn new() -> Self {
-        Self { flows: RwLock::default(), origin: Instant::now(), seen_ms: AtomicU64::new(0), clock: Mutex::default() }
+        Self {
+            flows: RwLock::default(),
+            at_work: RwLock::default(),
+            origin: Instant::now(),
+            seen_ms: AtomicU64::new(0),
+            clock: Mutex::default(),
+        }
     }
 
     /// Remembers a look at the database's clock.
@@ -55,9 +63,16 @@ impl Board {
             cell.store(GONE, Ordering::Release);
         }
         *flows = next;
+        let at_work = rows.iter().filter(|r| r.runnable).map(|r| (r.workspace_id, r.account_id)).collect();
+        *self.at_work.write().unwrap_or_else(PoisonError::into_inner) = at_work;
         // At least 1, since 0 stands for never.
         let seen = asked.duration_since(self.origin).as_millis() as u64;
         self.seen_ms.store(seen.max(1), Ordering::Release);
+    }
+
+    /// Whether a claim for this account may find something.
+    pub fn has_work(&self, account: (i32, i64)) -> bool {
+        self.at_work.read().unwrap_or_else(PoisonError::into_inner).contains(&account)
     }
 
     /// Follows the flow of a lease claimed at `epoch`. A flow that the board has not seen yet is younger

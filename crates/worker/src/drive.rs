@@ -51,7 +51,7 @@ async fn live(store: &Store, worker_id: i64, over: CancellationToken) -> Result<
     let (tell, mut told) = mpsc::channel(1);
     let mut around = JoinSet::new();
     around.spawn(heartbeat(store.clone(), worker_id, over.clone()));
-    around.spawn(look(store.clone(), board.clone(), wake.clone(), tell));
+    around.spawn(look(store.clone(), worker_id, over.clone(), board.clone(), wake.clone(), tell));
     let mut at_work: HashSet<AccountKey> = HashSet::new();
     let mut accounts = JoinSet::new();
     let mut failed = None;
@@ -112,7 +112,14 @@ async fn heartbeat(store: Store, worker_id: i64, over: CancellationToken) {
 
 /// Keeps the board up to date, until it is dropped; tells which accounts have work, and rings the bell
 /// when a flow became runnable.
-async fn look(store: Store, board: Arc<Board>, wake: Arc<Notify>, tell: mpsc::Sender<HashSet<AccountKey>>) {
+async fn look(
+    store: Store,
+    worker_id: i64,
+    over: CancellationToken,
+    board: Arc<Board>,
+    wake: Arc<Notify>,
+    tell: mpsc::Sender<HashSet<AccountKey>>,
+) {
     let mut tick = interval(EPOCH_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before: HashSet<i64> = HashSet::new();
@@ -120,8 +127,13 @@ async fn look(store: Store, board: Arc<Board>, wake: Arc<Notify>, tell: mpsc::Se
     loop {
         tick.tick().await;
         let asked = Instant::now();
-        let rows = match look_once(&store, &board).await {
+        let rows = match look_once(&store, worker_id, &board).await {
             Ok(rows) => rows,
+            Err(StoreError::Fenced) => {
+                // What it holds is parked already: the board must not look fresh to it.
+                over.cancel();
+                continue;
+            }
             Err(error) => {
                 // Once for each outage, not twenty times a second.
                 if !std::mem::replace(&mut blind, true) {
@@ -145,10 +157,13 @@ async fn look(store: Store, board: Arc<Board>, wake: Arc<Notify>, tell: mpsc::Se
     }
 }
 
-async fn look_once(store: &Store, board: &Board) -> Result<Vec<BoardRow>, StoreError> {
+async fn look_once(store: &Store, worker_id: i64, board: &Board) -> Result<Vec<BoardRow>, StoreError> {
     let mut c = store.pool.acquire().await?;
     let asked = Instant::now();
     let database_us = workers::clock_us(&mut c).await?;
     board.saw_clock(Sighting { asked, received: Instant::now(), database_us });
+    if !workers::is_alive(&mut c, worker_id).await? {
+        return Err(StoreError::Fenced);
+    }
     workers::board(&mut c).await
 }

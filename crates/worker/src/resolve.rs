@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::outcome::{Answer, Class, Failure, FailureKind};
-use fanfare_domain::retry::{attempts_max, backoff};
+use fanfare_domain::retry::{RETRY_AFTER_MAX, attempts_max, backoff};
 use fanfare_domain::rng::Rng;
 use fanfare_domain::state::OnUnknown;
 use fanfare_store::queue::Fate;
@@ -42,6 +42,7 @@ pub fn resolve(answer: &Answer, case: Case, rng: &Rng) -> (Fate, Class, Sign) {
     let failure = match answer {
         Answer::Sent { .. } => return (Fate::Final { cost: case.price }, Class::Sent, Sign::Healthy),
         Answer::Failed(failure) => failure,
+        Answer::NotStarted => return (Fate::Returned, Class::Transient, Sign::Healthy),
     };
     let class = match failure.kind {
         FailureKind::PermanentRecipient => Class::PermanentRecipient,
@@ -79,7 +80,7 @@ fn fate(failure: &Failure, case: Case, rng: &Rng) -> Fate {
 fn sign(failure: &Failure) -> Sign {
     match failure.kind {
         FailureKind::PermanentRecipient | FailureKind::PermanentContent => Sign::Healthy,
-        FailureKind::Throttled => Sign::Throttled(failure.retry_after),
+        FailureKind::Throttled => Sign::Throttled(failure.retry_after.map(|wait| wait.min(RETRY_AFTER_MAX))),
         FailureKind::Transient | FailureKind::Unreachable | FailureKind::Unknown => Sign::Ailing,
         FailureKind::Configuration => Sign::Refused(failure.detail.clone()),
     }

@@ -124,9 +124,12 @@ impl Batch {
         let message = &self.messages[position];
         let began = Instant::now();
         let answer = match self.compose(message) {
-            Ok(out) => self.account.adapter.send(&out).await,
+            Ok(out) => self.account.adapter.send(&out, &|| self.may_start(position)).await,
             Err(failure) => Answer::Failed(failure),
         };
+        if answer == Answer::NotStarted {
+            return self.hand_back(position);
+        }
         let latency_ms = i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX);
         let case = Case {
             attempt: self.lease.attempts_before(position) + 1,
@@ -141,8 +144,15 @@ impl Batch {
         let (provider_id, detail) = match answer {
             Answer::Sent { provider_id } => (provider_id, None),
             Answer::Failed(failure) => (None, Some(failure.detail)),
+            Answer::NotStarted => (None, None),
         };
         self.note(Settlement { latency_ms, provider_id, detail, ..Settlement::of(&self.lease, position, fate, class) });
+    }
+
+    /// Whether its slot has not passed, and the run not been stopped, while a connection was dialled.
+    fn may_start(&self, position: usize) -> bool {
+        let in_time = self.slots.is_none_or(|s| !s.missed(position, Instant::now()));
+        in_time && !self.stop.is_cancelled() && self.watch.gate() == Gate::Open
     }
 
     fn compose(&self, message: &Message) -> Result<OutMessage, Failure> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use apalis_core::worker::builder::WorkerBuilder;
 use fanfare_domain::limits::PROGRESS_SHARDS;
 use fanfare_providers::Client;
-use fanfare_store::queue::Flusher;
+use fanfare_store::queue::{self, Flusher};
 use fanfare_store::{Store, accounts};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
@@ -74,7 +74,27 @@ impl Serve {
         drain.cancel();
         let flushed = flushing.await.map_err(Error::Panicked)?;
         steering.await.map_err(Error::Panicked)?;
-        Ok(flushed?)
+        flushed?;
+        self.let_go_of_orphans().await;
+        Ok(())
+    }
+
+    /// After the last flush nothing may be left. What a panic or a lost claim left all the same is parked
+    /// once this worker's life ends, and only then.
+    async fn let_go_of_orphans(&self) {
+        let held = async {
+            let mut c = self.store.pool.acquire().await?;
+            queue::holds(&mut c, self.key.0, self.key.1, self.worker_id).await
+        };
+        // What cannot be asked must be taken for held.
+        if held.await.unwrap_or(true) && !self.over.is_cancelled() {
+            tracing::warn!(
+                account_id = self.key.1,
+                worker_id = self.worker_id,
+                "leases without an owner, starting anew"
+            );
+            self.over.cancel();
+        }
     }
 
     /// Runs the apalis worker of this account until every batch has ended.

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use fanfare_domain::limits::LATENESS_US;
 use fanfare_store::queue::Lease;
 
 /// Looks at the database's clock that are remembered.
@@ -50,6 +49,7 @@ pub struct Slots {
     received: Instant,
     first_us: i64,
     period_us: i64,
+    lateness_us: i64,
 }
 
 impl Slots {
@@ -59,6 +59,7 @@ impl Slots {
             received: seen.received,
             first_us: lease.slot_us - seen.database_us,
             period_us: lease.period_us,
+            lateness_us: lease.lateness_us,
         })
     }
 
@@ -73,7 +74,7 @@ impl Slots {
     pub fn missed(&self, position: usize, now: Instant) -> bool {
         let late_us = now.saturating_duration_since(self.received).as_micros() as i64
             - (self.first_us + self.period_us * position as i64);
-        late_us > LATENESS_US
+        late_us > self.lateness_us
     }
 }
 
@@ -101,6 +102,7 @@ mod tests {
             reserve_each: 0,
             slot_us: 300_500,
             period_us: 10_000,
+            lateness_us: 10_000,
             now_us: 290_000,
             probe: false,
         };

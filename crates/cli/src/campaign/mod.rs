@@ -17,7 +17,6 @@ use fanfare_store::campaigns::{self, Campaign, NewCampaign};
 use fanfare_store::{PgConnection, Store, progress};
 use serde_json::json;
 
-use crate::account::name;
 use crate::context::{Context, Global};
 use crate::output::{Output, Table, count, credits, duration, fields, id, when};
 use crate::parse;
@@ -91,6 +90,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Create {
     /// What the commands will call it
+    #[arg(value_parser = parse::name)]
     name: String,
     /// What is said
     #[arg(long)]
@@ -143,7 +143,7 @@ async fn dispatch(context: &Context, command: Command, output: Output) -> anyhow
 
 async fn create(context: &Context, new: &Create, output: Output) -> anyhow::Result<()> {
     let campaign = NewCampaign {
-        name: name(&new.name)?,
+        name: &new.name,
         template: &new.template,
         list: &new.list,
         account: &new.account,

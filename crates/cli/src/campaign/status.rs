@@ -131,7 +131,7 @@ impl Status {
         if self.account_stopped.is_some() {
             return None;
         }
-        let pace = Pace { period_us: p.period_us, window_us: 0, day_cap: p.day_cap };
+        let pace = Pace { period_us: p.period_us, day_cap: p.day_cap, ..Pace::default() };
         let at_best = pace.seconds_for(to_do.unsigned_abs());
         match (rate > 0.0, at_best > 0.0) {
             (true, _) => Some(at_best.max(to_do as f64 / rate)),

@@ -94,7 +94,9 @@ pub async fn run(global: &Global, demo: &Demo, output: Output) -> anyhow::Result
     let global = Global { workspace, ..global.clone() };
     let scratch = Scratch(global.config()?.home.join(&global.workspace));
     std::fs::create_dir_all(&scratch.0).with_context(|| format!("cannot make {}", scratch.0.display()))?;
-    let books = global.with(async |context| play(&global, context, demo, &scratch, began, output).await).await?;
+    let books = global
+        .with_workspace(true, async |context| play(&global, context, demo, &scratch, began, output).await)
+        .await?;
     output.result(&books, books::render)?;
     Ok(if books.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -208,7 +210,7 @@ async fn load_one(context: &Context, path: PathBuf, output: Output) -> anyhow::R
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let options = Options {
         list: LIST.to_owned(),
-        country: Some("DZ".to_owned()),
+        country: Some("DZ".parse().expect("Algeria is a country")),
         rejects: Some(path.with_file_name(format!("rejects-{name}.csv"))),
         ..Options::default()
     };

@@ -73,11 +73,35 @@ fn the_command_line_decides() {
 }
 
 #[test]
+fn a_slip_does_not_take_the_phones_away() {
+    let text = "Phone,Mail,C\n0555123456,a@b.dz,1\n";
+    assert_eq!(
+        shown(text, &mapped(&[("phnoe", "Phone")])),
+        "--map phnoe=Phone: there is no field \"phnoe\", and without --map the column is the phone; did you mean \
+         phone?. An attribute of this column needs a name that is less like a field's"
+    );
+    for (field, column, meant) in [("emial", "mail", "email"), ("tel", "1", "phone"), ("phone_number", "1", "phone")] {
+        let said = shown(text, &mapped(&[(field, column)]));
+        assert!(said.contains(&format!("did you mean {meant}?")), "{said}");
+    }
+    assert!(shown("0555123456,x\n", &mapped(&[("phnoe", "1")])).contains("did you mean phone?"));
+    // Nothing is taken away, or it is meant so.
+    assert_eq!(shown(text, &mapped(&[("phnoe", "C")])), "1: phone=1 email=2 | phnoe=3");
+    assert_eq!(shown(text, &mapped(&[("phone", "C"), ("phone_2", "Phone")])), "1: phone=3 email=2 | phone_2=1");
+    assert_eq!(shown(text, &mapped(&[("contact_id", "Phone")])), "1: email=2 | contact_id=1 c=3");
+}
+
+#[test]
 fn no_address_is_an_error_with_a_way_out() {
     assert_eq!(
         shown("id,my number,city\n1,0555123456,Oran\n", &Options::default()),
         "f.csv: no column has phones or e-mails: found \"id\", \"my number\", \"city\". Name the column, e.g. --map phone=id; \"my number\" looks like --map phone='my number'"
     );
+}
+
+#[test]
+fn a_rejects_file_is_known_though_its_header_was_filled_up() {
+    check("Phone,Name,_row,_column,_value,_reason,,\n0555123456,Ali,7,,x,y,z,\n", "1: phone=1 name=2 | ");
 }
 
 #[test]

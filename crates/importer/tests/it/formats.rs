@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use fanfare_importer::{Options, Quiet, Source};
+use fanfare_importer::{Options, Quiet, Source, parse_encoding};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -53,10 +53,10 @@ async fn encodings_are_found_out() {
     }
     let latin = b"phone,name\n0555123456,Zo\xe9 \x80\n";
     check(latin, options(), &["+213555123456||Zoé €|DZ||"]).await;
-    let arabic = Options { encoding: Some("windows-1256".into()), ..options() };
+    let arabic = Options { encoding: Some(parse_encoding("windows-1256").unwrap()), ..options() };
     check(b"phone,name\n0555123456,\xc3\xe3\xed\xe4\n", arabic, &["+213555123456||أمين|DZ||"]).await;
     // A mark is right whatever the command line says.
-    let wrong = Options { encoding: Some("windows-1252".into()), ..options() };
+    let wrong = Options { encoding: Some(parse_encoding("windows-1252").unwrap()), ..options() };
     check("\u{feff}phone,name\n0555123456,Zoé\n".as_bytes(), wrong, &["+213555123456||Zoé|DZ||"]).await;
 }
 

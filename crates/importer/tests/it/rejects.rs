@@ -22,10 +22,10 @@ async fn rejects_are_put_right_and_imported_by_the_same_command() {
         rejects,
         "\u{feff}Tél;Nom;Ville;_row;_column;_value;_reason\n\
          05551;Zoé;\"a;b\";2;Tél;05551;too short for a phone number of DZ\n\
-         0555123458;Omar;x;3;;y;4 fields where there are 3 columns: put a value that holds the delimiter in quotes\n"
+         0555123458;Omar;x;3;;y;4 fields where there are 3 columns: put a value that holds the delimiter in quotes;y\n"
     );
     // The same file is read and written.
-    let fixed = rejects.replace("05551;Zoé", "0555123457;Zoé");
+    let fixed = rejects.replace("05551;Zoé", "0555123457;Zoé").replace("Omar;x", "Omar;\"x;y\"").replace(";y\n", "\n");
     let path = scene.file("rejects.csv", fixed);
     let summary = scene.import(&path, into(&scene)).await.unwrap();
     assert_eq!(shown(&summary.counts), "2: 2 0 0 0 0, 0");
@@ -34,13 +34,58 @@ async fn rejects_are_put_right_and_imported_by_the_same_command() {
         [
             r#"+213555123456||Ali|DZ||{"ville":"Oran"}"#,
             r#"+213555123457||Zoé|DZ||{"ville":"a;b"}"#,
-            r#"+213555123458||Omar|DZ||{"ville":"x"}"#
+            r#"+213555123458||Omar|DZ||{"ville":"x;y"}"#
         ]
     );
     assert_eq!(
         fs::read_to_string(scene.path("rejects.csv")).unwrap(),
         "\u{feff}Tél;Nom;Ville;_row;_column;_value;_reason\n"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_with_too_many_fields_is_refused_until_it_is_put_right() {
+    let scene = Scene::new().await;
+    let path = scene.file("f.csv", "phone,name,city\n0555123456,Ali,Oran\n0555123457,Zoe,x,y,,z,\n");
+    assert_eq!(shown(&scene.counts(&path, into(&scene)).await), "2: 1 0 0 0 1, 0");
+    let rejects = fs::read_to_string(scene.path("rejects.csv")).unwrap();
+    assert!(rejects.ends_with("quotes,y,,z\n"), "{rejects}");
+    // As it is, and as a spreadsheet program saves it: every row as wide as the widest.
+    let filled = rejects.replace("_reason\n", "_reason,,,\n");
+    for (name, text) in [("rejects.csv", rejects), ("filled.csv", filled)] {
+        let summary = scene.import(&scene.file(name, text), into(&scene)).await.unwrap();
+        assert_eq!(shown(&summary.counts), "1: 0 0 0 0 1, 0", "{name}");
+        assert_eq!(
+            summary.rejects[0].reason,
+            "6 fields where there are 3 columns: put a value that holds the delimiter in quotes \
+             and take away what stands behind _reason"
+        );
+        assert!(fs::read_to_string(scene.path("rejects.csv")).unwrap().ends_with("_reason,y,,z\n"), "{name}");
+    }
+    let mut book = rust_xlsxwriter::Workbook::new();
+    let sheet = book.add_worksheet();
+    for (row, line) in fs::read_to_string(scene.path("rejects.csv")).unwrap().lines().enumerate() {
+        for (column, cell) in line.trim_start_matches('\u{feff}').split(',').enumerate() {
+            sheet.write_string(row as u32, column as u16, cell).unwrap();
+        }
+    }
+    book.save(scene.path("rejects.xlsx")).unwrap();
+    assert_eq!(shown(&scene.counts(&scene.path("rejects.xlsx"), into(&scene)).await), "1: 0 0 0 0 1, 0");
+    assert_eq!(scene.contacts().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rejects_do_not_replace_the_contacts() {
+    let scene = Scene::new().await;
+    let csv = "phone,name\n0555123456,Ali\nx,Zoe\n";
+    let path = scene.file("rejects.csv", csv);
+    let link = scene.path("link.csv");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    for path in [&path, &link] {
+        let e = scene.refused(path, into(&scene)).await;
+        assert!(e.ends_with(".csv: the rejects would replace the contacts: name another file with --rejects"), "{e}");
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), csv);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,13 @@
 //! Imports that are killed, run twice, or run at once.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use fanfare_importer::{ImportError, Options, Position, Progress, Source};
+use fanfare_importer::{ImportError, Options, Position, Progress, Quiet, Source, Stage};
 use fanfare_store::contacts::OnDuplicate;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::support::{Scene, many, options, shown, with};
 
@@ -29,6 +30,19 @@ async fn killed(scene: &Scene, path: &Path, options: Options, rows: i64) {
         biased;
         _ = committed.recv() => {}
         done = scene.import_watched(Source::Path(path.to_owned()), options, &mut progress) => panic!("{done:?}"),
+    }
+}
+
+/// The bytes that loading has done with, as they were told.
+#[derive(Default)]
+struct Told(Vec<u64>, u64);
+
+impl Progress for Told {
+    fn at(&mut self, position: Position) {
+        if position.stage == Stage::Loading {
+            self.0.push(position.bytes);
+            self.1 = position.bytes_total;
+        }
     }
 }
 
@@ -198,4 +212,45 @@ async fn a_file_that_comes_again_after_half_of_another_is_imported_anew() {
     assert_eq!(shown(&scene.counts(&a, with(OnDuplicate::Overwrite)).await), "5: 0 5 0 0 0, 0");
     let now = scene.lines().await;
     assert!(first.iter().all(|line| now.contains(line)), "{first:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_in_already_move_the_progress_too() {
+    let scene = Scene::new().await;
+    let path = scene.file("f.csv", many(60_000));
+    scene.counts(&path, options()).await;
+    let mut told = Told::default();
+    scene.import_watched(Source::Path(path), options(), &mut told).await.unwrap();
+    let Told(bytes, total) = told;
+    assert!(bytes.iter().any(|b| (1..total).contains(b)), "{bytes:?} of {total}");
+    assert_eq!(bytes.last(), Some(&total));
+}
+
+/// A stream without an end, which says when nobody reads it any more.
+struct Endless(Option<oneshot::Sender<()>>);
+
+impl Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        std::thread::sleep(Duration::from_millis(1));
+        buffer[0] = b'x';
+        Ok(1)
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        // The test may be over.
+        let _ = self.0.take().map(|left| left.send(()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_ends_when_the_import_is_dropped() {
+    let scene = Scene::new().await;
+    let (sender, left) = oneshot::channel();
+    let source = Source::Stream(Box::new(Endless(Some(sender))), "endless".into());
+    let mut quiet = Quiet;
+    let reading = scene.import_watched(source, options(), &mut quiet);
+    assert!(tokio::time::timeout(Duration::from_millis(50), reading).await.is_err());
+    tokio::time::timeout(Duration::from_secs(10), left).await.expect("it is still read").unwrap();
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fanfare_importer::{ImportError, Options, Progress, Quiet, Source, Summary, import};
+use fanfare_importer::{ImportError, Options, Progress, Quiet, Source, Summary, import, parse_country};
 use fanfare_store::contacts::{self, Contact, OnDuplicate};
 use fanfare_store::imports::Counts;
 use fanfare_store::{Store, lists, workspaces};
@@ -101,7 +101,7 @@ pub fn line(c: &Contact) -> String {
 
 /// Into the list, from Algeria.
 pub fn options() -> Options {
-    Options { list: LIST.to_owned(), country: Some("DZ".to_owned()), ..Options::default() }
+    Options { list: LIST.to_owned(), country: Some(parse_country("DZ").unwrap()), ..Options::default() }
 }
 
 pub fn with(policy: OnDuplicate) -> Options {

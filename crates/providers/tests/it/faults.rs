@@ -20,7 +20,7 @@ async fn answered(bytes: &[u8]) -> Answer {
         stream.write_all(bytes).await.unwrap();
     };
     let sent = message();
-    tokio::join!(serve, adapter.send(&sent)).1
+    tokio::join!(serve, adapter.send(&sent, &|| true)).1
 }
 
 /// Closes a connection with a reset instead of an orderly end.
@@ -34,14 +34,14 @@ async fn a_refused_connection_has_sent_nothing() {
     let holder = TcpSocket::new_v4().unwrap();
     holder.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let adapter = account(&format!("http://{}/send", holder.local_addr().unwrap()));
-    assert_eq!(adapter.send(&message()).await, failed(FailureKind::Unreachable, "connection refused"));
+    assert_eq!(adapter.send(&message(), &|| true).await, failed(FailureKind::Unreachable, "connection refused"));
 }
 
 #[tokio::test]
 async fn a_name_that_cannot_be_resolved_has_sent_nothing() {
     // No label may have 64 characters, so that no name server is asked.
     let adapter = account(&format!("http://{}.example/send", "a".repeat(64)));
-    assert_eq!(adapter.send(&message()).await, failed(FailureKind::Unreachable, "name not resolved"));
+    assert_eq!(adapter.send(&message(), &|| true).await, failed(FailureKind::Unreachable, "name not resolved"));
 }
 
 #[tokio::test]
@@ -57,7 +57,22 @@ async fn a_name_with_a_dead_address_is_tried_at_its_other_one() {
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{\"id\":\"1\"}").await.unwrap();
     };
     let sent_message = message();
-    assert_eq!(tokio::join!(serve, adapter.send(&sent_message)).1, sent("1"));
+    assert_eq!(tokio::join!(serve, adapter.send(&sent_message, &|| true)).1, sent("1"));
+}
+
+#[tokio::test]
+async fn a_request_whose_time_passed_while_dialling_is_not_started() {
+    let (listener, url) = listen().await;
+    let adapter = account(&url);
+    assert_eq!(adapter.send(&message(), &|| false).await, Answer::NotStarted);
+    // The connection is kept for the next one.
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{\"id\":\"1\"}").await.unwrap();
+    };
+    let next = message();
+    assert_eq!(tokio::join!(serve, adapter.send(&next, &|| true)).1, sent("1"));
 }
 
 #[tokio::test]
@@ -71,7 +86,7 @@ async fn a_reset_before_the_request_is_read_leaves_it_in_doubt() {
         reset(stream);
     };
     let sent = message();
-    let outcome = tokio::join!(serve, adapter.send(&sent)).1;
+    let outcome = tokio::join!(serve, adapter.send(&sent, &|| true)).1;
     assert_eq!(outcome, failed(FailureKind::Unknown, "connection reset"));
 }
 
@@ -85,7 +100,7 @@ async fn a_reset_after_the_request_is_read_leaves_it_in_doubt() {
         reset(stream);
     };
     let sent = message();
-    let outcome = tokio::join!(serve, adapter.send(&sent)).1;
+    let outcome = tokio::join!(serve, adapter.send(&sent, &|| true)).1;
     assert_eq!(outcome, failed(FailureKind::Unknown, "connection reset"));
 }
 
@@ -105,7 +120,7 @@ async fn silence_leaves_it_in_doubt_and_closes_the_connection() {
         assert!(request(&mut stream).await.is_none(), "the connection is given up, not used again");
     };
     let sent = message();
-    let outcome = tokio::join!(serve, adapter.send(&sent)).1;
+    let outcome = tokio::join!(serve, adapter.send(&sent, &|| true)).1;
     assert_eq!(outcome, failed(FailureKind::Unknown, "timeout"));
 }
 
@@ -114,7 +129,7 @@ async fn a_tls_handshake_without_an_answer_has_sent_nothing() {
     let (listener, url) = listen().await;
     let client = Client::new(Clock::system()).with_timeouts(Duration::from_millis(100), Duration::from_secs(5));
     let adapter = account_with(&url.replace("http:", "https:"), &crate::tls::trusting_us(client));
-    let outcome = adapter.send(&message()).await;
+    let outcome = adapter.send(&message(), &|| true).await;
     drop::<TcpListener>(listener);
     assert_eq!(outcome, failed(FailureKind::Unreachable, "connect timeout"));
 }
@@ -164,6 +179,6 @@ async fn an_answer_without_bounds_is_not_read_to_its_end() {
         while stream.write_all(&[b' '; 8192]).await.is_ok() {}
     };
     let sent = message();
-    let outcome = tokio::join!(serve, adapter.send(&sent)).1;
+    let outcome = tokio::join!(serve, adapter.send(&sent, &|| true)).1;
     assert_eq!(outcome, failed(FailureKind::Unknown, "200 without an id"));
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use fanfare_domain::clock::Clock;
-use fanfare_domain::message::{Channel, Content, OutMessage};
+use fanfare_domain::content::{Approved, Content};
+use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
 use fanfare_providers::{Client, Provider as _, open};
 use serde::Deserialize;
@@ -91,7 +92,9 @@ impl From<Message> for OutMessage {
     fn from(m: Message) -> Self {
         let content = match (m.text, m.template) {
             (Some(body), None) => Content::Text { subject: m.subject, body },
-            (None, Some(name)) => Content::Template { name, language: m.language, params: m.params },
+            (None, Some(name)) => {
+                Content::Template(Approved { name, language: m.language, params: m.params, ..Approved::default() })
+            }
             _ => panic!("a message has either a text or a template"),
         };
         let Message { id, to, from, channel, campaign, run_id, .. } = m;
@@ -137,7 +140,7 @@ async fn check(name: &str, case: Case) {
         stream.write_all(answer(&case.answer).as_bytes()).await.unwrap();
         request
     };
-    let (request, outcome) = tokio::join!(serve, adapter.send(&message));
+    let (request, outcome) = tokio::join!(serve, adapter.send(&message, &|| true));
 
     let mut expected = case.expect.request.headers;
     expected.values_mut().for_each(|v| *v = v.replace("{host}", &host));

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fanfare_domain::clock::Clock;
-use fanfare_domain::message::{Channel, Content, OutMessage};
+use fanfare_domain::content::Content;
+use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
 use fanfare_providers::{Adapter, Client, open};
 use serde_json::json;

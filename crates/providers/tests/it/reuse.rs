@@ -20,7 +20,7 @@ async fn messages_in_turn_share_a_connection() {
     };
     let send = async {
         for id in ["1", "2", "3"] {
-            assert_eq!(adapter.send(&message()).await, sent(id));
+            assert_eq!(adapter.send(&message(), &|| true).await, sent(id));
         }
     };
     tokio::join!(serve, send);
@@ -39,7 +39,7 @@ async fn messages_at_once_have_a_connection_each() {
         }
     };
     let (first, second) = (message(), message());
-    let (_, a, b) = tokio::join!(serve, adapter.send(&first), adapter.send(&second));
+    let (_, a, b) = tokio::join!(serve, adapter.send(&first, &|| true), adapter.send(&second, &|| true));
     assert_eq!((a, b), (sent("1"), sent("1")));
 }
 
@@ -57,8 +57,8 @@ async fn an_answer_that_ends_the_connection_is_obeyed() {
         }
     };
     let send = async {
-        assert_eq!(adapter.send(&message()).await, sent("1"));
-        assert_eq!(adapter.send(&message()).await, sent("2"));
+        assert_eq!(adapter.send(&message(), &|| true).await, sent("1"));
+        assert_eq!(adapter.send(&message(), &|| true).await, sent("2"));
     };
     tokio::join!(serve, send);
 }
@@ -85,11 +85,14 @@ async fn connections_closed_while_idle_cost_no_message() {
     };
     let send = async {
         let (first, second) = (message(), message());
-        assert_eq!(tokio::join!(adapter.send(&first), adapter.send(&second)), (sent("1"), sent("1")));
+        assert_eq!(
+            tokio::join!(adapter.send(&first, &|| true), adapter.send(&second, &|| true)),
+            (sent("1"), sent("1"))
+        );
         // Events come in order: when the mark has ended, so have the others.
         let mut mark = TcpStream::connect(address).await.unwrap();
         assert_eq!(mark.read(&mut [0]).await.unwrap(), 0);
-        assert_eq!(adapter.send(&message()).await, sent("2"));
+        assert_eq!(adapter.send(&message(), &|| true).await, sent("2"));
     };
     tokio::join!(serve, send);
 }
@@ -108,8 +111,8 @@ async fn a_used_connection_that_breaks_under_a_request_leaves_it_in_doubt() {
         listener
     };
     let send = async {
-        assert_eq!(adapter.send(&message()).await, sent("1"));
-        assert_eq!(adapter.send(&message()).await, failed(FailureKind::Unknown, "connection closed"));
+        assert_eq!(adapter.send(&message(), &|| true).await, sent("1"));
+        assert_eq!(adapter.send(&message(), &|| true).await, failed(FailureKind::Unknown, "connection closed"));
     };
     let (listener, ()) = tokio::join!(serve, send);
     drop(adapter);
@@ -134,10 +137,10 @@ async fn an_answer_nobody_asked_for_is_given_to_no_message() {
         fresh.write_all(accepted("2").as_bytes()).await.unwrap();
     };
     let send = async {
-        assert_eq!(adapter.send(&message()).await, sent("1"));
+        assert_eq!(adapter.send(&message(), &|| true).await, sent("1"));
         let mut mark = TcpStream::connect(address).await.unwrap();
         assert_eq!(mark.read(&mut [0]).await.unwrap(), 0);
-        assert_eq!(adapter.send(&message()).await, sent("2"));
+        assert_eq!(adapter.send(&message(), &|| true).await, sent("2"));
     };
     tokio::join!(serve, send);
 }

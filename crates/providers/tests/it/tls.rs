@@ -46,8 +46,8 @@ async fn messages_in_turn_share_an_encrypted_connection() {
         }
     };
     let send = async {
-        assert_eq!(adapter.send(&message()).await, sent("1"));
-        assert_eq!(adapter.send(&message()).await, sent("2"));
+        assert_eq!(adapter.send(&message(), &|| true).await, sent("1"));
+        assert_eq!(adapter.send(&message(), &|| true).await, sent("2"));
     };
     tokio::join!(serve, send);
 }
@@ -62,7 +62,7 @@ async fn a_certificate_of_another_authority_is_refused_before_anything_is_sent()
         assert!(acceptor().accept(stream).await.is_err(), "the client hangs up");
     };
     let sent = message();
-    let outcome = tokio::join!(serve, adapter.send(&sent)).1;
+    let outcome = tokio::join!(serve, adapter.send(&sent, &|| true)).1;
     assert_eq!(outcome, failed(FailureKind::Unreachable, "certificate refused"));
 }
 
@@ -77,6 +77,6 @@ async fn a_server_without_tls_is_refused_before_anything_is_sent() {
         stream
     };
     let plain = message();
-    let (_stream, outcome) = tokio::join!(serve, adapter.send(&plain));
+    let (_stream, outcome) = tokio::join!(serve, adapter.send(&plain, &|| true));
     assert_eq!(outcome, failed(FailureKind::Unreachable, "TLS failed"));
 }

@@ -1,6 +1,6 @@
-//! Claiming: see `migrations/0006_claim.sql` for what one claim does.
+//! Claiming: see `migrations/0012_claim.sql` for what one claim does.
 
-use fanfare_domain::limits::{HORIZON_US, LEAD_US, RETRY_LIST_MAX};
+use fanfare_domain::limits::{CLAIM_LEASES_MAX, HORIZON_US, LEAD_US, RETRY_LIST_MAX};
 use fanfare_domain::state::RetryKind;
 use sqlx::{FromRow, PgConnection};
 
@@ -26,6 +26,8 @@ pub struct Lease {
     pub slot_us: i64,
     /// Distance of the slots, µs; 0 = no cap.
     pub period_us: i64,
+    /// How long after its slot a message may still start, µs.
+    pub lateness_us: i64,
     /// The database's time at the claim, µs.
     pub now_us: i64,
     /// The circuit is half open: what becomes of this message decides whether it closes.
@@ -97,12 +99,13 @@ struct Row {
     reserve_each: i64,
     slot_us: i64,
     period_us: i64,
+    lateness_us: i64,
     now_us: i64,
     probe: bool,
 }
 
-/// Claims up to `want` messages of the account for the worker. `lease_id` names the first lease; up
-/// to 64 ids after it may be used too. Nothing comes back when there is nothing to claim now.
+/// Claims up to `want` messages of the account for the worker. `lease_id` names the first lease, the
+/// next ones count up: it is the first of a block of [`CLAIM_LEASES_MAX`]. Nothing comes back when there is nothing to claim now.
 ///
 /// # Errors
 /// [`Error::Fenced`] when the fleet declared the worker dead; else when the database fails.
@@ -115,11 +118,12 @@ pub async fn claim(
     shard: i16,
     want: usize,
 ) -> Result<Vec<Lease>> {
-    let rows: Vec<Row> = sqlx::query_as("select * from claim($1, $2, $3, $4, $5, $6, $7, $8, $9) -- claim")
+    let rows: Vec<Row> = sqlx::query_as("select * from claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) -- claim")
         .bind(workspace_id)
         .bind(account_id)
         .bind(worker_id)
         .bind(lease_id)
+        .bind(CLAIM_LEASES_MAX)
         .bind(shard)
         .bind(want as i32)
         .bind(RETRY_LIST_MAX as i32)
@@ -151,6 +155,7 @@ impl Row {
             reserve_each: self.reserve_each,
             slot_us: self.slot_us,
             period_us: self.period_us,
+            lateness_us: self.lateness_us,
             now_us: self.now_us,
             probe: self.probe,
         }
@@ -163,17 +168,43 @@ impl Row {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn unheard(c: &mut PgConnection, workspace_id: i32, worker_id: i64, lease_id: i64) -> Result<Vec<Lease>> {
+pub async fn unheard(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    account_id: i64,
+    worker_id: i64,
+    lease_id: i64,
+) -> Result<Vec<Lease>> {
     let rows: Vec<Row> = sqlx::query_as(
         "-- unheard
          select lease_id, run_id, 0 as epoch, lo, hi, seqs, attempts, kinds, reserve_each, slot_us, period_us,
-                slot_us as now_us, false as probe
-         from lease where workspace_id = $1 and worker_id = $2 and lease_id >= $3 and lease_id < $3 + 64",
+                0::bigint as lateness_us, slot_us as now_us, false as probe
+         from lease
+         where workspace_id = $1 and account_id = $2 and worker_id = $3 and lease_id >= $4 and lease_id < $4 + $5",
     )
     .bind(workspace_id)
+    .bind(account_id)
     .bind(worker_id)
     .bind(lease_id)
+    .bind(CLAIM_LEASES_MAX)
     .fetch_all(c)
     .await?;
     Ok(rows.into_iter().map(Row::into_lease).collect())
+}
+
+/// Whether the worker still owns leases of the account.
+///
+/// # Errors
+/// When the database fails.
+pub async fn holds(c: &mut PgConnection, workspace_id: i32, account_id: i64, worker_id: i64) -> Result<bool> {
+    let held = sqlx::query_scalar(
+        "-- holds
+         select exists (select from lease where workspace_id = $1 and account_id = $2 and worker_id = $3)",
+    )
+    .bind(workspace_id)
+    .bind(account_id)
+    .bind(worker_id)
+    .fetch_one(c)
+    .await?;
+    Ok(held)
 }

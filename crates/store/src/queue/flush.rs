@@ -149,7 +149,11 @@ pub async fn flush(
     let alive = mark(&mut tx, who, marks).await?;
     let reserve: HashMap<i64, i64> = marks.iter().map(|m| (m.lease_id, m.reserve_each)).collect();
 
-    let (mine, lost): (Vec<_>, Vec<_>) = settlements.iter().partition(|s| alive.contains(&s.lease_id));
+    let (mine, mut lost): (Vec<_>, Vec<_>) = settlements.iter().partition(|s| alive.contains(&s.lease_id));
+    if again {
+        // The lost commit may have handed it back, and its next attempt may be what is in doubt now.
+        lost.retain(|s| s.fate != Fate::Returned);
+    }
     let mut effective: Vec<Effective<'_>> = mine
         .into_iter()
         .filter(|s| !settled_before.get(&s.lease_id).is_some_and(|done| bit(done, s.position)))

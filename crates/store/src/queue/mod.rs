@@ -8,9 +8,9 @@ mod pace;
 mod reclaim;
 mod write_off;
 
-pub use claim::{Lease, Span, claim, unheard};
+pub use claim::{Lease, Span, claim, holds, unheard};
 pub use flush::{Fate, Flushed, Flusher, Mark, Settlement, flush};
 pub use messages::{Message, RunInfo, messages, run_info};
-pub use pace::{circuit_close, circuit_open, throttle};
+pub use pace::{circuit_close, circuit_open, give_back, throttle};
 pub use reclaim::{Parked, reclaim};
 pub use write_off::write_off;

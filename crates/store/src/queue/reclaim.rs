@@ -16,7 +16,8 @@ pub struct Parked {
 }
 
 /// Buries one dead worker, if there is one: its row goes, and with it its right to settle; its
-/// unsettled messages are parked. Any number of nodes may call this; each worker is buried once.
+/// unsettled messages are parked. Which of several is left to chance: one that cannot be buried must not
+/// keep the others from it. Any number of nodes may call this; each worker is buried once.
 ///
 /// # Errors
 /// When the database fails; nothing is done then.
@@ -25,7 +26,7 @@ pub async fn reclaim(pool: &PgPool, shard: i16) -> Result<Option<(i64, Vec<Parke
     // The claim holds the row for key share, so no lease can be added behind this lock.
     let dead: Option<i64> = sqlx::query_scalar(
         "-- reclaim: pick
-         select worker_id from worker where alive_until < clock_timestamp() order by worker_id limit 1 for update skip locked",
+         select worker_id from worker where alive_until < clock_timestamp() order by random() limit 1 for update skip locked",
     )
     .fetch_optional(&mut *tx)
     .await?;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use fanfare_domain::cap::Cap;
-use fanfare_domain::message::{Channel, Content};
+use fanfare_domain::content::Content;
+use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::{OnMissing, OnUnknown};
 use fanfare_domain::template::{Template, Text, Variant};

@@ -3,7 +3,7 @@
 use fanfare_testdb::TestDb;
 
 /// What belongs to no tenant.
-const SHARED: [&str; 3] = ["workspace", "worker", "_sqlx_migrations"];
+const SHARED: [&str; 4] = ["workspace", "worker", "seal_canary", "_sqlx_migrations"];
 
 /// Holds that `sql`, which names offenders, finds none; `$1` are the shared tables.
 async fn nothing(sql: &'static str) {
