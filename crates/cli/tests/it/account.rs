@@ -40,8 +40,8 @@ async fn limits_and_prices_change_and_the_rest_stays() {
     assert_eq!(shown["caps"], serde_json::json!(["10/s"]));
     assert_eq!(shown["prices"], serde_json::json!({ "": 5000, "FR": 9000 }));
     assert_eq!(home.json(&["account", "set", "a", "--no-cap"])["caps"], serde_json::json!([]));
-    let said = home.fails(1, &["account", "set", "a"]);
-    assert!(said.contains("nothing to change"), "{said}");
+    let said = home.fails(2, &["account", "set", "a"]);
+    assert!(said.contains("--secret <TOKEN>|"), "{said}");
     let said = home.fails(1, &["account", "add", "a", "--url", URL]);
     assert!(said.contains("exists already"), "{said}");
 }
@@ -103,5 +103,9 @@ async fn credits_add_up_in_their_ledger() {
     assert_eq!(entries.as_array().unwrap().iter().map(|e| e["amount"].as_i64().unwrap()).sum::<i64>(), 2_000_000);
     assert_eq!(entries[1]["note"], "first");
     assert!(entries[0]["id"].is_string(), "JavaScript cannot hold it as a number");
-    assert_eq!(home.json(&["--workspace", "other", "credits", "balance"])["balance"], 0);
+    // What only reads makes no workspace out of a typing error.
+    let said = home.fails(1, &["--workspace", "defalt", "credits", "balance"]);
+    assert!(said.contains("defalt") && said.contains("default"), "{said}");
+    home.ok(&["--workspace", "other", "credits", "topup", "7"]);
+    assert_eq!(home.json(&["--workspace", "other", "credits", "balance"])["balance"], 7);
 }

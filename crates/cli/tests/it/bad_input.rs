@@ -150,9 +150,9 @@ async fn names_that_do_not_exist_bring_the_nearest_that_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_of_servers_that_cannot_be() {
     let home = Home::new().await;
-    let said = home.fails(1, &["account", "add", "a", "--url", "send.example.com"]);
+    let said = home.fails(2, &["account", "add", "a", "--url", "send.example.com"]);
     assert!(said.contains("url") && said.contains("https://example.com/send"), "{said}");
-    let said = home.fails(1, &["account", "add", "a", "--url", "http://me:s3cret@127.0.0.1/"]);
+    let said = home.fails(2, &["account", "add", "a", "--url", "http://me:s3cret@127.0.0.1/"]);
     assert!(said.contains("secret") && !said.contains(SECRET), "{said}");
     let url = "postgres://me:hidden@127.0.0.1:1/none";
     let said = home.fails(1, &["--database-url", url, "list", "ls"]);

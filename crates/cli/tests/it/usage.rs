@@ -8,7 +8,7 @@ async fn bad_usage_is_exit_code_2_and_says_what_was_expected() {
     let add = ["account", "add", "a", "--url", "http://127.0.0.1:9/"];
     let create = ["campaign", "create", "c", "--template", "t", "--list", "l", "--account", "a"];
     let with = |base: &[&'static str], more: &[&'static str]| [base, more].concat();
-    let cases: [(Vec<&str>, &str); 12] = [
+    let cases: [(Vec<&str>, &str); 15] = [
         (vec!["nonsense"], "unrecognized subcommand"),
         (vec!["import", "x.csv"], "--list"),
         (vec!["import", "x.csv", "--list", "l", "--map", "phone"], "FIELD=COLUMN"),
@@ -20,7 +20,10 @@ async fn bad_usage_is_exit_code_2_and_says_what_was_expected() {
         (with(&create, &["--expires-after", "soon"]), "24h"),
         (vec!["campaign", "launch", "c", "--at", "2026-12-01T09:00"], "2026-12-01T09:00+01:00"),
         (vec!["campaign", "recipients", "c", "--state", "lost"], "queued, leased"),
-        (vec!["credits", "topup", "0"], "0 is not in"),
+        (vec!["credits", "topup", "1.5"], "1000000 = one credit"),
+        (vec!["import", "x.csv", "--list", "l", "--country", "Algeria"], "did you mean DZ"),
+        (vec!["import", "x.csv", "--list", "l", "--encoding", "klingon"], "windows-1256"),
+        (vec!["credits", "topup", "0"], "not between 1 and"),
     ];
     for (args, expected) in cases {
         let said = home.fails(2, &args);
