@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fanfare_domain::limits::FLUSH_EVERY;
-use fanfare_store::queue::{self, Flusher, Lease, Mark, Settlement};
+use fanfare_store::queue::{self, Fate, Flusher, Lease, Mark, Settlement};
 use fanfare_store::{Error, Store};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -44,6 +44,8 @@ pub struct FlushLoop {
 /// A lease as far as it is settled.
 struct Open {
     reserve_each: i64,
+    /// When it was claimed, µs by the database's clock.
+    claimed_us: i64,
     done: Vec<u8>,
     open: i32,
 }
@@ -68,6 +70,7 @@ impl FlushLoop {
             if !settlements.is_empty() {
                 let marks = mark(&mut leases, &settlements);
                 self.write(&marks, &settlements).await?;
+                self.give_back(&leases, &settlements).await;
                 leases.retain(|_, lease| lease.open > 0);
                 self.held.add_permits(settlements.len());
             }
@@ -82,13 +85,31 @@ impl FlushLoop {
         while let Ok(note) = self.notes.try_recv() {
             match note {
                 Note::Begun(lease) => {
-                    let open = Open { reserve_each: lease.reserve_each, done: vec![], open: lease.len() as i32 };
+                    let (reserve_each, claimed_us) = (lease.reserve_each, lease.now_us);
+                    let open = Open { reserve_each, claimed_us, done: vec![], open: lease.len() as i32 };
                     leases.insert(lease.id, open);
                 }
                 Note::Settled(settlement) => settlements.push(settlement),
             }
         }
         settlements
+    }
+
+    /// What was handed back does not count against a cap by the day. Should this fail, the day is a little
+    /// shorter.
+    async fn give_back(&self, leases: &HashMap<i64, Open>, settlements: &[Settlement]) {
+        let mut unstarted: HashMap<i64, i32> = HashMap::new();
+        for s in settlements.iter().filter(|s| s.fate == Fate::Returned) {
+            let claimed_us = leases.get(&s.lease_id).map_or(0, |lease| lease.claimed_us);
+            *unstarted.entry(claimed_us).or_default() += 1;
+        }
+        let Flusher { workspace_id, account_id, .. } = self.who;
+        for (claimed_us, messages) in unstarted {
+            let given = queue::give_back(&self.store.pool, workspace_id, account_id, claimed_us, messages).await;
+            if let Err(error) = given {
+                tracing::warn!(account_id, ?error, messages, "the day's count keeps messages that were not sent");
+            }
+        }
     }
 
     /// Writes one group down, however long the database is away.

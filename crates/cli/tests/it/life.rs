@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use fanfare_domain::clock::Clock;
-use fanfare_sim::Config;
+use fanfare_sim::{Config, Faults};
 use rustix::process::Signal;
 
 use crate::program::{Home, Provider, SECRET, eventually};
@@ -170,4 +170,27 @@ async fn a_watch_tells_where_the_run_stands_and_what_it_waits_for() {
 fn watch(mut command: std::process::Command, said: &std::path::Path) -> std::process::Child {
     let said = std::fs::File::create(said).unwrap();
     command.stdout(std::process::Stdio::piped()).stderr(said).spawn().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_accounts_of_one_worker_keep_to_their_own() {
+    // Without idempotency keys: a message that is sent twice is accepted twice.
+    let faults = Faults::preset("none").unwrap().with("503=0.2".parse().unwrap()).unwrap();
+    let (home, provider) = (Home::new().await, Provider::start(Config { honour_keys: false, faults, ..config() }));
+    let url = provider.handle.url();
+    home.campaign(&url, 100, &["--cap", "40/s"], &[]);
+    let names: Vec<String> = (0..9).map(|i| format!("c{i}")).collect();
+    for name in &names {
+        home.ok(&["account", "add", name, "--url", &url, "--secret", SECRET, "--cap", "40/s"]);
+        home.ok(&["campaign", "create", name, "--template", "t", "--list", "l", "--account", name]);
+        home.ok(&["campaign", "launch", name]);
+    }
+    home.ok(&["campaign", "launch", "c"]);
+    let _up = home.role(&["up"]);
+    for name in names.iter().map(String::as_str).chain(["c"]) {
+        let status = home.json(&["campaign", "watch", name]);
+        assert_eq!((&status["state"], &status["unknown"]), (&"finished".into(), &0.into()), "{name}: {status:#}");
+    }
+    assert_eq!(provider.handle.stats().accepted_twice, 0);
+    home.assert_audit();
 }
