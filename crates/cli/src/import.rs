@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::ensure;
 use clap::Args;
 use fanfare_domain::phone::Region;
 use fanfare_importer::{
@@ -12,12 +11,13 @@ use fanfare_importer::{
     parse_encoding,
 };
 use fanfare_store::contacts::OnDuplicate;
+use fanfare_store::workspaces::DEFAULT;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::bars;
 use crate::context::{Context, Global};
-use crate::output::{Output, bold, count, dim, on_terminal, paint};
+use crate::output::{Output, Usage, bold, count, dim, on_terminal, paint, quoted};
 use crate::parse::name;
 
 /// Refused rows that people are shown.
@@ -75,12 +75,9 @@ fn mapping(text: &str) -> Result<(String, String), String> {
 }
 
 fn on_duplicate(text: &str) -> Result<OnDuplicate, String> {
-    match text {
-        "skip" => Ok(OnDuplicate::Skip),
-        "overwrite" => Ok(OnDuplicate::Overwrite),
-        "merge" => Ok(OnDuplicate::Merge),
-        _ => Err(format!("policy {text:?} is none of skip, overwrite, merge")),
-    }
+    let all = [OnDuplicate::Skip, OnDuplicate::Overwrite, OnDuplicate::Merge];
+    let found = all.into_iter().find(|policy| policy.to_string() == text);
+    found.ok_or_else(|| format!("policy {text:?} is none of skip, overwrite, merge"))
 }
 
 /// The account of one file.
@@ -91,6 +88,9 @@ pub struct Imported {
     pub dry_run: bool,
     /// The file that has all refused rows.
     pub rejects_file: Option<PathBuf>,
+    /// What the command was told beside the files, as it is to be told again for the rejects.
+    #[serde(skip)]
+    pub told: String,
     #[serde(flatten)]
     pub summary: Summary,
 }
@@ -108,6 +108,9 @@ struct Several<'a> {
     #[serde(flatten)]
     sum: Summary,
     files: &'a [Imported],
+    /// Why the rest was not imported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 impl Import {
@@ -126,88 +129,176 @@ impl Import {
         }
     }
 
-    /// The rejects file of `file`: as given, or of several `rejects-contacts.xlsx.csv`.
-    fn rejects_of(&self, file: &str) -> Option<PathBuf> {
-        let given = self.rejects.as_ref()?;
+    /// The rejects files, one for each file: as given, or of several `rejects-contacts.xlsx.csv`.
+    fn rejects_files(&self) -> anyhow::Result<Vec<Option<PathBuf>>> {
+        let Some(given) = &self.rejects else { return Ok(vec![None; self.files.len()]) };
         if self.files.len() == 1 {
-            return Some(given.clone());
+            return Ok(vec![Some(given.clone())]);
         }
-        let of = |path: &Path| path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-        let name = Path::new(file).file_name().map_or_else(|| "stdin".into(), |n| n.to_string_lossy());
-        let name = if file == "-" { "stdin".into() } else { name };
-        Some(given.with_file_name(format!("{}-{name}.csv", of(given))))
+        let stem = given.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut all: Vec<Option<PathBuf>> = Vec::new();
+        for (i, file) in self.files.iter().enumerate() {
+            let name = match Path::new(file).file_name() {
+                Some(name) if file != "-" => name.to_string_lossy(),
+                _ => "stdin".into(),
+            };
+            let plain = given.with_file_name(format!("{stem}-{name}.csv"));
+            // Files of the same name in two folders.
+            let taken = all.iter().flatten().any(|path| *path == plain);
+            let path = if taken { given.with_file_name(format!("{stem}-{name}-{}.csv", i + 1)) } else { plain };
+            ensure_none_of(&self.files, &path)?;
+            all.push(Some(path));
+        }
+        Ok(all)
+    }
+
+    /// Options that a rejects file needs as the contacts did.
+    fn told(&self, workspace: &str) -> String {
+        let mut told = format!(" --list {}", quoted(&self.list));
+        let country = self.country.map(|c| c.to_string());
+        let policy = (self.on_duplicate != OnDuplicate::Skip).then(|| self.on_duplicate.to_string());
+        let delimiter = self.delimiter.map(|d| char::from(d).to_string());
+        let workspace = (workspace != DEFAULT).then(|| workspace.to_owned());
+        let maps = self.map.iter().map(|(field, column)| ("map", Some(format!("{field}={column}"))));
+        let one = [("country", country), ("on-duplicate", policy), ("delimiter", delimiter), ("workspace", workspace)];
+        for (option, value) in one.into_iter().chain(maps) {
+            if let Some(value) = value {
+                told.push_str(&format!(" --{option} {}", quoted(&value)));
+            }
+        }
+        told
+    }
+}
+
+/// Holds that the rejects of one file do not replace another.
+fn ensure_none_of(files: &[String], path: &Path) -> anyhow::Result<()> {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    match real(path).and_then(|at| files.iter().find(|file| real(Path::new(file)).as_ref() == Some(&at))) {
+        Some(file) => {
+            let why =
+                format!("the rejects would replace {file}, which is to be imported: name another file with --rejects");
+            Err(Usage(why).into())
+        }
+        None => Ok(()),
     }
 }
 
 /// Exit code 1 when of some file every row was refused.
 pub async fn run(global: &Global, what: &Import, output: Output) -> anyhow::Result<ExitCode> {
-    ensure!(what.files.iter().filter(|f| *f == "-").count() <= 1, "standard input can be read once only: give - once");
-    let done = global
-        .with(async |context| {
+    if what.files.iter().filter(|f| *f == "-").count() > 1 {
+        return Err(Usage("standard input can be read once only: give - once".to_owned()).into());
+    }
+    let rejects = what.rejects_files()?;
+    global
+        .with_workspace(!what.dry_run, async |context| {
             let mut done = Vec::new();
-            for file in &what.files {
-                let options = what.options(what.rejects_of(file));
-                let imported = one(context, Source::named(file), options, !output.json).await?;
-                if !output.json {
-                    output.line(&render(&imported))?;
+            let failed = all(context, what, &rejects, &global.workspace, &mut done, output).await.err();
+            let code = match failed.is_some() || done.iter().any(Imported::failed) {
+                true => ExitCode::FAILURE,
+                false => ExitCode::SUCCESS,
+            };
+            match (failed, done.as_slice()) {
+                // What is in is on record, whatever came after it.
+                (error, several) if output.json && (error.is_none() || !several.is_empty()) && what.files.len() > 1 => {
+                    let error = error.map(|e| format!("{e:#}"));
+                    output.result(&Several { sum: sum(several), files: several, error }, |_| String::new())?;
                 }
-                done.push(imported);
+                (Some(error), _) => return Err(error),
+                (None, [only]) if output.json => output.result(only, |_| String::new())?,
+                (None, _) => {}
             }
-            match done.as_slice() {
-                _ if !output.json => {}
-                [only] => output.result(only, |_| String::new())?,
-                several => output.result(&Several { sum: sum(several), files: several }, |_| String::new())?,
-            }
-            Ok(done)
+            Ok(code)
         })
-        .await?;
-    Ok(if done.iter().any(Imported::failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        .await
+}
+
+/// Imports the files one after the other; what is in is in `done`.
+async fn all(
+    context: &Context,
+    what: &Import,
+    rejects: &[Option<PathBuf>],
+    workspace: &str,
+    done: &mut Vec<Imported>,
+    output: Output,
+) -> anyhow::Result<()> {
+    for (i, (file, rejects)) in what.files.iter().zip(rejects).enumerate() {
+        let imported = one(context, Source::named(file), what.options(rejects.clone()), !output.json).await;
+        let imported = imported.map_err(|e| match (i, what.files.len() - i - 1) {
+            (0, 0) => e,
+            (before, after) => e.context(format!(
+                "{before} files are in, this one and {after} more are not; run the same command again"
+            )),
+        })?;
+        let imported = Imported { told: what.told(workspace), ..imported };
+        if !output.json {
+            output.line(&render(&imported))?;
+        }
+        done.push(imported);
+    }
+    Ok(())
 }
 
 /// Imports one file, with a bar if `bar` and a person looks.
 pub async fn one(context: &Context, source: Source, options: Options, bar: bool) -> anyhow::Result<Imported> {
     let file = source.name();
     let (list, dry_run, rejects_file) = (options.list.clone(), options.dry_run, options.rejects.clone());
-    let mut watch = Bar::new(&file, bar);
-    let summary = import(&context.store, context.workspace_id, source, options, &mut watch).await;
-    watch.bar.finish_and_clear();
-    let summary = summary?;
+    let mut watch = Bar::new(&file, bar, dry_run);
+    let summary = import(&context.store, context.workspace_id, source, options, &mut watch).await?;
+    watch.rows_in = 0;
+    drop(watch);
     let rejects_file = rejects_file.filter(|_| summary.counts.rejected > 0 && !dry_run);
-    Ok(Imported { file, list, dry_run, rejects_file, summary })
+    Ok(Imported { file, list, dry_run, rejects_file, told: String::new(), summary })
 }
 
 /// The progress of an import on a bar.
 struct Bar {
     bar: ProgressBar,
     label: String,
-    stage: Option<(Stage, Instant)>,
+    stage: Option<(Stage, Instant, u64)>,
+    dry_run: bool,
+    /// Rows that are in for good while the import is not.
+    rows_in: u64,
 }
 
 impl Bar {
-    fn new(file: &str, wanted: bool) -> Self {
+    fn new(file: &str, wanted: bool, dry_run: bool) -> Self {
         let label = Path::new(file).file_name().map_or_else(|| file.to_owned(), |n| n.to_string_lossy().into_owned());
-        Self { bar: bars::bytes(&label, wanted), label, stage: None }
+        Self { bar: bars::bytes(&label, wanted), label, stage: None, dry_run, rows_in: 0 }
+    }
+}
+
+/// Whatever ends the import before its end, a signal too, people are told what became of the first rows.
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+        if self.rows_in > 0 {
+            let rows = count(self.rows_in as i64);
+            eprintln!("{rows} rows of {} are in; the same command goes on behind them", self.label);
+        }
     }
 }
 
 impl Progress for Bar {
     fn at(&mut self, position: Position) {
-        let since = match self.stage {
-            Some((stage, since)) if stage == position.stage => since,
+        let (since, first) = match self.stage {
+            Some((stage, since, first)) if stage == position.stage => (since, first),
             _ => {
                 let what = if position.stage == Stage::Checking { "checking" } else { "loading" };
                 self.bar.reset();
                 self.bar.set_prefix(format!("{what} {}", self.label));
                 let now = Instant::now();
-                self.stage = Some((position.stage, now));
-                now
+                self.stage = Some((position.stage, now, position.rows));
+                (now, position.rows)
             }
         };
+        if !self.dry_run {
+            self.rows_in = position.rows;
+        }
         self.bar.set_length(position.bytes_total);
         self.bar.set_position(position.bytes);
         let seconds = since.elapsed().as_secs_f64();
         if position.rows > 0 && seconds > 0.2 {
-            let rate = (position.rows as f64 / seconds) as i64;
+            let rate = ((position.rows - first) as f64 / seconds) as i64;
             self.bar.set_message(format!("{} rows, {}/s", count(position.rows as i64), count(rate)));
         }
     }
@@ -273,11 +364,10 @@ fn rejects(i: &Imported) -> String {
     if more > 0 {
         text.push_str(&format!("  and {} more\n", count(more)));
     }
-    let list = &i.list;
     text.push_str(&match &i.rejects_file {
         Some(file) => {
-            let file = file.display();
-            format!("All of them are in {file}: put them right there, then fanfare import {file} --list {list}\n")
+            let (shown, word) = (file.display(), quoted(&file.to_string_lossy()));
+            format!("All of them are in {shown}: put them right there, then fanfare import {word}{}\n", i.told)
         }
         None => {
             "With --rejects rejects.csv they are written to a file, to be put right and imported again\n".to_owned()

@@ -7,8 +7,17 @@ use fanfare_store::tx::run_tx;
 use fanfare_store::{Store, campaigns};
 use serde::Serialize;
 
-use crate::plan::{Plan, Prepared, already, examine, is_over, prepare};
+use crate::plan::{Plan, Prepared, before, examine, prepare};
 use crate::{Error, Result};
+
+/// How to launch.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Launch {
+    /// When the run starts; `None` = now.
+    pub at: Option<DateTime<Utc>>,
+    /// Whether a campaign that was sent before is meant to be sent once more.
+    pub again: bool,
+}
 
 /// A launched run.
 #[derive(Debug, Clone, Serialize)]
@@ -33,19 +42,18 @@ pub struct RunInfo {
 ///
 /// # Errors
 /// [`Error::Refused`] with everything that stands in the way; [`fanfare_store::Error::Conflict`] when
-/// the campaign has an unfinished run; [`Error::State`] when `at` is past; else when the campaign does
-/// not exist or the database fails.
-pub async fn launch(store: &Store, workspace_id: i32, campaign: &str, at: Option<DateTime<Utc>>) -> Result<RunInfo> {
+/// the campaign has an unfinished run, or was sent before and this is not meant to be `again`;
+/// [`Error::State`] when `at` is past; else when the campaign does not exist or the database fails.
+pub async fn launch(store: &Store, workspace_id: i32, campaign: &str, how: Launch) -> Result<RunInfo> {
     let now = store.clock.now();
-    if let Some(at) = at.filter(|at| *at <= now) {
+    if let Some(at) = how.at.filter(|at| *at <= now) {
         return Err(Error::State(format!("{at} is past: give a time to come, or leave --at out to launch now")));
     }
     let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
     let prepared = prepare(&mut c, workspace_id, campaign).await?;
-    if let Some(standing) = runs::newest(&mut c, workspace_id, prepared.campaign.campaign_id).await?
-        && !is_over(standing.state)
-    {
-        return Err(conflict(campaign, standing.state).into());
+    let standing = runs::newest(&mut c, workspace_id, prepared.campaign.campaign_id).await?;
+    if let Some(problem) = standing.and_then(|standing| before(campaign, standing, how.again)) {
+        return Err(fanfare_store::Error::Conflict(problem.to_string()).into());
     }
     if !prepared.refusals.is_empty() {
         return Err(Error::Refused(prepared.refusals));
@@ -55,7 +63,7 @@ pub async fn launch(store: &Store, workspace_id: i32, campaign: &str, at: Option
     if !plan.refusals.is_empty() {
         return Err(Error::Refused(plan.refusals));
     }
-    let run = insert(store, &prepared, &plan, at).await?;
+    let run = insert(store, &prepared, &plan, how).await?;
     let (run_id, scheduled_for) = (run.run_id, run.scheduled_for);
     tracing::info!(workspace_id, run_id, contacts = plan.audience, recipients = plan.recipients, %scheduled_for, "launched");
     let state = if run.starts_now { RunState::Running } else { RunState::Scheduled };
@@ -66,7 +74,7 @@ async fn insert<'a>(
     store: &Store,
     prepared: &'a Prepared,
     plan: &Plan,
-    at: Option<DateTime<Utc>>,
+    Launch { at, again }: Launch,
 ) -> Result<NewRun<'a>> {
     let campaign = &prepared.campaign;
     // The check may have taken a while: the run starts, and its expiry counts, from now.
@@ -90,18 +98,13 @@ async fn insert<'a>(
     run_tx("launch", || async {
         let mut tx = store.pool.begin().await?;
         campaigns::lock(&mut tx, prepared.workspace_id, campaign.campaign_id).await?;
-        if let Some(standing) = runs::newest(&mut tx, prepared.workspace_id, campaign.campaign_id).await?
-            && !is_over(standing.state)
-        {
-            return Err(conflict(&campaign.name, standing.state));
+        let standing = runs::newest(&mut tx, prepared.workspace_id, campaign.campaign_id).await?;
+        if let Some(problem) = standing.and_then(|standing| before(&campaign.name, standing, again)) {
+            return Err(fanfare_store::Error::Conflict(problem.to_string()));
         }
         runs::insert(&mut tx, prepared.workspace_id, &run).await?;
         Ok(tx.commit().await?)
     })
     .await?;
     Ok(run)
-}
-
-fn conflict(campaign: &str, state: RunState) -> fanfare_store::Error {
-    fanfare_store::Error::Conflict(already(campaign, state).to_string())
 }

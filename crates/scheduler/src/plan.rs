@@ -11,6 +11,7 @@ use fanfare_store::accounts::{self, Account};
 use fanfare_store::campaigns::{self, Campaign};
 use fanfare_store::credits::{self, Credit};
 use fanfare_store::nearest::nearest;
+use fanfare_store::runs::Standing;
 use fanfare_store::{PgConnection, Store, audience as store_audience, prices, runs, templates};
 use serde::Serialize;
 
@@ -137,7 +138,8 @@ pub(crate) struct Prepared {
     pub refusals: Vec<Problem>,
 }
 
-/// Plans the launch of a campaign. `progress` is told contacts read and contacts in all.
+/// Plans the launch of a campaign, for those who mean to send it `again` if it was sent before. `progress`
+/// is told contacts read and contacts in all.
 ///
 /// # Errors
 /// When the campaign does not exist or the database fails. What stands in the way of a launch is no
@@ -146,26 +148,35 @@ pub async fn plan(
     store: &Store,
     workspace_id: i32,
     campaign: &str,
+    again: bool,
     mut progress: impl FnMut(i64, i64) + Send,
 ) -> Result<Plan> {
     let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
     let mut prepared = prepare(&mut c, workspace_id, campaign).await?;
-    if let Some(standing) = runs::newest(&mut c, workspace_id, prepared.campaign.campaign_id).await?
-        && !is_over(standing.state)
-    {
-        prepared.refusals.push(already(campaign, standing.state));
-    }
+    let standing = runs::newest(&mut c, workspace_id, prepared.campaign.campaign_id).await?;
+    prepared.refusals.extend(standing.and_then(|standing| before(campaign, standing, again)));
     Ok(examine(&mut c, prepared, store.clock.now(), &mut progress).await?.0)
 }
 
-pub(crate) fn is_over(state: RunState) -> bool {
-    matches!(state, RunState::Finished | RunState::Cancelled)
-}
-
-/// A campaign has one unfinished run at most.
-pub(crate) fn already(campaign: &str, state: RunState) -> Problem {
-    let remedy = "wait for its end, or cancel it, before launching it again";
-    Problem::new(format!("campaign {campaign:?} has a run that is {state}"), remedy)
+/// What the campaign's newest run has against another: that it is not over, for a campaign has one unfinished
+/// run at most; or that it began to send, for nobody is to get the same twice by a slip.
+pub(crate) fn before(campaign: &str, standing: Standing, again: bool) -> Option<Problem> {
+    let over = matches!(standing.state, RunState::Finished | RunState::Cancelled);
+    let state = standing.state;
+    match (over, standing.started_at) {
+        (false, _) => Some(Problem::new(
+            format!("campaign {campaign:?} has a run that is {state}"),
+            "wait for its end, or cancel it, before launching it again",
+        )),
+        (true, Some(at)) if !again => Some(Problem::new(
+            format!(
+                "campaign {campaign:?} was launched before: its run of {} is {state}",
+                at.format("%Y-%m-%d %H:%M UTC")
+            ),
+            "to send it to the whole list once more, give --again",
+        )),
+        (true, _) => None,
+    }
 }
 
 /// Reads what a plan needs beside the contacts.

@@ -1,5 +1,7 @@
 //! Contacts of a list: how imports put them in, and how they are read out.
 
+use std::fmt;
+
 use fanfare_domain::phone::Region;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -23,6 +25,16 @@ pub enum OnDuplicate {
     Overwrite = 2,
     /// What the file says wins over the list, an earlier row over a later one; nothing is erased.
     Merge = 3,
+}
+
+impl fmt::Display for OnDuplicate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Skip => "skip",
+            Self::Overwrite => "overwrite",
+            Self::Merge => "merge",
+        })
+    }
 }
 
 /// A contact as a file has it.

@@ -64,7 +64,7 @@ impl Key {
     pub(crate) async fn checked(self, c: &mut PgConnection, now: DateTime<Utc>, rng: &Rng) -> Result<Seal> {
         let seal = match (canary(c).await?, &self.seal) {
             (Some(_), Some(seal)) => seal.clone(),
-            (Some(_), None) => return Err(self.refusal()),
+            (Some(_), None) => self.made_since()?,
             (None, given) => {
                 // A database from before the canary: its secrets tell.
                 let secrets = accounts::sealed(c).await?;
@@ -104,6 +104,14 @@ impl Key {
         }
         tx.commit().await?;
         Ok(forgotten)
+    }
+
+    /// The seal of a file that was missing, and that another program has made before it sealed the canary.
+    fn made_since(&self) -> Result<Seal> {
+        match &self.place {
+            Place::File(path) if path.exists() => Seal::from_file(path),
+            _ => Err(self.refusal()),
+        }
     }
 
     /// The seal; of a missing file, a new one.

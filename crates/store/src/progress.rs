@@ -9,6 +9,8 @@ use crate::{Error, Result};
 /// The account of a run.
 #[derive(Debug, Clone, PartialEq, FromRow)]
 pub struct Progress {
+    /// When this was so, by the database's clock.
+    pub now: DateTime<Utc>,
     /// The run.
     pub run_id: i64,
     /// Its campaign.
@@ -63,6 +65,16 @@ pub struct Progress {
     pub period_us: i64,
     /// Most sends of the account in 24 hours; 0 = no cap.
     pub day_cap: i64,
+    /// Whether the sends of the last 24 hours have come to that.
+    pub day_cap_reached: bool,
+    /// How often in a row the account's provider was found down; 0 while it answers.
+    pub account_failures: i16,
+    /// When the account's next slot is, if that is to come.
+    pub account_next: Option<DateTime<Utc>>,
+    /// Worker processes of the fleet that are alive.
+    pub workers: i64,
+    /// The time of a run that has not started is past.
+    pub overdue: bool,
 }
 
 impl Progress {
@@ -109,15 +121,24 @@ impl Progress {
 pub async fn progress(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Progress> {
     let row = sqlx::query_as(
         "-- progress
-         select r.run_id, c.name as campaign, r.state, r.paused_reason, a.stopped_reason as account_stopped,
+         select t.now, r.run_id, c.name as campaign, r.state, r.paused_reason, a.stopped_reason as account_stopped,
                 r.started_at, r.scheduled_for, r.finished_at, r.expanded_at is not null as expanded, r.planned,
                 s.total, s.queued + w.queued as queued, l.leased,
                 p.retrying, p.sent, p.failed, p.suppressed, p.expired, p.cancelled, p.unknown, p.cost,
                 s.no_address as left_out_no_address, s.duplicate as left_out_duplicate,
                 s.suppressed as left_out_suppressed, s.missing as left_out_missing,
                 coalesce(case when ap.slow_permille > 1000 then greatest(ap.period_us, 200) * ap.slow_permille / 1000 else ap.period_us end, 0) as period_us,
-                coalesce(ap.day_cap, 0) as day_cap
-         from run r
+                coalesce(ap.day_cap, 0) as day_cap,
+                coalesce(ap.day_cap > 0 and ap.day_cap <= (
+                  select sum(d) from unnest(ap.day_counts[1:25 - least(25, t.now_us / 3600000000 - ap.day_hour)::int]) d),
+                  false) as day_cap_reached,
+                coalesce(ap.failures, 0::smallint) as account_failures,
+                case when greatest(ap.next_us, ap.closed_until_us) > t.now_us
+                     then to_timestamp(greatest(ap.next_us, ap.closed_until_us) / 1e6) end as account_next,
+                (select count(*) from worker where alive_until > t.now) as workers,
+                r.state = 1 and r.scheduled_for < t.now as overdue
+         from (select now, (extract(epoch from now) * 1000000)::bigint as now_us from clock_timestamp() now) t
+         cross join run r
          join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id
          join account a on a.workspace_id = c.workspace_id and a.account_id = c.account_id
          left join account_pace ap on ap.workspace_id = a.workspace_id and ap.account_id = a.account_id

@@ -51,6 +51,8 @@ pub struct Standing {
     pub paused_reason: Option<PausedReason>,
     /// When it was to start.
     pub scheduled_for: DateTime<Utc>,
+    /// When it did.
+    pub started_at: Option<DateTime<Utc>>,
     /// Past its expiry: what is unsent counts as expired.
     pub expired: bool,
 }
@@ -139,11 +141,12 @@ pub async fn newest(c: &mut PgConnection, workspace_id: i32, campaign_id: i64) -
         state: i16,
         paused_reason: Option<i16>,
         scheduled_for: DateTime<Utc>,
+        started_at: Option<DateTime<Utc>>,
         expired: bool,
     }
     let row: Option<Row> = sqlx::query_as(
         "-- newest
-         select r.run_id, c.account_id, r.state, r.paused_reason, r.scheduled_for,
+         select r.run_id, c.account_id, r.state, r.paused_reason, r.scheduled_for, r.started_at,
                 coalesce(r.expires_at <= clock_timestamp(), false) as expired
          from run r join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id
          where r.workspace_id = $1 and r.campaign_id = $2 order by r.run_id desc limit 1",
@@ -159,6 +162,7 @@ pub async fn newest(c: &mut PgConnection, workspace_id: i32, campaign_id: i64) -
             state: RunState::from_i16(r.state).ok_or_else(|| Error::Corrupt(format!("run state {}", r.state)))?,
             paused_reason: r.paused_reason.and_then(PausedReason::from_i16),
             scheduled_for: r.scheduled_for,
+            started_at: r.started_at,
             expired: r.expired,
         })
     })

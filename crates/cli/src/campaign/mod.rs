@@ -3,6 +3,7 @@
 pub mod plan;
 mod recipients;
 pub mod status;
+mod stuck;
 pub mod watch;
 
 use std::process::ExitCode;
@@ -12,7 +13,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use fanfare_domain::state::{MessageState, OnMissing, OnUnknown};
 use fanfare_scheduler::control::{self, Changed};
-use fanfare_scheduler::launch::launch;
+use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_store::campaigns::{self, Campaign, NewCampaign};
 use fanfare_store::{PgConnection, Store, progress};
 use serde_json::json;
@@ -30,6 +31,9 @@ pub enum Command {
     Plan {
         /// Which
         name: String,
+        /// For a campaign that was sent before: plan to send it once more
+        #[arg(long)]
+        again: bool,
     },
     /// Freeze the audience and begin to send, now or at a time
     Launch {
@@ -38,6 +42,9 @@ pub enum Command {
         /// When, with its offset: 2026-12-01T09:00+01:00 [default: now]
         #[arg(long, value_parser = parse::time)]
         at: Option<DateTime<Utc>>,
+        /// A campaign that was sent before goes to the whole list once more
+        #[arg(long)]
+        again: bool,
     },
     /// Send nothing more until resumed
     Pause {
@@ -125,8 +132,10 @@ async fn dispatch(context: &Context, command: Command, output: Output) -> anyhow
     let (store, workspace_id) = (&context.store, context.workspace_id);
     match command {
         Command::Create(new) => create(context, &new, output).await?,
-        Command::Plan { name } => return plan::run(context, &name, output).await,
-        Command::Launch { name, at } => launched(store, workspace_id, &name, at, output).await?,
+        Command::Plan { name, again } => return plan::run(context, &name, again, output).await,
+        Command::Launch { name, at, again } => {
+            launched(store, workspace_id, &name, Launch { at, again }, output).await?;
+        }
         Command::Pause { name } => changed(output, &control::pause(store, workspace_id, &name).await?)?,
         Command::Resume { name } => changed(output, &control::resume(store, workspace_id, &name).await?)?,
         Command::Cancel { name } => changed(output, &control::cancel(store, workspace_id, &name).await?)?,
@@ -176,14 +185,8 @@ fn definition(c: &Campaign) -> String {
     ])
 }
 
-async fn launched(
-    store: &Store,
-    workspace_id: i32,
-    name: &str,
-    at: Option<DateTime<Utc>>,
-    output: Output,
-) -> anyhow::Result<()> {
-    let run = match launch(store, workspace_id, name, at).await {
+async fn launched(store: &Store, workspace_id: i32, name: &str, how: Launch, output: Output) -> anyhow::Result<()> {
+    let run = match launch(store, workspace_id, name, how).await {
         Err(fanfare_scheduler::Error::Refused(problems)) => {
             let list: String = problems.iter().map(|p| format!("\n  {}\n    {}", p.problem, p.remedy)).collect();
             bail!("campaign {name:?} cannot be launched:{list}");
@@ -195,7 +198,7 @@ async fn launched(
         "recipients": run.plan.recipients, "cost": run.plan.cost, "warnings": run.plan.warnings,
     });
     output.result(&value, |_| {
-        let start = match at {
+        let start = match how.at {
             Some(at) => format!("starts {}", when(at)),
             None => "launched".to_owned(),
         };

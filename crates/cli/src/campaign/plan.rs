@@ -14,16 +14,19 @@ use crate::sample;
 const COUNTRIES_SHOWN_MAX: usize = 8;
 
 /// Exit code 1 when a launch would be refused.
-pub async fn run(context: &Context, name: &str, output: Output) -> anyhow::Result<ExitCode> {
+pub async fn run(context: &Context, name: &str, again: bool, output: Output) -> anyhow::Result<ExitCode> {
     let bar = bars::counting("reading contacts", !output.json);
-    let plan = plan::plan(&context.store, context.workspace_id, name, |read, all| {
+    let plan = plan::plan(&context.store, context.workspace_id, name, again, |read, all| {
         bar.set_length(all.unsigned_abs());
         bar.set_position(read.unsigned_abs());
     })
     .await?;
     bar.finish_and_clear();
     output.result(&plan, |plan| match plan.refusals.is_empty() {
-        true => format!("{}\n{}", render(plan), dim(&format!("next: fanfare campaign launch {}", plan.campaign))),
+        true => {
+            let again = if again { " --again" } else { "" };
+            format!("{}\n{}", render(plan), dim(&format!("next: fanfare campaign launch {}{again}", plan.campaign)))
+        }
         false => render(plan),
     })?;
     Ok(if plan.refusals.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

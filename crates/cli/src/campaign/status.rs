@@ -8,7 +8,7 @@ use fanfare_store::progress::{self, Progress};
 use fanfare_store::{PgConnection, deliveries};
 use serde::Serialize;
 
-use super::newest_run;
+use super::{newest_run, stuck};
 use crate::context::Context;
 use crate::output::{Output, count, credits, duration, fields, id, on_terminal, paint, when};
 
@@ -39,6 +39,8 @@ pub struct Status {
     pub account: String,
     pub paused_reason: Option<PausedReason>,
     pub account_stopped: Option<String>,
+    /// Why nothing is sent although there is something to send, and what to do about it.
+    pub stuck: Option<String>,
     /// Contacts of the list at the launch.
     pub planned: i64,
     /// Whether the audience is complete: `total` grows until then.
@@ -89,6 +91,7 @@ impl Status {
             account: campaign.account.clone(),
             paused_reason: p.paused_reason(),
             account_stopped: p.account_stopped.clone(),
+            stuck: None,
             planned: p.planned,
             expanded: p.expanded,
             left_out: LeftOut {
@@ -101,6 +104,7 @@ impl Status {
             started_at: p.started_at,
             finished_at: p.finished_at,
         };
+        status.stuck = stuck::why(&status, p);
         match (state, p.started_at, p.finished_at) {
             (RunState::Finished | RunState::Cancelled, Some(from), Some(to)) => {
                 let seconds = (to - from).as_seconds_f64().max(0.001);
@@ -128,7 +132,7 @@ impl Status {
         if to_do == 0 {
             return Some(0.0);
         }
-        if self.account_stopped.is_some() {
+        if self.stuck.is_some() {
             return None;
         }
         let pace = Pace { period_us: p.period_us, day_cap: p.day_cap, ..Pace::default() };
@@ -149,22 +153,6 @@ impl Status {
         match (self.state, self.paused_reason) {
             (RunState::Paused, Some(PausedReason::Credit)) => "paused, out of credit".to_owned(),
             (state, _) => state.to_string(),
-        }
-    }
-
-    /// Why nothing is sent although there is something to send, and what to do about it.
-    pub fn stuck(&self) -> Option<String> {
-        let Self { campaign, account, .. } = self;
-        match (self.state, self.paused_reason, &self.account_stopped) {
-            (RunState::Running, _, Some(reason)) if self.to_do() > 0 => {
-                let remedy = format!("put it right, then fanfare account resume {account}");
-                Some(format!("account {account} is stopped: {reason}; {remedy}"))
-            }
-            (RunState::Paused, Some(PausedReason::Credit), _) => {
-                Some("out of credit; it goes on after fanfare credits topup MICRO".to_owned())
-            }
-            (RunState::Paused, ..) => Some(format!("paused; it goes on after fanfare campaign resume {campaign}")),
-            _ => None,
         }
     }
 }
@@ -218,7 +206,7 @@ pub fn render(s: &Status) -> String {
         ("campaign", s.campaign.clone()),
         ("run", s.run.clone()),
         ("state", state),
-        ("stuck", s.stuck().unwrap_or_default()),
+        ("stuck", s.stuck.clone().unwrap_or_default()),
         ("time", time),
     ];
     let tail = [("left out", nonzero(&left_out)), ("cost", format!("{} credits", credits(s.cost))), ("rate", to_go)];

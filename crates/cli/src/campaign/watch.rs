@@ -134,10 +134,10 @@ impl View {
     }
 
     fn show(&mut self, s: &Status, still: bool) -> anyhow::Result<()> {
-        let hint = "nothing moves: is a worker running, and a scheduler? Start both with fanfare up";
+        let hint = "nothing moves: is a scheduler running? fanfare scheduler, or all in one, fanfare up";
         let waits = s.started_at.is_some() && s.leased == 0 && (s.queued > 0 || !s.expanded);
-        match s.stuck() {
-            Some(why) => self.note(&why),
+        match &s.stuck {
+            Some(why) => self.note(why),
             None if still && waits => self.note(hint),
             None => self.note.clear(),
         }

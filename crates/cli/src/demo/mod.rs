@@ -19,8 +19,9 @@ use fanfare_domain::price::Prices;
 use fanfare_domain::state::{OnMissing, OnUnknown, RunState};
 use fanfare_domain::template::{Template, Text, Variant};
 use fanfare_importer::{Options, Source};
+use fanfare_scheduler::control;
+use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_scheduler::plan;
-use fanfare_scheduler::{control, launch};
 use fanfare_sim::{Chance, Config, Fault, Faults, Handle, Sim};
 use fanfare_store::accounts::{self, NewAccount};
 use fanfare_store::campaigns::{self, Campaign, NewCampaign};
@@ -126,11 +127,11 @@ async fn play(
 
     let files = load(context, demo, scratch, output).await?;
     let campaign = define(context, demo, &handle).await?;
-    let plan = plan::plan(&context.store, context.workspace_id, CAMPAIGN, |_, _| {}).await?;
+    let plan = plan::plan(&context.store, context.workspace_id, CAMPAIGN, false, |_, _| {}).await?;
     say(output, &format!("{}\n{}\n", bold("Plan"), plan_view::render(&plan)))?;
 
     let mut fleet = Fleet::start(global, demo.workers, &scratch.0).await?;
-    let launched = launch::launch(&context.store, context.workspace_id, CAMPAIGN, None).await?;
+    let launched = launch(&context.store, context.workspace_id, CAMPAIGN, Launch::default()).await?;
     say(output, &bold("Sending"))?;
     let drain = drain(context, demo, &campaign, launched.run_id, &handle, &mut fleet, output).await?;
     fleet.stop().await?;

@@ -194,3 +194,38 @@ async fn many_accounts_of_one_worker_keep_to_their_own() {
     assert_eq!(provider.handle.stats().accepted_twice, 0);
     home.assert_audit();
 }
+
+/// An operator who asks why nothing moves is told, and no time is promised.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_says_why_nothing_moves() {
+    let (home, provider) = (Home::new().await, Provider::start(config()));
+    let url = provider.handle.url();
+    drop(provider);
+    home.campaign(&url, 100, &["--idempotent", "true", "--cap", "50/s"], &[]);
+    home.ok(&["campaign", "launch", "c"]);
+    let status = home.status();
+    assert!(status["stuck"].as_str().unwrap().contains("no worker is running"), "{status:#}");
+    assert_eq!(status["eta_seconds"], serde_json::Value::Null, "{status:#}");
+    let mut up = home.role(&["up"]);
+    let down = |status: &serde_json::Value| status["stuck"].as_str().is_some_and(|why| why.contains("is down"));
+    eventually("the provider is found down", || down(&home.status()));
+    assert!(home.ok(&["campaign", "status", "c"]).contains("the provider of account a is down"));
+    up.signal(Signal::TERM);
+    up.wait();
+    let said = home.json(&["campaign", "status", "c"]);
+    assert!(said["stuck"].as_str().unwrap().contains("no worker"), "{said:#}");
+    assert_eq!(said["failed"], 0, "{said:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_cap_that_is_reached_says_so() {
+    let (home, provider) = (Home::new().await, Provider::start(config()));
+    home.campaign(&provider.handle.url(), 30, &["--idempotent", "true", "--cap", "10/d"], &[]);
+    home.ok(&["campaign", "launch", "c"]);
+    let _up = home.role(&["up"]);
+    provider.wait_accepted(10);
+    eventually("the day is used up", || {
+        home.status()["stuck"].as_str().is_some_and(|w| w.contains("its 10 of 24 hours"))
+    });
+    assert_eq!(home.status()["sent"], 10);
+}

@@ -166,7 +166,7 @@ pub fn object(out: &str) -> Value {
 }
 
 impl Done {
-    fn of(output: std::process::Output) -> Self {
+    pub fn of(output: std::process::Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8(output.stdout).unwrap(),

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::RunState;
 use fanfare_scheduler::expand::{self, Expanded, expand_next};
-use fanfare_scheduler::launch::launch;
+use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_scheduler::{Error, control};
 use fanfare_store::audience;
 
@@ -12,7 +12,7 @@ use crate::scene::{CAMPAIGN, Scene, Setting, person};
 
 async fn running() -> Scene {
     let scene = Scene::set(Setting::default(), &[person("+213555000001")]).await;
-    launch(&scene.store, scene.workspace_id, CAMPAIGN, None).await.unwrap();
+    launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
     scene
 }
 
@@ -60,12 +60,12 @@ async fn what_was_never_launched_or_has_not_started_says_so() {
     says(control::pause(store, workspace_id, CAMPAIGN).await, "was never launched: fanfare campaign launch spring");
 
     let at = store.clock.now() + TimeDelta::days(1);
-    launch(store, workspace_id, CAMPAIGN, Some(at)).await.unwrap();
+    launch(store, workspace_id, CAMPAIGN, Launch { at: Some(at), ..Launch::default() }).await.unwrap();
     says(control::pause(store, workspace_id, CAMPAIGN).await, "has not started yet");
     let changed = control::cancel(store, workspace_id, CAMPAIGN).await.unwrap();
     assert_eq!((changed.state, scene.state().await), (RunState::Cancelled, (6, None)));
     assert_eq!(scene.number("select (select count(*) from flow) + (select count(*) from expansion)").await, 0);
-    launch(store, workspace_id, CAMPAIGN, None).await.unwrap();
+    launch(store, workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn a_run_out_of_credit_is_resumed_by_credit_and_held_by_a_person() {
     let setting = Setting { prices: Prices([(String::new(), 5000)].into()), credit: 5000, ..Setting::default() };
     let scene = Scene::set(setting, &[person("+213555000001")]).await;
     let (store, workspace_id) = (&scene.store, scene.workspace_id);
-    launch(store, workspace_id, CAMPAIGN, None).await.unwrap();
+    launch(store, workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
     scene.sql("update run set state = 3, paused_reason = 2; update flow set runnable = false; update credit set reserved = 1").await;
     says(control::resume(store, workspace_id, CAMPAIGN).await, "is out of credit: a message needs 5000");
     control::pause(store, workspace_id, CAMPAIGN).await.unwrap();

@@ -5,7 +5,7 @@ use fanfare_domain::price::Prices;
 use fanfare_domain::state::OnMissing;
 use fanfare_scheduler::control;
 use fanfare_scheduler::expand::{self, Expanded, expand_next};
-use fanfare_scheduler::launch::launch;
+use fanfare_scheduler::launch::{Launch, launch};
 use serde_json::json;
 
 use crate::scene::{CAMPAIGN, Person, Scene, Setting, body, mail, person};
@@ -18,7 +18,7 @@ async fn launched(setting: Setting, people: &[Person]) -> (Scene, i64) {
     if people.is_empty() {
         scene.add_many(MANY).await;
     }
-    let run = launch(&scene.store, scene.workspace_id, CAMPAIGN, None).await.unwrap();
+    let run = launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
     (scene, run.run_id)
 }
 
@@ -175,7 +175,7 @@ async fn one_connection_is_enough_and_a_heavy_segment_ends_early() {
              select 1, list_id, 1, i, '+213' || 1000 + i, jsonb_build_object('story', repeat('x', 100000)) from list, generate_series(1, 1000) i",
         )
         .await;
-    let run_id = launch(&scene.store, scene.workspace_id, CAMPAIGN, None).await.unwrap().run_id;
+    let run_id = launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap().run_id;
     scene.one_connection().await;
     let next = || expand_next(&scene.store, scene.workspace_id, run_id);
     assert_eq!(next().await.unwrap(), Expanded::More);

@@ -6,7 +6,8 @@ use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::{OnMissing, RunState};
 use fanfare_domain::template::Template;
-use fanfare_scheduler::launch::launch;
+use fanfare_scheduler::launch::{Launch, launch};
+use fanfare_scheduler::plan::plan;
 use fanfare_scheduler::{Error, control, expand};
 use fanfare_store::{accounts, templates};
 use serde_json::json;
@@ -26,7 +27,7 @@ async fn a_launch_freezes_template_variables_and_prices() {
     let people = [Person { name: Some("Ali"), attributes: city, ..person("+213555000001") }];
     let scene = Scene::set(setting, &people).await;
     let before = scene.store.clock.now();
-    let run = launch(&scene.store, scene.workspace_id, CAMPAIGN, None).await.unwrap();
+    let run = launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
     assert_eq!((run.state, run.plan.recipients, run.plan.cost), (RunState::Running, 1, 5000));
 
     // What comes after the launch does not change it.
@@ -55,19 +56,19 @@ async fn a_launch_freezes_template_variables_and_prices() {
 async fn a_launch_refuses_what_the_plan_refuses_and_leaves_nothing_behind() {
     let setting = Setting { variants: vec![body("", "{{ name }}")], ..Setting::default() };
     let scene = Scene::set(setting, &[person("+213555000001")]).await;
-    let error = launch(&scene.store, scene.workspace_id, CAMPAIGN, None).await.unwrap_err();
+    let error = launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap_err();
     let Error::Refused(refusals) = error else { panic!("{error}") };
     assert_eq!(refusals, scene.plan().await.refusals);
     assert_eq!(scene.number("select (select count(*) from run) + (select count(*) from flow)").await, 0);
 
-    let error = launch(&scene.store, scene.workspace_id, "sprnig", None).await.unwrap_err().to_string();
+    let error = launch(&scene.store, scene.workspace_id, "sprnig", Launch::default()).await.unwrap_err().to_string();
     assert!(error.contains("did you mean spring?"), "{error}");
 }
 
 #[tokio::test]
 async fn a_campaign_has_one_unfinished_run() {
     let scene = Scene::set(Setting::default(), &[person("+213555000001")]).await;
-    let go = || launch(&scene.store, scene.workspace_id, CAMPAIGN, None);
+    let go = || launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default());
     let (a, b, c) = tokio::join!(go(), go(), go());
     let won = [&a, &b, &c].into_iter().filter(|r| r.is_ok()).count();
     assert_eq!(won, 1);
@@ -79,8 +80,22 @@ async fn a_campaign_has_one_unfinished_run() {
     let lost = go().await.unwrap_err().to_string();
     assert!(lost.contains("cancelling"), "{lost}");
     scene.sql("update run set state = 6, finished_at = now(); delete from flow").await;
-    go().await.unwrap();
+    launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch { again: true, ..Launch::default() }).await.unwrap();
     assert_eq!(scene.number("select count(*) from run").await, 2);
+}
+
+#[tokio::test]
+async fn nobody_gets_a_campaign_twice_by_a_slip() {
+    let scene = Scene::set(Setting::default(), &[person("+213555000001")]).await;
+    let (store, workspace_id) = (&scene.store, scene.workspace_id);
+    launch(store, workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+    scene.sql("update run set state = 5, finished_at = now(); delete from flow").await;
+    let said = launch(store, workspace_id, CAMPAIGN, Launch::default()).await.unwrap_err().to_string();
+    assert!(said.contains("was launched before") && said.contains("is finished") && said.contains("--again"), "{said}");
+    assert_eq!(scene.plan().await.refusals[0].remedy, "to send it to the whole list once more, give --again");
+    let again = plan(store, workspace_id, CAMPAIGN, true, |_, _| {}).await.unwrap();
+    assert_eq!((again.refusals.len(), again.recipients), (0, 1));
+    assert_eq!(scene.number("select count(*) from run").await, 1);
 }
 
 #[tokio::test]
@@ -91,9 +106,12 @@ async fn a_scheduled_run_starts_at_its_time_and_once() {
     scene.store.clock = Clock::manual(start - TimeDelta::hours(1));
     let (store, workspace_id) = (&scene.store, scene.workspace_id);
 
-    let past = launch(store, workspace_id, CAMPAIGN, Some(start - TimeDelta::hours(1))).await.unwrap_err();
+    let past =
+        launch(store, workspace_id, CAMPAIGN, Launch { at: Some(start - TimeDelta::hours(1)), ..Launch::default() })
+            .await
+            .unwrap_err();
     assert!(matches!(past, Error::State(_)), "{past}");
-    let run = launch(store, workspace_id, CAMPAIGN, Some(start)).await.unwrap();
+    let run = launch(store, workspace_id, CAMPAIGN, Launch { at: Some(start), ..Launch::default() }).await.unwrap();
     assert_eq!((run.state, run.scheduled_for), (RunState::Scheduled, start));
     assert_eq!(expand::due(store).await.unwrap(), []);
     assert_eq!((scene.state().await.0, scene.flow().await.0), (1, false));
@@ -114,10 +132,10 @@ async fn a_scheduled_run_starts_at_its_time_and_once() {
 #[tokio::test]
 async fn a_new_run_joins_the_others_of_its_account_level() {
     let scene = Scene::set(Setting::default(), &[person("+213555000001")]).await;
-    launch(&scene.store, scene.workspace_id, CAMPAIGN, None).await.unwrap();
+    launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
     scene.sql("update flow set vtime = 777").await;
     scene.sql("insert into campaign select workspace_id, 5, 'second', template_id, list_id, account_id, 3, 1, 1, null, now() from campaign").await;
-    launch(&scene.store, scene.workspace_id, "second", None).await.unwrap();
+    launch(&scene.store, scene.workspace_id, "second", Launch::default()).await.unwrap();
     assert_eq!(scene.number("select vtime from flow where weight = 3").await, 777);
     // Nor does it get ahead by having been paused.
     control::pause(&scene.store, scene.workspace_id, "second").await.unwrap();

@@ -204,10 +204,11 @@ async fn a_large_list_is_read_page_by_page_and_reports_its_progress() {
     let scene = Scene::set(Setting::default(), &[]).await;
     scene.add_many(120_001).await;
     let mut told = Vec::new();
-    let plan =
-        fanfare_scheduler::plan::plan(&scene.store, scene.workspace_id, CAMPAIGN, |read, all| told.push((read, all)))
-            .await
-            .unwrap();
+    let plan = fanfare_scheduler::plan::plan(&scene.store, scene.workspace_id, CAMPAIGN, false, |read, all| {
+        told.push((read, all))
+    })
+    .await
+    .unwrap();
     assert_eq!((plan.audience, plan.recipients), (120_001, 120_001));
     assert_eq!((told.first(), told.last()), (Some(&(10_000, 120_001)), Some(&(120_001, 120_001))));
     let addresses: Vec<_> = plan.samples.iter().map(|s| s.address.as_str()).collect();

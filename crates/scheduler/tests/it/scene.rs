@@ -165,7 +165,7 @@ impl Scene {
     }
 
     pub async fn plan(&self) -> Plan {
-        plan(&self.store, self.workspace_id, CAMPAIGN, |_, _| {}).await.unwrap()
+        plan(&self.store, self.workspace_id, CAMPAIGN, false, |_, _| {}).await.unwrap()
     }
 
     /// Expands everything that is due, to its end.

@@ -3,6 +3,7 @@
 mod definitions;
 mod deliveries;
 mod embedded;
+mod key;
 mod open;
 mod queue;
 mod scene;

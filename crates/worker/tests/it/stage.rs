@@ -8,7 +8,8 @@ use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::{OnMissing, OnUnknown};
 use fanfare_domain::template::{Template, Text, Variant};
-use fanfare_scheduler::{expand, launch, tick};
+use fanfare_scheduler::launch::{Launch, launch};
+use fanfare_scheduler::{expand, tick};
 use fanfare_sim::{Config, Handle, Sim};
 use fanfare_store::accounts::NewAccount;
 use fanfare_store::campaigns::NewCampaign;
@@ -81,7 +82,7 @@ impl Stage {
         let handle = sim.handle();
         tokio::spawn(sim.serve(over.clone().cancelled_owned()));
         self.fill(&db.store, &handle.url()).await;
-        let run = launch::launch(&db.store, WORKSPACE, CAMPAIGN, None).await.unwrap();
+        let run = launch(&db.store, WORKSPACE, CAMPAIGN, Launch::default()).await.unwrap();
         while expand::expand_next(&db.store, WORKSPACE, run.run_id).await.unwrap() == expand::Expanded::More {}
         Play { db, sim: handle, over }
     }
