@@ -64,5 +64,7 @@ fn message(i: u64) -> OutMessage {
         content: Content::Text { subject: None, body: format!("Hello Amina {}", i % 977) },
         campaign: "bench".into(),
         run_id: 1,
+        seq: i as i32,
+        attempt: 1,
     }
 }

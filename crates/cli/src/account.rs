@@ -6,19 +6,20 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
-use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args, Subcommand};
 use fanfare_domain::cap::Cap;
 use fanfare_domain::clock::Clock;
 use fanfare_domain::phone::Region;
 use fanfare_domain::price::Prices;
-use fanfare_providers::{Client, ConfigError, KINDS};
+use fanfare_providers::kind::Keys;
+use fanfare_providers::{Client, ConfigError, Kind};
 use fanfare_store::accounts::{self, Account, NewAccount};
 use fanfare_store::{PgConnection, prices};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::context::{Context, Global};
+use crate::kinds;
 use crate::output::{Output, Table, Usage, credits, fields, when};
 use crate::parse;
 
@@ -43,8 +44,16 @@ pub enum Command {
         /// Which
         name: String,
     },
-    /// List the kinds of provider
-    Kinds,
+    /// Make a harmless call with an account's credentials, where its provider has one
+    Check {
+        /// Which
+        name: String,
+    },
+    /// List the kinds of provider, or with a name, all about one
+    Kinds {
+        /// Which
+        kind: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -53,23 +62,27 @@ pub struct Add {
     #[arg(value_parser = parse::name)]
     name: String,
     /// Kind of provider: see fanfare account kinds
-    #[arg(long, default_value = fanfare_providers::http::KIND, value_parser = PossibleValuesParser::new(KINDS))]
-    kind: String,
-    /// Where its messages are posted to
-    #[arg(long)]
-    url: String,
+    #[arg(long, default_value = fanfare_providers::http::KIND.name, value_parser = kind)]
+    kind: &'static Kind,
+    /// Where the provider's interface is [default: as its documents say]
+    #[arg(long, alias = "base-url")]
+    url: Option<String>,
+    /// What the kind wants to know: see fanfare account kinds KIND; repeat it for several
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
+    settings: Vec<(String, String)>,
     #[command(flatten)]
     secret: Secret,
     /// The address it sends from, where the provider wants one
     #[arg(long)]
     sender: Option<String>,
-    /// A limit, e.g. 80/s, 60/min, 1000/h, 10000/d; repeat it for several [default: none]
+    /// A limit, e.g. 80/s, 60/min, 1000/h, 10000/d; repeat it for several [default: as the provider's
+    /// documents say]
     #[arg(long = "cap", value_name = "COUNT/UNIT")]
     caps: Vec<Cap>,
-    /// Whether the provider accepts a message once only per Idempotency-Key. Where it does not, a message
-    /// in doubt is not sent again
-    #[arg(long, value_name = "true|false", default_value_t = false, action = clap::ArgAction::Set)]
-    idempotent: bool,
+    /// For kind http: whether the server accepts a message once only per Idempotency-Key. Where it does
+    /// not, a message in doubt is not sent again [default: false]
+    #[arg(long, value_name = "true|false", action = clap::ArgAction::Set)]
+    idempotent: Option<bool>,
     /// Micro-credits for a message (a segment, for SMS), or COUNTRY=MICRO; repeat it for several [default: 0]
     #[arg(long = "price", value_name = "[COUNTRY=]MICRO", value_parser = price)]
     prices: Vec<(String, i64)>,
@@ -135,6 +148,18 @@ fn read_short(from: impl std::io::Read) -> std::io::Result<String> {
     Ok(text)
 }
 
+fn kind(name: &str) -> Result<&'static Kind, String> {
+    Kind::named(name).ok_or_else(|| ConfigError::Kind(name.to_owned()).to_string())
+}
+
+/// `phone_number_id=106540352242922`.
+fn setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() && !value.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is not KEY=VALUE: write for example phone_number_id=106540352242922")),
+    }
+}
+
 /// `5000`, or `FR=12000`.
 fn price(text: &str) -> Result<(String, i64), String> {
     let (country, micro) = text.split_once('=').unwrap_or(("", text));
@@ -165,14 +190,17 @@ struct Shown {
 
 pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Kinds => output.result(&json!({ "kinds": KINDS }), |_| KINDS.join("\n"))?,
+        Command::Kinds { kind } => kinds::show(kind.as_deref(), output)?,
         // What is given is looked at before the database is opened.
         Command::Add(new) => {
             let given = Given::of(&new.secret, &new.prices)?;
-            let settings = json!({ "url": new.url });
-            check(&new.kind, &settings, given.secret.as_deref())
+            let settings = new.stored()?;
+            let idempotent = new.keys()?;
+            check(new.kind.name, &settings, given.secret.as_deref())
                 .with_context(|| format!("account {:?} cannot be added", new.name))?;
-            global.with_workspace(true, async |context| add(context, &new, &settings, &given, output).await).await?;
+            global
+                .with_workspace(true, async |context| add(context, &new, &settings, idempotent, &given, output).await)
+                .await?;
         }
         Command::Set(change) => {
             let given = Given::of(&change.secret, &change.prices)?;
@@ -180,9 +208,44 @@ pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::R
         }
         Command::Ls => global.with(async |context| ls(context, output).await).await?,
         Command::Show { name } => global.with(async |context| show(context, &name, output).await).await?,
+        Command::Check { name } => global.with(async |context| kinds::check(context, &name, output).await).await?,
         Command::Resume { name } => global.with(async |context| resume(context, &name, output).await).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl Add {
+    /// The settings as they are stored.
+    fn stored(&self) -> anyhow::Result<Value> {
+        let mut settings = serde_json::Map::new();
+        settings.extend(self.url.iter().map(|url| ("url".to_owned(), url.clone().into())));
+        for (key, value) in &self.settings {
+            if settings.insert(key.clone(), value.clone().into()).is_some() {
+                return Err(Usage(format!("{key} is given twice: give it once")).into());
+            }
+        }
+        Ok(settings.into())
+    }
+
+    /// Whether the provider honours keys: as its kind says, or where that leaves it open, as was given.
+    fn keys(&self) -> anyhow::Result<bool> {
+        let known = match self.kind.keys {
+            Keys::Said => return Ok(self.idempotent.unwrap_or(false)),
+            Keys::Honoured => true,
+            Keys::Ignored => false,
+        };
+        if self.idempotent.is_some_and(|said| said != known) {
+            let does = if known { "honours idempotency keys" } else { "has no idempotency keys" };
+            return Err(Usage(format!("--idempotent: {} {does}, leave it out", self.kind.service)).into());
+        }
+        Ok(known)
+    }
+
+    /// The limits: as given, or as documented.
+    fn caps(&self) -> Vec<Cap> {
+        let documented = || self.kind.caps.iter().map(|cap| cap.parse().expect("the documented caps are caps"));
+        if self.caps.is_empty() { documented().collect() } else { self.caps.clone() }
+    }
 }
 
 /// What an account is given, read.
@@ -212,20 +275,27 @@ fn distinct(given: &[(String, i64)]) -> anyhow::Result<Prices> {
 fn check(kind: &str, settings: &Value, secret: Option<&str>) -> anyhow::Result<()> {
     match fanfare_providers::open(kind, settings, secret, &Client::new(Clock::system())) {
         Ok(_) => Ok(()),
-        Err(e @ (ConfigError::Field { .. } | ConfigError::Secret)) => Err(Usage(e.to_string()).into()),
-        Err(e) => Err(e.into()),
+        Err(e @ (ConfigError::Settings { .. } | ConfigError::NoRoots | ConfigError::Tls(_))) => Err(e.into()),
+        Err(e) => Err(Usage(e.to_string()).into()),
     }
 }
 
-async fn add(context: &Context, new: &Add, settings: &Value, given: &Given, output: Output) -> anyhow::Result<()> {
+async fn add(
+    context: &Context,
+    new: &Add,
+    settings: &Value,
+    idempotent: bool,
+    given: &Given,
+    output: Output,
+) -> anyhow::Result<()> {
     let account = NewAccount {
         name: &new.name,
-        kind: &new.kind,
+        kind: new.kind.name,
         settings,
         secret: given.secret.as_deref(),
         sender: new.sender.as_deref(),
-        idempotent: new.idempotent,
-        caps: &new.caps,
+        idempotent,
+        caps: &new.caps(),
         prices: &given.prices,
     };
     accounts::add(&context.store, context.workspace_id, account).await?;
@@ -266,6 +336,7 @@ async fn show(context: &Context, name: &str, output: Output) -> anyhow::Result<(
             ("account", a.name.clone()),
             ("kind", a.kind.clone()),
             ("url", url(a)),
+            ("settings", kinds::settings(&a.settings)),
             ("secret", if a.secret { "set".into() } else { "none".into() }),
             ("sender", a.sender.clone().unwrap_or_default()),
             ("idempotent", if a.idempotent { "yes".into() } else { "no: what is in doubt is not sent again".into() }),
@@ -310,7 +381,8 @@ async fn shown(c: &mut PgConnection, account: Account) -> anyhow::Result<Shown> 
 }
 
 fn url(a: &Shown) -> String {
-    a.settings.get("url").and_then(Value::as_str).unwrap_or_default().to_owned()
+    let documented = || Kind::named(&a.kind).and_then(|kind| kind.base_url);
+    a.settings.get("url").and_then(Value::as_str).or_else(documented).unwrap_or_default().to_owned()
 }
 
 fn listed(caps: &[String]) -> String {

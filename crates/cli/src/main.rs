@@ -9,6 +9,7 @@ mod credits;
 mod db;
 mod demo;
 mod import;
+mod kinds;
 mod list;
 mod logs;
 mod output;

@@ -15,6 +15,9 @@ use crate::roles::stop_on_signals;
 
 #[derive(Debug, Args)]
 pub struct Options {
+    /// Which provider it is: http, meta, …
+    #[arg(long, default_value = "http")]
+    kind: fanfare_sim::Kind,
     /// Address for messages, on loopback; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:7070", value_name = "HOST:PORT")]
     listen: SocketAddr,
@@ -58,6 +61,7 @@ pub fn preset(name: &str) -> Result<Faults, ConfigError> {
 impl Options {
     fn config(&self) -> anyhow::Result<Config> {
         let mut config = Config {
+            kind: self.kind,
             latency: self.latency,
             faults: self.more.iter().try_fold(self.faults.clone(), |faults, chance| faults.with(*chance))?,
             honour_keys: self.idempotent,
@@ -85,9 +89,9 @@ impl Options {
 pub async fn run(options: &Options, output: Output) -> anyhow::Result<ExitCode> {
     logs::init(output.json, "warn");
     let sim = Sim::bind(options.config()?, options.listen)?;
-    let (messages, control) = (sim.handle().address(), sim.handle().control_address());
+    let control = sim.handle().control_address();
     let stop = stop_on_signals()?;
-    let (url, stats) = (format!("http://{messages}/send"), format!("http://{control}/stats"));
+    let (url, stats) = (sim.handle().url(), format!("http://{control}/stats"));
     output.result(&json!({ "ready": true, "url": url, "stats": stats }), |_| "ready".to_owned())?;
     if !output.json {
         eprintln!("messages are taken at {url}, statistics are at {stats}");

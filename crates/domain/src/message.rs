@@ -75,4 +75,21 @@ pub struct OutMessage {
     pub campaign: String,
     /// The run.
     pub run_id: i64,
+    /// Its number in the run.
+    pub seq: i32,
+    /// Number of this attempt, from 1.
+    pub attempt: i16,
+}
+
+impl OutMessage {
+    /// What a provider's receipt can name it by, where the provider echoes something of ours: run and seq.
+    pub fn reference(&self) -> String {
+        format!("{}.{}", self.run_id, self.seq)
+    }
+
+    /// Run and seq of a reference.
+    pub fn referred(reference: &str) -> Option<(i64, i32)> {
+        let (run_id, seq) = reference.split_once('.')?;
+        Some((run_id.parse().ok()?, seq.parse().ok().filter(|seq| *seq >= 0)?))
+    }
 }

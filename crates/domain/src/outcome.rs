@@ -29,6 +29,18 @@ pub struct Failure {
     pub detail: String,
     /// How long the provider asks us to wait.
     pub retry_after: Option<Duration>,
+    /// What is to be done beside that.
+    pub action: Option<Action>,
+}
+
+/// What a failure asks for beyond its message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Others of the run would meet the same: pause it, with the failure's detail as the reason.
+    PauseRun,
+    /// The recipient does not want to be written to: suppress the address.
+    Suppress,
 }
 
 /// What a failure means for the message and for the account.
@@ -43,6 +55,8 @@ pub enum FailureKind {
     Configuration,
     /// Too fast: the account slows down, the message is tried again.
     Throttled,
+    /// Not now for this message, and the account is well: only this one waits.
+    Later,
     /// Certainly not accepted, and likely to succeed later.
     Transient,
     /// Nothing of the request left this machine: the message goes back without an attempt spent.
@@ -55,7 +69,7 @@ impl Failure {
     /// A failure with its detail cut to [`DETAIL_CHARS_MAX`].
     pub fn new(kind: FailureKind, detail: impl AsRef<str>) -> Self {
         let detail = detail.as_ref().chars().take(DETAIL_CHARS_MAX).collect();
-        Self { kind, detail, retry_after: None }
+        Self { kind, detail, retry_after: None, action: None }
     }
 
     /// The same, to be tried again no sooner than after `wait`.

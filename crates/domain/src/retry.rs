@@ -15,7 +15,7 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Attempts of any kind after which a message is given up, by class of its last failure.
 pub fn attempts_max(kind: FailureKind) -> i16 {
     match kind {
-        FailureKind::Throttled => 50,
+        FailureKind::Throttled | FailureKind::Later => 50,
         FailureKind::Transient => 8,
         FailureKind::Unknown => 8,
         // Never counted as attempts: the message goes back.

@@ -1,18 +1,21 @@
 //! What an account's settings must be, and what is said when they are not.
 
-use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+
+use serde::Deserialize as _;
 use serde_json::Value;
 use url::Url;
 
 use crate::KINDS;
+use crate::kind::Kind;
 
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// No provider of this kind.
-    #[error("kind {0:?} is none of {known}", known = KINDS.join(", "))]
+    #[error("kind {0:?} is none of {known}", known = KINDS.iter().map(|k| k.name).collect::<Vec<_>>().join(", "))]
     Kind(String),
-    /// The settings are not the object that the kind asks for: a field is missing, unknown or of another type.
+    /// The settings are not an object of texts.
     #[error("the settings of an account of kind {kind} cannot be read")]
     Settings {
         /// The account's kind.
@@ -20,6 +23,28 @@ pub enum ConfigError {
         /// What is wrong with them.
         #[source]
         source: serde_json::Error,
+    },
+    /// A setting that the kind does not have.
+    #[error("an account of kind {kind} has no setting {key:?}: it has {known}")]
+    Unknown {
+        /// The account's kind.
+        kind: &'static str,
+        /// What was given.
+        key: String,
+        /// What there is.
+        known: String,
+    },
+    /// A setting that the kind cannot do without.
+    #[error("an account of kind {kind} needs {key}: {what}, as in {example}")]
+    Missing {
+        /// The account's kind.
+        kind: &'static str,
+        /// The setting.
+        key: &'static str,
+        /// What it is.
+        what: &'static str,
+        /// How it is given.
+        example: String,
     },
     /// A field with a value that cannot be used.
     #[error("{field} {found:?}: expected {expected}")]
@@ -42,9 +67,61 @@ pub enum ConfigError {
     Tls(#[from] rustls::Error),
 }
 
-/// Reads the settings of an account of this kind.
-pub(crate) fn settings<T: DeserializeOwned>(kind: &'static str, settings: &Value) -> Result<T, ConfigError> {
-    T::deserialize(settings).map_err(|source| ConfigError::Settings { kind, source })
+/// The settings of an account: texts by name, held against its kind.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    kind: &'static Kind,
+    texts: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// Reads the settings of an account of this kind.
+    pub fn read(kind: &'static Kind, settings: &Value) -> Result<Self, ConfigError> {
+        let texts = BTreeMap::deserialize(settings);
+        let texts: BTreeMap<String, String> =
+            texts.map_err(|source| ConfigError::Settings { kind: kind.name, source })?;
+        let unknown = |key: &&String| *key != "url" && kind.setting(key).is_none();
+        if let Some(key) = texts.keys().find(unknown) {
+            let known: Vec<&str> = ["url"].into_iter().chain(kind.settings.iter().map(|s| s.key)).collect();
+            return Err(ConfigError::Unknown { kind: kind.name, key: key.clone(), known: known.join(", ") });
+        }
+        if let Some(s) = kind.settings.iter().find(|s| s.required && !texts.contains_key(s.key)) {
+            let example = format!("--set {}=…", s.key);
+            return Err(ConfigError::Missing { kind: kind.name, key: s.key, what: s.what, example });
+        }
+        Ok(Self { kind, texts })
+    }
+
+    /// Where the provider is: as given, or as documented.
+    pub fn url(&self) -> Result<Url, ConfigError> {
+        match self.texts.get("url").map(String::as_str).or(self.kind.base_url) {
+            Some(url) => address("url", url),
+            None => {
+                let (kind, what) = (self.kind.name, "where its messages are posted to");
+                let example = "--url https://example.com/send".to_owned();
+                Err(ConfigError::Missing { kind, key: "a URL", what, example })
+            }
+        }
+    }
+
+    /// A setting.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.texts.get(key).map(String::as_str)
+    }
+
+    /// A setting that becomes a part of a path.
+    pub fn plain(&self, key: &'static str) -> Result<Option<&str>, ConfigError> {
+        let plain = |text: &str| {
+            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) && text != ".."
+        };
+        match self.get(key) {
+            Some(text) if !plain(text) => {
+                let expected = "letters, digits, and . _ - between them";
+                Err(ConfigError::Field { field: key, found: text.to_owned(), expected })
+            }
+            text => Ok(text),
+        }
+    }
 }
 
 /// Reads the address of a provider: http or https, with a host and without credentials, which would be

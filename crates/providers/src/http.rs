@@ -36,9 +36,9 @@
 
 use bytes::Bytes;
 use fanfare_domain::clock::Clock;
-use fanfare_domain::content::Content;
+use fanfare_domain::content::{Content, Feature};
 use fanfare_domain::limits::PROVIDER_ID_BYTES_MAX;
-use fanfare_domain::message::OutMessage;
+use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
 use http_body_util::Full;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
@@ -48,13 +48,30 @@ use serde_json::Value;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
+use crate::config::Settings;
 use crate::connection::{Outgoing, Reply};
-use crate::endpoint::{Endpoint, NoAnswer};
+use crate::endpoint::Endpoint;
+use crate::kind::{Doubt, Keys, Kind, Receipts};
 use crate::retry_after::retry_after;
-use crate::{Client, ConfigError, MayStart, Provider, config};
+use crate::{Client, ConfigError, MayStart, Provider};
 
-/// The kind of these accounts.
-pub const KIND: &str = "http";
+/// What it is and can.
+pub static KIND: Kind = Kind {
+    name: "http",
+    service: "any server that takes a message as JSON",
+    // The server decides: what it cannot carry it refuses as content.
+    carries: &[(Channel::Whatsapp, &Feature::ALL), (Channel::Sms, &Feature::ALL), (Channel::Email, &Feature::ALL)],
+    refuses: &[],
+    secret: None,
+    base_url: None,
+    settings: &[],
+    caps: &[],
+    keys: Keys::Said,
+    doubt: Doubt::Policy,
+    receipts: Receipts::Webhook,
+    window: false,
+    offers: &[],
+};
 
 /// Codes that blame the recipient, whatever their case; any other code of a 4xx blames the content.
 pub const RECIPIENT_CODES: &[&str] = &[
@@ -91,12 +108,6 @@ pub struct Http {
     clock: Clock,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Settings {
-    url: String,
-}
-
 #[derive(Serialize)]
 struct Body<'a> {
     id: Uuid,
@@ -126,9 +137,8 @@ impl Http {
     ///
     /// # Errors
     /// [`ConfigError`] names what cannot be used.
-    pub fn open(settings: &Value, secret: Option<&str>, client: &Client) -> Result<Self, ConfigError> {
-        let Settings { url } = config::settings(KIND, settings)?;
-        let url = config::address("url", &url)?;
+    pub(crate) fn open(settings: &Settings, secret: Option<&str>, client: &Client) -> Result<Self, ConfigError> {
+        let url = settings.url()?;
         let endpoint = Endpoint::new(&url, client)?;
         let path = url[url::Position::BeforePath..url::Position::AfterQuery].parse().map_err(|_| {
             ConfigError::Field { field: "url", found: url.to_string(), expected: "a path of at most 65534 bytes" }
@@ -178,9 +188,7 @@ impl Provider for Http {
     async fn send(&self, message: &OutMessage, may_start: MayStart<'_>) -> Answer {
         match self.endpoint.exchange(self.request(message), may_start).await {
             Ok(reply) => self.answer(&reply),
-            Err(NoAnswer::Unreachable(how)) => Answer::Failed(Failure::new(FailureKind::Unreachable, how)),
-            Err(NoAnswer::InDoubt(how)) => Answer::Failed(Failure::new(FailureKind::Unknown, how)),
-            Err(NoAnswer::NotStarted) => Answer::NotStarted,
+            Err(none) => none.into(),
         }
     }
 }

@@ -6,19 +6,27 @@
 //!
 //! **Architecture invariant:** adapters keep no state about messages and know nothing of the database.
 
+mod caller;
 mod client;
+mod codes;
 mod config;
 mod connection;
 mod endpoint;
 pub mod http;
+pub mod kind;
+pub mod meta;
 mod retry_after;
 
+use chrono::{DateTime, Utc};
 use fanfare_domain::message::OutMessage;
-use fanfare_domain::outcome::Answer;
+use fanfare_domain::outcome::{Answer, Failure};
 use serde_json::Value;
 
 pub use client::Client;
 pub use config::ConfigError;
+pub use kind::Kind;
+
+use config::Settings;
 
 /// What every provider can do.
 pub trait Provider: Send + Sync {
@@ -26,26 +34,83 @@ pub trait Provider: Send + Sync {
     /// time-outs; dropping the future closes the connection, after which the message is in doubt.
     /// `may_start` is asked when a connection is there, right before the first byte: dialling takes time.
     fn send(&self, message: &OutMessage, may_start: MayStart<'_>) -> impl Future<Output = Answer> + Send;
+
+    /// Asks the provider what became of a message in doubt, whose first attempt was after `since`. Only
+    /// for kinds whose [`kind::Doubt`] is settled so.
+    fn look_up(
+        &self,
+        message: &OutMessage,
+        since: DateTime<Utc>,
+        may_start: MayStart<'_>,
+    ) -> impl Future<Output = Finding> + Send {
+        let _ = (message, since, may_start);
+        async { Finding::Unsure("no look-up") }
+    }
+
+    /// Makes a harmless call with the account's credentials, and says what the provider said of it. Only
+    /// for kinds that offer it.
+    ///
+    /// # Errors
+    /// The failure, as of a message.
+    fn check(&self) -> impl Future<Output = Result<String, Failure>> + Send {
+        async { Ok("this kind has no call that would prove its credentials".to_owned()) }
+    }
+}
+
+/// What a look-up found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Finding {
+    /// The provider took the message.
+    Sent {
+        /// Its id of it.
+        provider_id: Option<String>,
+    },
+    /// The provider took no such message, and would know by now.
+    Absent,
+    /// It cannot be told; says why.
+    Unsure(&'static str),
+    /// It could not be asked.
+    Failed(Failure),
+    /// The time had passed before a connection was there: nothing was asked.
+    NotStarted,
 }
 
 /// Whether a request may still start now.
 pub type MayStart<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// The kinds of account there are: what [`open`] knows.
-pub const KINDS: &[&str] = &[http::KIND];
+pub static KINDS: &[&Kind] = &[&http::KIND, &meta::KIND];
 
 /// An account's provider, ready to send. One for each account and process: it holds the connections.
 #[derive(Debug)]
 pub enum Adapter {
     /// The generic provider.
     Http(http::Http),
+    /// The WhatsApp Cloud API.
+    Meta(meta::Meta),
+}
+
+/// Hands a call on to whichever adapter it is.
+macro_rules! each {
+    ($adapter:expr, $provider:ident => $call:expr) => {
+        match $adapter {
+            Adapter::Http($provider) => $call,
+            Adapter::Meta($provider) => $call,
+        }
+    };
 }
 
 impl Provider for Adapter {
     async fn send(&self, message: &OutMessage, may_start: MayStart<'_>) -> Answer {
-        match self {
-            Self::Http(http) => http.send(message, may_start).await,
-        }
+        each!(self, provider => provider.send(message, may_start).await)
+    }
+
+    async fn look_up(&self, message: &OutMessage, since: DateTime<Utc>, may_start: MayStart<'_>) -> Finding {
+        each!(self, provider => provider.look_up(message, since, may_start).await)
+    }
+
+    async fn check(&self) -> Result<String, Failure> {
+        each!(self, provider => provider.check().await)
     }
 }
 
@@ -54,8 +119,16 @@ impl Provider for Adapter {
 /// # Errors
 /// [`ConfigError`] names the field that cannot be used and what was expected in it.
 pub fn open(kind: &str, settings: &Value, secret: Option<&str>, client: &Client) -> Result<Adapter, ConfigError> {
-    match kind {
-        http::KIND => http::Http::open(settings, secret, client).map(Adapter::Http),
-        _ => Err(ConfigError::Kind(kind.to_owned())),
-    }
+    let kind = Kind::named(kind).ok_or_else(|| ConfigError::Kind(kind.to_owned()))?;
+    let settings = Settings::read(kind, settings)?;
+    let needed = || {
+        let what = kind.secret.unwrap_or("its secret");
+        let example = "--secret-file FILE, or --secret -".to_owned();
+        secret.ok_or(ConfigError::Missing { kind: kind.name, key: "a secret", what, example })
+    };
+    Ok(match kind.name {
+        "http" => Adapter::Http(http::Http::open(&settings, secret, client)?),
+        "meta" => Adapter::Meta(meta::Meta::open(&settings, needed()?, client)?),
+        other => return Err(ConfigError::Kind(other.to_owned())),
+    })
 }

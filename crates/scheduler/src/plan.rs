@@ -2,11 +2,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use fanfare_domain::cap::Pace;
+use fanfare_domain::content::Feature;
 use fanfare_domain::limits::RECIPIENTS_MAX;
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::{OnMissing, RunState};
 use fanfare_domain::template::variable_name;
+use fanfare_providers::Kind;
 use fanfare_store::accounts::{self, Account};
 use fanfare_store::campaigns::{self, Campaign};
 use fanfare_store::credits::{self, Credit};
@@ -190,25 +192,22 @@ pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &
         prices: prices::load(c, workspace_id, campaign.account_id).await?,
         variables: template.variables().to_vec(),
         credit: credits::balance(c, workspace_id).await?,
+        refusals: cheap_refusals(&campaign, &account, &template.features(), size),
         audience: Audience::new(template, campaign.on_missing),
-        refusals: cheap_refusals(&campaign, &account, size),
         campaign,
         account,
         size,
     })
 }
 
-fn cheap_refusals(campaign: &Campaign, account: &Account, size: i64) -> Vec<Problem> {
+fn cheap_refusals(campaign: &Campaign, account: &Account, features: &[Feature], size: i64) -> Vec<Problem> {
     let mut refusals = Vec::new();
-    let Account { name, kind, .. } = account;
+    let name = &account.name;
     if let Some(reason) = &account.stopped_reason {
         let remedy = format!("put it right, then fanfare account resume {name}");
         refusals.push(Problem::new(format!("account {name:?} is stopped: {reason}"), remedy));
     }
-    if !carries(kind, campaign.channel) {
-        let problem = format!("account {name:?} of kind {kind} does not carry {}", campaign.channel);
-        refusals.push(Problem::new(problem, "create the campaign with an account that does"));
-    }
+    refusals.extend(not_carried(account, campaign.channel, features));
     let list = &campaign.list;
     if size == 0 {
         let remedy = format!("import contacts into it: fanfare import FILE --list {list}");
@@ -221,10 +220,31 @@ fn cheap_refusals(campaign: &Campaign, account: &Account, size: i64) -> Vec<Prob
     refusals
 }
 
-/// Whether accounts of a kind carry a channel.
-fn carries(kind: &str, _channel: Channel) -> bool {
-    // The generic provider hands the channel on.
-    kind == "http"
+/// What the template says that the account's provider does not carry.
+fn not_carried(account: &Account, channel: Channel, features: &[Feature]) -> Vec<Problem> {
+    let Account { name, kind, .. } = account;
+    let another = || format!("create the campaign with another account, see fanfare account kinds {kind}");
+    let Some(kind) = Kind::named(kind) else {
+        return vec![Problem::new(
+            format!("account {name:?} is of kind {kind}, which this program does not know"),
+            another(),
+        )];
+    };
+    if !kind.channels().any(|c| c == channel) {
+        return vec![Problem::new(
+            format!("account {name:?} of kind {} does not carry {channel}", kind.name),
+            another(),
+        )];
+    }
+    let refused = features.iter().filter_map(|feature| Some((feature, kind.refusal(channel, *feature)?)));
+    let problem = |(feature, why): (&Feature, &str)| {
+        let what = feature.name();
+        Problem::new(
+            format!("account {name:?} of kind {} does not carry {what} by {channel}: {why}", kind.name),
+            another(),
+        )
+    };
+    refused.map(problem).collect()
 }
 
 /// Reads the contacts and puts the plan together.

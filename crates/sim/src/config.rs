@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::{Cap, Faults, Target};
+use crate::{Cap, Faults, Kind, Target};
 
 /// How a simulator behaves.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Which provider it is.
+    pub kind: Kind,
     /// Time from a request to its answer.
     pub latency: Duration,
     /// How often it fails, and how.
@@ -31,6 +33,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            kind: Kind::Http,
             latency: Duration::ZERO,
             faults: Faults::default(),
             honour_keys: true,

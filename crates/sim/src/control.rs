@@ -52,7 +52,7 @@ impl Handle {
 
     /// The URL of an account at this provider.
     pub fn url(&self) -> String {
-        format!("http://{}/send", self.address)
+        format!("http://{}{}", self.address, self.provider.dialect.base())
     }
 
     /// What it saw. Takes about 1 ms for each million requests.

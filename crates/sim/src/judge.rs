@@ -16,7 +16,7 @@ const LATENCY_US_MAX: u64 = 3_600_000_000;
 /// What a simulator saw since its start or its last reset.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Stats {
-    /// Requests to `/send`, those that failed included.
+    /// Requests, those that failed included.
     pub requests: u64,
     /// Times that a message was accepted.
     pub accepted: u64,
@@ -28,8 +28,11 @@ pub struct Stats {
     pub repeats_answered: u64,
     /// Requests turned away for what they held: another secret, another shape.
     pub rejected: u64,
-    /// Requests answered with 429 because of the cap.
+    /// Requests refused because of the cap.
     pub over_cap: u64,
+    /// Requests that asked what was accepted.
+    #[serde(default)]
+    pub questions: u64,
     /// How often each fault struck.
     pub by_fault: BTreeMap<String, u64>,
     /// By bearer token; `-` without one.
@@ -82,6 +85,7 @@ pub(crate) struct Judge {
     pub repeats_answered: u64,
     pub rejected: u64,
     pub over_cap: u64,
+    pub questions: u64,
     pub receipts: ReceiptStats,
     by_fault: [u64; Fault::ALL.len()],
     index_of: HashMap<String, u32>,
@@ -103,6 +107,7 @@ impl Default for Judge {
             repeats_answered: 0,
             rejected: 0,
             over_cap: 0,
+            questions: 0,
             receipts: ReceiptStats::default(),
             by_fault: [0; Fault::ALL.len()],
             index_of: HashMap::new(),
@@ -151,6 +156,7 @@ impl Judge {
             repeats_answered: self.repeats_answered,
             rejected: self.rejected,
             over_cap: self.over_cap,
+            questions: self.questions,
             by_fault: struck.filter(|(_, times)| *times > 0).collect(),
             accounts: self.accounts.iter().map(|a| (a.name.clone(), a.stats(windows))).collect(),
             latency_ms: LatencyStats {

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::dialect::{Dialect, Listed, Message};
+
 /// Most acceptances in one page.
 pub const PAGE_MAX: usize = 10_000;
 
@@ -20,6 +22,9 @@ pub(crate) struct Ledger {
     addresses: String,
     /// The first entry of each message id.
     first: HashMap<Uuid, usize>,
+    /// Of an interface that lists messages: the texts of all entries, and the entries of each address.
+    texts: Vec<String>,
+    by_address: HashMap<String, Vec<usize>>,
     accepted_twice: u64,
 }
 
@@ -56,15 +61,17 @@ pub struct Acceptance {
     pub at_us: i64,
 }
 
-/// The id given to the acceptance with this index.
-pub(crate) fn provider_id(index: usize) -> String {
-    format!("sim-{}", index + 1)
-}
-
 impl Default for Ledger {
     fn default() -> Self {
         let first = HashMap::with_capacity(ROOM_FOR);
-        Self { entries: Vec::new(), addresses: String::new(), first, accepted_twice: 0 }
+        Self {
+            entries: Vec::new(),
+            addresses: String::new(),
+            first,
+            texts: Vec::new(),
+            by_address: HashMap::new(),
+            accepted_twice: 0,
+        }
     }
 }
 
@@ -75,9 +82,13 @@ impl Ledger {
     }
 
     /// Accepts a message, again if need be; its index.
-    pub fn accept(&mut self, id: Uuid, to: &str, account: u32, at_us: i64) -> usize {
-        let index = self.entries.len();
-        self.addresses.push_str(to);
+    pub fn accept(&mut self, message: &Message<'_>, account: u32, at_us: i64) -> usize {
+        let (id, index) = (message.id, self.entries.len());
+        self.addresses.push_str(&message.to);
+        if let Some(text) = &message.text {
+            self.texts.push(text.clone());
+            self.by_address.entry(message.to.clone().into_owned()).or_default().push(index);
+        }
         self.entries.push(Entry { id, at_us, address_end: self.addresses.len(), account, again: false });
         let first = *self.first.entry(id).or_insert(index);
         if first != index && !self.entries[first].again {
@@ -102,15 +113,37 @@ impl Ledger {
         self.accepted_twice
     }
 
+    /// The acceptances for an address.
+    pub fn to(&self, to: &str) -> Vec<usize> {
+        self.by_address.get(to).cloned().unwrap_or_default()
+    }
+
+    /// The acceptance with this id.
+    pub fn by_id(&self, provider_id: &str, dialect: &dyn Dialect) -> Vec<usize> {
+        (0..self.entries.len()).find(|index| dialect.provider_id(*index) == provider_id).into_iter().collect()
+    }
+
+    /// An acceptance as a list shows it.
+    pub fn listed(&self, index: usize, dialect: &dyn Dialect) -> Listed {
+        let entry = &self.entries[index];
+        let start = index.checked_sub(1).map_or(0, |before| self.entries[before].address_end);
+        Listed {
+            provider_id: dialect.provider_id(index),
+            to: self.addresses[start..entry.address_end].to_owned(),
+            text: self.texts.get(index).cloned().unwrap_or_default(),
+            at_us: entry.at_us,
+        }
+    }
+
     /// The acceptances from index `after` on.
-    pub fn page(&self, after: usize) -> Page {
+    pub fn page(&self, after: usize, dialect: &dyn Dialect) -> Page {
         let from = after.min(self.entries.len());
         let next = (from + PAGE_MAX).min(self.entries.len());
         let mut start = if from == 0 { 0 } else { self.entries[from - 1].address_end };
         let mut accepted = Vec::with_capacity(next - from);
         for (index, entry) in self.entries.iter().enumerate().take(next).skip(from) {
             let to = self.addresses[start..entry.address_end].to_owned();
-            accepted.push(Acceptance { id: entry.id, to, provider_id: provider_id(index), at_us: entry.at_us });
+            accepted.push(Acceptance { id: entry.id, to, provider_id: dialect.provider_id(index), at_us: entry.at_us });
             start = entry.address_end;
         }
         Page { accepted, next }
@@ -120,19 +153,24 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::Kind;
 
     #[test]
     fn acceptances_are_kept_in_order_and_repeats_are_counted_once_per_message() {
         let mut ledger = Ledger::default();
         let [a, b] = [Uuid::from_u128(1), Uuid::from_u128(2)];
         for (id, to) in [(a, "+1"), (b, "+22"), (a, "+1"), (a, "+1")] {
-            ledger.accept(id, to, 0, 9);
+            ledger.accept(&Message { id, to: to.into(), text: Some(format!("for {to}")) }, 0, 9);
         }
         assert_eq!((ledger.accepted(), ledger.messages(), ledger.accepted_twice()), (4, 2, 1));
         assert_eq!((ledger.find(a, 0), ledger.find(b, 0), ledger.find(a, 1)), (Some(0), Some(1), None));
-        let page = ledger.page(1);
+        let dialect = Kind::Http.dialect();
+        assert_eq!((ledger.to("+1"), ledger.by_id("sim-2", dialect)), (vec![0, 2, 3], vec![1]));
+        let listed = ledger.listed(1, dialect);
+        assert_eq!((listed.to.as_str(), listed.text.as_str()), ("+22", "for +22"));
+        let page = ledger.page(1, dialect);
         let seen: Vec<_> = page.accepted.iter().map(|a| (a.to.as_str(), a.provider_id.as_str())).collect();
         assert_eq!(seen, [("+22", "sim-2"), ("+1", "sim-3"), ("+1", "sim-4")]);
-        assert_eq!((page.next, ledger.page(99).next), (4, 4));
+        assert_eq!((page.next, ledger.page(99, dialect).next), (4, 4));
     }
 }

@@ -5,13 +5,13 @@
 //!
 //! | request | what it does |
 //! |---|---|
-//! | `POST /send` | takes a message, or fails as [`Faults`] say |
+//! | `POST /send`, or what the interface of its [`Kind`] has | takes a message, or fails as [`Faults`] say |
 //! | `GET /stats` | what was seen: [`Stats`] |
 //! | `GET /accepted?after=N` | every acceptance in order, a page at a time: [`Page`] |
 //! | `POST /control` | changes latency, faults, outage: [`Control`] |
 //! | `POST /reset` | forgets what was seen |
 //!
-//! All but `/send` are also served at a second address, the control address, which an outage leaves alone.
+//! All but the first are also served at a second address, the control address, which an outage leaves alone.
 //!
 //! The server is a loop over a socket with `httparse`, without a framework. It shares the machine with
 //! what is measured, so a request must cost little; and a reset, a silence or a slow body is then one line
@@ -22,6 +22,7 @@ mod arrival;
 mod cap;
 mod config;
 mod control;
+mod dialect;
 mod faults;
 mod judge;
 mod ledger;
@@ -33,6 +34,7 @@ mod wire;
 pub use cap::Cap;
 pub use config::{Config, ConfigError, duration, shown};
 pub use control::{Control, Handle};
+pub use dialect::Kind;
 pub use faults::{Chance, Fault, Faults};
 pub use judge::{AccountStats, LatencyStats, ReceiptStats, Stats};
 pub use ledger::{Acceptance, Page};

@@ -1,4 +1,4 @@
-//! How the simulated provider reacts to a request to `/send`.
+//! How the simulated provider reacts to a request.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
@@ -9,10 +9,11 @@ use fanfare_domain::rng::Rng;
 use uuid::Uuid;
 
 use crate::cap::Allowed;
+use crate::dialect::{Dialect, Listed, Message, Read, Refusal};
 use crate::judge::{Judge, Stats};
-use crate::ledger::{Ledger, Page, provider_id};
+use crate::ledger::{Ledger, Page};
 use crate::receipts::{Outbox, Receipt};
-use crate::wire::{Message, Reader, Request};
+use crate::wire::{Reader, Request};
 use crate::{Config, Fault, Faults};
 
 /// What happens on the wire after a request.
@@ -48,11 +49,8 @@ impl Answer {
         Self { status, body: body.into(), retry_after_s: None }
     }
 
-    fn refused(status: &'static str, code: &str, message: &str) -> Self {
-        Self::new(status, format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#))
-    }
-
-    fn after(self, seconds: i64) -> Self {
+    /// The same, to be tried again after so many seconds.
+    pub fn after(self, seconds: i64) -> Self {
         Self { retry_after_s: Some(seconds), ..self }
     }
 }
@@ -60,6 +58,7 @@ impl Answer {
 /// The provider, shared by all connections.
 pub(crate) struct Provider {
     config: Config,
+    pub dialect: &'static dyn Dialect,
     rng: Rng,
     started: Instant,
     started_us: i64,
@@ -84,6 +83,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Provider {
     pub fn new(config: Config, outbox: Option<Outbox>) -> Self {
         Self {
+            dialect: config.kind.dialect(),
             rng: Rng::seeded(config.seed),
             started: Instant::now(),
             started_us: Clock::system().now_us(),
@@ -98,24 +98,27 @@ impl Provider {
 
     /// Decides what happens to a request, and notes it.
     pub fn react(&self, reader: &Reader, request: &Request) -> Reaction {
-        let at_us = self.unix_us(request.arrived);
-        let bearer = reader.bearer(request);
-        let account = locked(&self.judge).arrived(bearer.unwrap_or("-"), at_us);
+        let (at_us, parts) = (self.unix_us(request.arrived), reader.parts(request));
+        let credential = self.dialect.credential(&parts);
+        let account = locked(&self.judge).arrived(credential.as_deref().unwrap_or("-"), at_us);
         let fault = self.settings.read().unwrap_or_else(PoisonError::into_inner).faults.draw(&self.rng);
         if fault == Some(Fault::Reset) {
             return self.strike(Fault::Reset);
         }
-        if self.config.secret.is_some() && bearer != self.config.secret.as_deref() {
-            return self.reject(Answer::refused("401 Unauthorized", "bad_token", "another secret is expected"));
+        if self.config.secret.is_some() && credential.as_deref() != self.config.secret.as_deref() {
+            return self.reject(Refusal::Credential);
         }
-        let message = match Message::read(reader.body(request), reader.key(request)) {
-            Ok(message) => message,
-            Err(why) => return self.reject(Answer::refused("400 Bad Request", "malformed", why)),
+        let message = match self.dialect.read(&parts) {
+            Read::Message(message) => message,
+            Read::ListTo(to) => return self.list(|ledger| ledger.to(&to)),
+            Read::ById(id) => return self.list(|ledger| ledger.by_id(&id, self.dialect)),
+            Read::Other(answer) => return Reaction::Answer(answer),
+            Read::Malformed(why) => return self.reject(Refusal::Malformed(why)),
         };
         if let Some(wait_us) = self.over_cap(account, at_us) {
             locked(&self.judge).over_cap += 1;
-            let answer = Answer::refused("429 Too Many Requests", "rate_limited", "above the cap");
-            return Reaction::Answer(answer.after((wait_us + 999_999) / 1_000_000));
+            let wait_s = (wait_us + 999_999) / 1_000_000;
+            return Reaction::Answer(self.dialect.refusal(Refusal::TooFast(Some(wait_s))));
         }
         match fault {
             Some(
@@ -131,13 +134,13 @@ impl Provider {
 
     /// Accepts a message, or finds it accepted before; `fault` is one that comes after that.
     fn accept(&self, message: &Message<'_>, account: u32, at_us: i64, fault: Option<Fault>) -> Reaction {
+        let honours = self.config.honour_keys && self.dialect.honours_keys();
         let (index, is_new) = {
             let mut ledger = locked(&self.ledger);
-            let before = if self.config.honour_keys { ledger.find(message.id, account) } else { None };
-            let index = before.unwrap_or_else(|| ledger.accept(message.id, &message.to, account, at_us));
-            (index, before.is_none())
+            let before = if honours { ledger.find(message.id, account) } else { None };
+            (before.unwrap_or_else(|| ledger.accept(message, account, at_us)), before.is_none())
         };
-        let id = provider_id(index);
+        let id = self.dialect.provider_id(index);
         if is_new {
             self.post_receipts(message.id, &id);
         } else {
@@ -146,13 +149,17 @@ impl Provider {
         if let Some(fault) = fault {
             locked(&self.judge).struck(fault);
         }
-        let answer = Answer::new("200 OK", format!(r#"{{"id":"{id}"}}"#));
+        let answer = self.dialect.accepted(&id, message);
         match fault {
-            Some(Fault::ErrorAccepted) => Reaction::Answer(internal_error()),
+            Some(Fault::ErrorAccepted) => Reaction::Answer(self.dialect.refusal(Refusal::Broken)),
             Some(Fault::ResetAccepted) => Reaction::Reset,
             Some(Fault::SilenceAccepted) => Reaction::Silence,
             Some(Fault::SlowBody) => Reaction::Trickle(answer),
-            Some(Fault::Malformed) => Reaction::Answer(Answer::new("200 OK", format!(r#"{{"id":"{id}"#))),
+            Some(Fault::Malformed) => {
+                // Cut in its midst, and said to be whole.
+                let half = answer.body.chars().take(answer.body.chars().count() / 2).collect::<String>();
+                Reaction::Answer(Answer { body: half, ..answer })
+            }
             _ => Reaction::Answer(answer),
         }
     }
@@ -160,22 +167,29 @@ impl Provider {
     /// A fault that comes instead of an acceptance.
     fn strike(&self, fault: Fault) -> Reaction {
         locked(&self.judge).struck(fault);
-        let throttled = || Answer::refused("429 Too Many Requests", "rate_limited", "slow down");
-        Reaction::Answer(match fault {
-            Fault::Throttle => throttled(),
-            Fault::ThrottleFor => throttled().after(RETRY_AFTER_S),
-            Fault::Unavailable => {
-                Answer::refused("503 Service Unavailable", "unavailable", "try later").after(RETRY_AFTER_S)
-            }
-            Fault::Recipient => Answer::refused("400 Bad Request", "invalid_recipient", "no such recipient"),
-            Fault::Error => internal_error(),
+        let why = match fault {
+            Fault::Throttle => Refusal::TooFast(None),
+            Fault::ThrottleFor => Refusal::TooFast(Some(RETRY_AFTER_S)),
+            Fault::Unavailable => Refusal::Unavailable(RETRY_AFTER_S),
+            Fault::Recipient => Refusal::Recipient,
+            Fault::Error => Refusal::Broken,
             _ => return Reaction::ResetAtOnce,
-        })
+        };
+        Reaction::Answer(self.dialect.refusal(why))
     }
 
-    fn reject(&self, answer: Answer) -> Reaction {
+    fn reject(&self, why: Refusal) -> Reaction {
         locked(&self.judge).rejected += 1;
-        Reaction::Answer(answer)
+        Reaction::Answer(self.dialect.refusal(why))
+    }
+
+    /// Answers a question about what was accepted.
+    fn list(&self, find: impl FnOnce(&Ledger) -> Vec<usize>) -> Reaction {
+        let ledger = locked(&self.ledger);
+        let found: Vec<Listed> = find(&ledger).into_iter().map(|index| ledger.listed(index, self.dialect)).collect();
+        drop(ledger);
+        locked(&self.judge).questions += 1;
+        Reaction::Answer(self.dialect.listed(&found))
     }
 
     fn over_cap(&self, account: u32, at_us: i64) -> Option<i64> {
@@ -234,7 +248,7 @@ impl Provider {
     }
 
     pub fn page(&self, after: usize) -> Page {
-        locked(&self.ledger).page(after)
+        locked(&self.ledger).page(after, self.dialect)
     }
 
     /// Forgets what was seen.
@@ -243,8 +257,4 @@ impl Provider {
         *locked(&self.ledger) = Ledger::default();
         locked(&self.allowed).clear();
     }
-}
-
-fn internal_error() -> Answer {
-    Answer::refused("500 Internal Server Error", "internal", "something broke")
 }

@@ -190,7 +190,9 @@ async fn converse(mut stream: TcpStream, handle: Handle, at_control: bool) {
             }
         };
         let reaction = match reader.line(&request) {
-            ("POST", "/send") if !at_control => provider.react(&reader, &request),
+            (method, target) if !at_control && provider.dialect.is_own(method, target) => {
+                provider.react(&reader, &request)
+            }
             (method, target) => {
                 let answer = handle.answer(method, target, reader.body(&request), at_control).await;
                 let goes_on = write(&mut stream, &mut out, &answer, request.last).await;

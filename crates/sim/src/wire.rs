@@ -1,14 +1,10 @@
 //! The wire format, read anew: HTTP/1.1 with `httparse`, and the message in the body.
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::time::Instant;
 
 use bytes::{Buf as _, BytesMut};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tokio::net::TcpStream;
-use uuid::Uuid;
 
 use crate::arrival;
 
@@ -35,7 +31,7 @@ pub(crate) struct Request {
     pub last: bool,
     method: Range<usize>,
     target: Range<usize>,
-    bearer: Option<Range<usize>>,
+    authorization: Option<Range<usize>>,
     key: Option<Range<usize>>,
     body: Range<usize>,
 }
@@ -93,7 +89,7 @@ impl Reader {
             last: head.version == Some(0),
             method: self.range(method.as_bytes()),
             target: self.range(target.as_bytes()),
-            bearer: None,
+            authorization: None,
             key: None,
             body: head_bytes..head_bytes,
         };
@@ -112,7 +108,7 @@ impl Reader {
                 _ => return Err(NoRequest::Malformed("content-length")),
             }
         } else if is("authorization") {
-            request.bearer = header.value.strip_prefix(b"Bearer ").map(|token| self.range(token));
+            request.authorization = Some(self.range(header.value));
         } else if is("idempotency-key") {
             request.key = Some(self.range(header.value));
         } else if is("connection") {
@@ -138,14 +134,17 @@ impl Reader {
         (self.text(&request.method), self.text(&request.target))
     }
 
-    /// The bearer token.
-    pub fn bearer(&self, request: &Request) -> Option<&str> {
-        request.bearer.as_ref().map(|range| self.text(range))
-    }
-
-    /// The idempotency key.
-    pub fn key(&self, request: &Request) -> Option<&str> {
-        request.key.as_ref().map(|range| self.text(range))
+    /// All that an interface reads of a request.
+    pub fn parts(&self, request: &Request) -> Parts<'_> {
+        let (method, target) = self.line(request);
+        let text = |range: &Option<Range<usize>>| range.as_ref().map(|range| self.text(range));
+        Parts {
+            method,
+            target,
+            authorization: text(&request.authorization),
+            key: text(&request.key),
+            body: self.body(request),
+        }
     }
 
     /// The body.
@@ -159,55 +158,37 @@ impl Reader {
     }
 }
 
-impl Default for Reader {
-    fn default() -> Self {
-        Self::new()
+/// A request, as an interface reads it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    pub method: &'a str,
+    /// Path and query.
+    pub target: &'a str,
+    pub authorization: Option<&'a str>,
+    /// The Idempotency-Key.
+    pub key: Option<&'a str>,
+    pub body: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    /// The bearer token.
+    pub fn bearer(&self) -> Option<&'a str> {
+        self.authorization?.strip_prefix("Bearer ")
+    }
+
+    /// The target without its query.
+    pub fn path(&self) -> &'a str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// The query, or nothing.
+    pub fn query(&self) -> &'a str {
+        self.target.split_once('?').map_or("", |(_, query)| query)
     }
 }
 
-/// A message, as a provider reads it. Fields it does not know are refused: the format is agreed.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Message<'a> {
-    /// Its id, which is also the idempotency key.
-    pub id: Uuid,
-    /// Its address.
-    #[serde(borrow)]
-    pub to: Cow<'a, str>,
-    #[serde(borrow)]
-    channel: Cow<'a, str>,
-    text: Option<IgnoredAny>,
-    template: Option<IgnoredAny>,
-    #[serde(rename = "params")]
-    _params: Vec<IgnoredAny>,
-    #[serde(rename = "from")]
-    _from: Option<IgnoredAny>,
-    #[serde(default, rename = "subject")]
-    _subject: Option<IgnoredAny>,
-    #[serde(default, rename = "language")]
-    _language: Option<IgnoredAny>,
-    #[serde(borrow, rename = "campaign")]
-    _campaign: Cow<'a, str>,
-    #[serde(borrow, rename = "run")]
-    _run: Cow<'a, str>,
-}
-
-impl<'a> Message<'a> {
-    /// Reads the message of a request.
-    ///
-    /// # Errors
-    /// Says what is wrong with it.
-    pub fn read(body: &'a [u8], key: Option<&str>) -> Result<Self, &'static str> {
-        let message: Self = serde_json::from_slice(body).map_err(|_| "the body is not a message")?;
-        let kinds = ["whatsapp", "sms", "email"];
-        if key.and_then(|k| Uuid::parse_str(k).ok()) != Some(message.id) {
-            Err("the idempotency key is not the message's id")
-        } else if !kinds.contains(&&*message.channel) || message.to.is_empty() {
-            Err("channel or address")
-        } else if message.text.is_some() == message.template.is_some() {
-            Err("a message has either a text or a template")
-        } else {
-            Ok(message)
-        }
+impl Default for Reader {
+    fn default() -> Self {
+        Self::new()
     }
 }

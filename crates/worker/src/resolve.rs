@@ -47,7 +47,7 @@ pub fn resolve(answer: &Answer, case: Case, rng: &Rng) -> (Fate, Class, Sign) {
     let class = match failure.kind {
         FailureKind::PermanentRecipient => Class::PermanentRecipient,
         FailureKind::PermanentContent => Class::PermanentContent,
-        FailureKind::Throttled => Class::Throttled,
+        FailureKind::Throttled | FailureKind::Later => Class::Throttled,
         FailureKind::Transient | FailureKind::Unreachable | FailureKind::Configuration => Class::Transient,
         FailureKind::Unknown => Class::Unknown,
     };
@@ -64,7 +64,7 @@ fn fate(failure: &Failure, case: Case, rng: &Rng) -> Fate {
             true => Fate::Unknown(None),
             false => Fate::Final { cost: 0 },
         },
-        FailureKind::Throttled | FailureKind::Transient => match (case.in_doubt, spent) {
+        FailureKind::Throttled | FailureKind::Later | FailureKind::Transient => match (case.in_doubt, spent) {
             (false, false) => Fate::Retry(wait()),
             (false, true) => Fate::Final { cost: 0 },
             (true, false) => Fate::Unknown(Some(wait())),
@@ -79,7 +79,7 @@ fn fate(failure: &Failure, case: Case, rng: &Rng) -> Fate {
 
 fn sign(failure: &Failure) -> Sign {
     match failure.kind {
-        FailureKind::PermanentRecipient | FailureKind::PermanentContent => Sign::Healthy,
+        FailureKind::PermanentRecipient | FailureKind::PermanentContent | FailureKind::Later => Sign::Healthy,
         FailureKind::Throttled => Sign::Throttled(failure.retry_after.map(|wait| wait.min(RETRY_AFTER_MAX))),
         FailureKind::Transient | FailureKind::Unreachable | FailureKind::Unknown => Sign::Ailing,
         FailureKind::Configuration => Sign::Refused(failure.detail.clone()),

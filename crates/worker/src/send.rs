@@ -123,7 +123,7 @@ impl Batch {
     async fn request(&self, position: usize) {
         let message = &self.messages[position];
         let began = Instant::now();
-        let answer = match self.compose(message) {
+        let answer = match self.compose(position) {
             Ok(out) => self.account.adapter.send(&out, &|| self.may_start(position)).await,
             Err(failure) => Answer::Failed(failure),
         };
@@ -155,7 +155,8 @@ impl Batch {
         in_time && !self.stop.is_cancelled() && self.watch.gate() == Gate::Open
     }
 
-    fn compose(&self, message: &Message) -> Result<OutMessage, Failure> {
+    fn compose(&self, position: usize) -> Result<OutMessage, Failure> {
+        let message = &self.messages[position];
         let params = message.params.as_ref().map(|p| p.0.as_slice()).unwrap_or_default();
         let content = self
             .run
@@ -170,6 +171,8 @@ impl Batch {
             content,
             campaign: self.run.info.campaign.clone(),
             run_id: self.lease.run_id,
+            seq: message.seq,
+            attempt: self.lease.attempts_before(position) + 1,
         })
     }
 

@@ -224,7 +224,7 @@ async fn define(context: &Context, demo: &Demo, handle: &Handle) -> anyhow::Resu
     let (store, workspace_id) = (&context.store, context.workspace_id);
     let account = NewAccount {
         name: ACCOUNT,
-        kind: fanfare_providers::http::KIND,
+        kind: fanfare_providers::http::KIND.name,
         settings: &json!({ "url": handle.url() }),
         secret: Some(SECRET),
         sender: None,

@@ -98,7 +98,7 @@ impl From<Message> for OutMessage {
             _ => panic!("a message has either a text or a template"),
         };
         let Message { id, to, from, channel, campaign, run_id, .. } = m;
-        Self { id, to, from, channel, content, campaign, run_id }
+        Self { id, to, from, channel, content, campaign, run_id, seq: 0, attempt: 1 }
     }
 }
 
@@ -152,12 +152,5 @@ async fn check(name: &str, case: Case) {
 }
 
 fn answer(canned: &Canned) -> String {
-    let mut text = format!("HTTP/1.1 {} Canned\r\n", canned.status);
-    for (name, value) in &canned.headers {
-        text += &format!("{name}: {value}\r\n");
-    }
-    if canned.status != 204 {
-        text += &format!("content-length: {}\r\n", canned.body.len());
-    }
-    text + "\r\n" + &canned.body
+    peer::answer(canned.status, &canned.headers, &canned.body)
 }

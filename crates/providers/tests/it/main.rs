@@ -2,6 +2,7 @@
 
 mod faults;
 mod fixtures;
+mod kinds;
 mod peer;
 mod reuse;
 mod settings;

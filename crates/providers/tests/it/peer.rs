@@ -37,7 +37,8 @@ pub async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<Request> {
         let (name, value) = header.split_once(": ").unwrap();
         assert!(headers.insert(name.to_lowercase(), value.to_owned()).is_none(), "{name} twice");
     }
-    let mut body = vec![0; headers["content-length"].parse().unwrap()];
+    let length = headers.get("content-length").map_or(0, |length: &String| length.parse().unwrap());
+    let mut body = vec![0; length];
     stream.read_exact(&mut body).await.unwrap();
     Some(Request { line, headers, body })
 }
@@ -75,7 +76,21 @@ pub fn message() -> OutMessage {
         content: Content::Text { subject: None, body: "Hello".into() },
         campaign: "spring".into(),
         run_id: 1,
+        seq: 0,
+        attempt: 1,
     }
+}
+
+/// An answer as it goes over the wire.
+pub fn answer(status: u16, headers: &BTreeMap<String, String>, body: &str) -> String {
+    let mut text = format!("HTTP/1.1 {status} Canned\r\n");
+    for (name, value) in headers {
+        text += &format!("{name}: {value}\r\n");
+    }
+    if status != 204 {
+        text += &format!("content-length: {}\r\n", body.len());
+    }
+    text + "\r\n" + body
 }
 
 /// The answer of an accepting server.

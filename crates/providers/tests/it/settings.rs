@@ -18,13 +18,16 @@ fn refusal(kind: &str, settings: &Value, secret: Option<&str>) -> String {
 #[tokio::test]
 async fn each_known_kind_opens() {
     for kind in KINDS {
-        open(kind, &json!({ "url": "http://[::1]:8080/send?x=1" }), None, &Client::new(Clock::system())).unwrap();
+        let mut settings = json!({ "url": "http://[::1]:8080/send?x=1" });
+        kind.settings.iter().filter(|s| s.required).for_each(|s| settings[s.key] = "5".into());
+        open(kind.name, &settings, Some("s3cret"), &Client::new(Clock::system())).unwrap();
     }
 }
 
 #[test]
 fn an_unknown_kind_is_refused_with_the_known_ones() {
-    assert_eq!(refusal("carrier-pigeon", &json!({}), None), r#"kind "carrier-pigeon" is none of http"#);
+    let refusal = refusal("carrier-pigeon", &json!({}), None);
+    assert!(refusal.starts_with(r#"kind "carrier-pigeon" is none of http, "#), "{refusal}");
 }
 
 #[test]
@@ -47,10 +50,23 @@ fn settings_of_another_shape_are_refused() {
         let refusal = refusal("http", &settings, None);
         assert!(refusal.contains(expected), "{refusal}");
     };
-    check(json!({}), "missing field `url`");
+    check(json!({}), "needs a URL");
     check(json!({ "url": 5 }), "invalid type: integer `5`, expected a string");
-    check(json!({ "url": "http://example.com", "uri": "" }), "unknown field `uri`, expected `url`");
-    check(json!("http://example.com"), "expected struct Settings");
+    check(json!({ "url": "http://example.com", "uri": "" }), r#"has no setting "uri": it has url"#);
+    check(json!("http://example.com"), "expected a map");
+}
+
+#[test]
+fn what_a_kind_cannot_do_without_is_named() {
+    assert_eq!(
+        refusal("meta", &json!({}), Some("t")),
+        "an account of kind meta needs phone_number_id: id of the number that sends, as in --set phone_number_id=…"
+    );
+    let settings = json!({ "phone_number_id": "106" });
+    let said = refusal("meta", &settings, None);
+    assert!(said.starts_with("an account of kind meta needs a secret: a system user's access token"), "{said}");
+    let said = refusal("meta", &json!({ "phone_number_id": "../1/messages?x=" }), Some("t"));
+    assert!(said.starts_with("phone_number_id \"../1/messages?x=\": expected letters"), "{said}");
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! `fanfare account kinds` and `account check`: what each provider can do, and whether it knows us.
+
+use anyhow::bail;
+use fanfare_domain::clock::Clock;
+use fanfare_domain::content::Feature;
+use fanfare_providers::kind::{Doubt, Keys, Kind, Offer, Receipts};
+use fanfare_providers::{Client, KINDS, Provider as _};
+use fanfare_store::accounts;
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::output::{Output, Table, Usage, bold, dim, fields};
+
+/// The table of all kinds, or all about one.
+pub fn show(kind: Option<&str>, output: Output) -> anyhow::Result<()> {
+    let Some(name) = kind else {
+        return output.result(&json!({ "kinds": KINDS }), |_| table());
+    };
+    match Kind::named(name) {
+        Some(kind) => output.result(kind, about),
+        None => Err(Usage(fanfare_providers::ConfigError::Kind(name.to_owned()).to_string()).into()),
+    }
+}
+
+/// What each kind carries: a line for each content, a column for each kind.
+fn table() -> String {
+    let header: Vec<&str> = ["content"].into_iter().chain(KINDS.iter().map(|kind| kind.name)).collect();
+    let mut table = Table::new(&header);
+    for feature in Feature::ALL {
+        let cells = KINDS.iter().map(|kind| letters(kind, feature));
+        table.row([feature.name().to_owned()].into_iter().chain(cells));
+    }
+    let more = "w by WhatsApp, s by SMS, e by e-mail; fanfare account kinds KIND says all about one";
+    format!("{}{}\n", table.render(), dim(more))
+}
+
+/// By which channels a kind carries something.
+fn letters(kind: &Kind, feature: Feature) -> String {
+    kind.channels().filter(|c| kind.carries(*c, feature)).map(|c| &c.as_str()[..1]).collect()
+}
+
+fn about(kind: &Kind) -> String {
+    let words = |feature: &Feature| feature.name().to_owned();
+    let carries: Vec<String> = kind
+        .carries
+        .iter()
+        .map(|(channel, features)| match features.len() == Feature::ALL.len() {
+            true => format!("{channel}: everything, and the server decides"),
+            false => format!("{channel}: {}", features.iter().map(words).collect::<Vec<_>>().join(", ")),
+        })
+        .collect();
+    let refuses: Vec<String> = kind.refuses.iter().map(|(f, why)| format!("{}: {why}", f.name())).collect();
+    let settings: Vec<String> = kind
+        .settings
+        .iter()
+        .map(|s| format!("--set {}=…  {}{}", s.key, s.what, if s.required { "" } else { " (optional)" }))
+        .collect();
+    let keys = match kind.keys {
+        Keys::Honoured => "dropped by their key",
+        Keys::Ignored => "taken as new messages: there is no key",
+        Keys::Said => "as --idempotent says",
+    };
+    let doubt = match kind.doubt {
+        Doubt::Repeat => "settled by a repeat with the same key",
+        Doubt::LookUp => "looked up at the provider",
+        Doubt::Receipt => "settled by its receipt",
+        Doubt::Policy => "by the campaign's --on-unknown, unless keys are honoured",
+    };
+    let receipts = match kind.receipts {
+        Receipts::Webhook => "by webhook",
+        Receipts::Poll => "asked for",
+        Receipts::None => "none",
+    };
+    let window = if kind.window { "24 hours after the recipient wrote; templates at any time" } else { "none" };
+    fields([
+        ("kind", bold(kind.name)),
+        ("service", kind.service.to_owned()),
+        ("carries", carries.join("\n")),
+        ("refuses", refuses.join("\n")),
+        ("url", kind.base_url.unwrap_or("to be given with --url").to_owned()),
+        ("secret", kind.secret.unwrap_or("optional").to_owned()),
+        ("settings", settings.join("\n")),
+        ("caps", if kind.caps.is_empty() { "none documented".to_owned() } else { kind.caps.join(", ") }),
+        ("repeats", keys.to_owned()),
+        ("in doubt", doubt.to_owned()),
+        ("receipts", receipts.to_owned()),
+        ("window", window.to_owned()),
+    ])
+}
+
+/// An account's settings beside its URL.
+pub fn settings(settings: &Value) -> String {
+    let all = settings.as_object().into_iter().flatten().filter(|(key, _)| *key != "url");
+    all.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect::<Vec<_>>().join(" ")
+}
+
+/// Asks the provider whether it knows the account.
+pub async fn check(context: &Context, name: &str, output: Output) -> anyhow::Result<()> {
+    let account = accounts::get(&mut *context.store.pool.acquire().await?, context.workspace_id, name).await?;
+    let secret = accounts::secret(&account, &context.store.seal)?;
+    let adapter =
+        fanfare_providers::open(&account.kind, &account.settings, secret.as_deref(), &Client::new(Clock::system()))?;
+    let made = Kind::named(&account.kind).is_some_and(|kind| kind.offers(Offer::Check));
+    match adapter.check().await {
+        Ok(said) => output.result(&json!({ "account": name, "checked": made, "said": said }), |_| {
+            if made { format!("account {name} works: {said}") } else { said.clone() }
+        }),
+        Err(failure) => bail!("account {name:?} does not work: its provider said {}", failure.detail),
+    }
+}

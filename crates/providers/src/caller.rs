@@ -1,0 +1,173 @@
+//! Calls to an interface of many paths: the connections, the headers that all calls share, and what the
+//! network's failures and a bare status mean.
+
+use bytes::Bytes;
+use fanfare_domain::clock::Clock;
+use fanfare_domain::outcome::{Answer, Failure, FailureKind};
+use http_body_util::Full;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{HeaderMap, Method, Request, Uri};
+use serde_json::Value;
+use url::Url;
+
+use crate::connection::Reply;
+use crate::endpoint::{Endpoint, NoAnswer};
+use crate::retry_after::retry_after;
+use crate::{Client, ConfigError, MayStart};
+
+const AGENT: HeaderValue = HeaderValue::from_static("fanfare");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+
+/// The interface of a provider.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    endpoint: Endpoint,
+    /// Path of the base URL, without the slash at its end.
+    prefix: String,
+    headers: HeaderMap,
+    pub clock: Clock,
+}
+
+/// One call.
+pub(crate) struct Call {
+    pub method: Method,
+    /// Behind the base URL, with its slash, and its query if it has one.
+    pub path: String,
+    pub payload: Payload,
+    /// For this call only.
+    pub headers: Vec<(HeaderName, String)>,
+}
+
+pub(crate) enum Payload {
+    Nothing,
+    Json(Vec<u8>),
+    Form(String),
+}
+
+impl Call {
+    pub fn get(path: impl Into<String>) -> Self {
+        Self { method: Method::GET, path: path.into(), payload: Payload::Nothing, headers: Vec::new() }
+    }
+
+    /// A POST of JSON.
+    pub fn post(path: impl Into<String>, body: &impl serde::Serialize) -> Self {
+        let body = serde_json::to_vec(body).expect("our bodies are JSON, and memory takes any write");
+        Self { method: Method::POST, path: path.into(), payload: Payload::Json(body), headers: Vec::new() }
+    }
+
+    /// A POST of a form.
+    pub fn form(path: impl Into<String>, fields: &[(&str, &str)]) -> Self {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        Self { method: Method::POST, path: path.into(), payload: Payload::Form(body), headers: Vec::new() }
+    }
+
+    /// The same with a header.
+    pub fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+impl Caller {
+    /// Of the interface at `base`.
+    pub fn new(base: &Url, client: &Client) -> Result<Self, ConfigError> {
+        let endpoint = Endpoint::new(base, client)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, endpoint.authority.clone());
+        headers.insert(USER_AGENT, AGENT);
+        headers.insert(ACCEPT, JSON);
+        let prefix = base.path().trim_end_matches('/').to_owned();
+        Ok(Self { endpoint, prefix, headers, clock: client.clock.clone() })
+    }
+
+    /// The same with `Authorization: {scheme} {token}` on every call.
+    pub fn authorized(mut self, scheme: &str, token: &str) -> Result<Self, ConfigError> {
+        let mut value = HeaderValue::try_from(format!("{scheme} {token}")).map_err(|_| ConfigError::Secret)?;
+        value.set_sensitive(true);
+        self.headers.insert(AUTHORIZATION, value);
+        Ok(self)
+    }
+
+    /// Makes a call once, and reads the answer.
+    pub async fn call(&self, call: Call, may_start: MayStart<'_>) -> Result<Reply, NoAnswer> {
+        let mut headers = self.headers.clone();
+        let (body, kind) = match call.payload {
+            Payload::Nothing => (Bytes::new(), None),
+            Payload::Json(json) => (Bytes::from(json), Some(JSON)),
+            Payload::Form(form) => (Bytes::from(form), Some(FORM)),
+        };
+        headers.extend(kind.map(|kind| (CONTENT_TYPE, kind)));
+        for (name, value) in call.headers {
+            let value = HeaderValue::try_from(value).map_err(|_| NoAnswer::Unreachable("header refused"))?;
+            headers.insert(name, value);
+        }
+        let uri = Uri::try_from(format!("{}{}", self.prefix, call.path));
+        let mut request = Request::new(Full::new(body));
+        *request.uri_mut() = uri.map_err(|_| NoAnswer::Unreachable("path refused"))?;
+        *request.method_mut() = call.method;
+        *request.headers_mut() = headers;
+        self.endpoint.exchange(request, may_start).await
+    }
+
+    /// What a status means of which the provider's own words say nothing more: nothing that would be sent
+    /// again by it may have been accepted.
+    pub fn by_status(&self, reply: &Reply) -> Failure {
+        let status = reply.status.as_u16();
+        let kind = match status {
+            429 => FailureKind::Throttled,
+            408 | 409 => FailureKind::Unknown,
+            300..400 | 401 | 402 | 403 | 407 => FailureKind::Configuration,
+            400..500 => FailureKind::PermanentContent,
+            _ => FailureKind::Unknown,
+        };
+        Failure::new(kind, status.to_string()).after(self.retry_after(reply))
+    }
+
+    /// How long the server asks us to wait.
+    pub fn retry_after(&self, reply: &Reply) -> Option<std::time::Duration> {
+        retry_after(&reply.headers, self.clock.now())
+    }
+}
+
+impl Reply {
+    /// The body as JSON, if it came whole and is.
+    pub fn json(&self) -> Option<Value> {
+        serde_json::from_slice(self.body.as_deref()?).ok()
+    }
+}
+
+impl From<NoAnswer> for Answer {
+    fn from(none: NoAnswer) -> Self {
+        match none {
+            NoAnswer::NotStarted => Self::NotStarted,
+            failed => Self::Failed(failed.into()),
+        }
+    }
+}
+
+/// For a call that sends nothing.
+impl From<NoAnswer> for Failure {
+    fn from(none: NoAnswer) -> Self {
+        match none {
+            NoAnswer::Unreachable(how) => Self::new(FailureKind::Unreachable, how),
+            NoAnswer::InDoubt(how) => Self::new(FailureKind::Unknown, how),
+            NoAnswer::NotStarted => Self::new(FailureKind::Unreachable, "too late to start"),
+        }
+    }
+}
+
+/// A message id of a provider as it is kept: a text or a number, found by a JSON pointer.
+pub(crate) fn provider_id(body: &Value, pointer: &str) -> Option<String> {
+    let id = match body.pointer(pointer)? {
+        Value::String(id) => id.clone(),
+        Value::Number(id) => id.to_string(),
+        _ => return None,
+    };
+    (!id.is_empty()).then_some(id)
+}
+
+/// The id as the database can hold it and somebody could look it up; else none.
+pub(crate) fn kept(id: String) -> Option<String> {
+    (id.len() <= fanfare_domain::limits::PROVIDER_ID_BYTES_MAX && !id.contains(char::is_control)).then_some(id)
+}

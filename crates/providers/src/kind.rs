@@ -1,0 +1,138 @@
+//! What is to be known of a kind of provider before anything is sent: declared beside each adapter, shown
+//! by `fanfare account kinds`, and checked when an account is added and when a campaign is planned.
+
+use fanfare_domain::content::Feature;
+use fanfare_domain::message::Channel;
+use serde::Serialize;
+
+/// A kind of provider.
+#[derive(Debug, Serialize)]
+pub struct Kind {
+    /// What `--kind` names.
+    pub name: &'static str,
+    /// The service, and the version of its documents.
+    pub service: &'static str,
+    /// What it carries, by channel.
+    pub carries: &'static [(Channel, &'static [Feature])],
+    /// What it does not carry although one might expect it, and why.
+    pub refuses: &'static [(Feature, &'static str)],
+    /// What the account's secret is; absent if it needs none.
+    pub secret: Option<&'static str>,
+    /// Where its interface is, unless the account says otherwise; absent if it must.
+    pub base_url: Option<&'static str>,
+    /// What an account can be told with `--set`.
+    pub settings: &'static [Setting],
+    /// Its documented limits, which an account has unless it names its own.
+    pub caps: &'static [&'static str],
+    /// Whether it drops repeats of an idempotency key.
+    pub keys: Keys,
+    /// How a message in doubt is settled.
+    pub doubt: Doubt,
+    /// How it reports deliveries.
+    pub receipts: Receipts,
+    /// Whether only templates may be sent to those who have not written within 24 hours.
+    pub window: bool,
+    /// Other calls it has: balance, contact_check, templates, media_upload, check.
+    pub offers: &'static [Offer],
+}
+
+/// Something that an account of a kind can be told.
+#[derive(Debug, Serialize)]
+pub struct Setting {
+    /// What `--set` names.
+    pub key: &'static str,
+    /// What it is.
+    pub what: &'static str,
+    /// Whether the account cannot do without.
+    pub required: bool,
+}
+
+/// Whether a provider drops repeats of an idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keys {
+    /// It does.
+    Honoured,
+    /// It does not, or does not say so.
+    Ignored,
+    /// It depends on the server: the account says.
+    Said,
+}
+
+/// How a message in doubt is settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doubt {
+    /// By a repeat with the same key.
+    Repeat,
+    /// By asking the provider for what it has taken.
+    LookUp,
+    /// By its receipt, which names our message.
+    Receipt,
+    /// By the campaign's policy, or a person.
+    Policy,
+}
+
+/// How a provider reports deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Receipts {
+    /// It calls us.
+    Webhook,
+    /// It must be asked.
+    Poll,
+    /// It does not.
+    None,
+}
+
+/// A call beside sending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Offer {
+    /// What credit is left there.
+    Balance,
+    /// Whether a contact can be reached.
+    ContactCheck,
+    /// The list of templates.
+    Templates,
+    /// Keeping a file for later messages.
+    MediaUpload,
+    /// A harmless call that proves the credentials: `account check`.
+    Check,
+}
+
+impl Kind {
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        crate::KINDS.iter().find(|kind| kind.name == name).copied()
+    }
+
+    /// Its channels.
+    pub fn channels(&self) -> impl Iterator<Item = Channel> {
+        self.carries.iter().map(|(channel, _)| *channel)
+    }
+
+    /// Whether it carries this by this channel.
+    pub fn carries(&self, channel: Channel, feature: Feature) -> bool {
+        self.carries.iter().any(|(c, features)| *c == channel && features.contains(&feature))
+    }
+
+    /// Why it does not carry a feature by this channel; `None` if it does.
+    pub fn refusal(&self, channel: Channel, feature: Feature) -> Option<&'static str> {
+        if self.carries(channel, feature) {
+            return None;
+        }
+        let documented = self.refuses.iter().find(|(f, _)| *f == feature).map(|(_, why)| *why);
+        Some(documented.unwrap_or("its documents have no such message"))
+    }
+
+    /// The setting of this key.
+    pub fn setting(&self, key: &str) -> Option<&'static Setting> {
+        self.settings.iter().find(|s| s.key == key)
+    }
+
+    /// Whether it has this call.
+    pub fn offers(&self, offer: Offer) -> bool {
+        self.offers.contains(&offer)
+    }
+}

@@ -1,0 +1,155 @@
+//! The WhatsApp Cloud API.
+//!
+//! `POST /{version}/{phone_number_id}/messages` with a system user's token. It has no idempotency key and
+//! no look-up; `biz_opaque_callback_data` carries our reference, which every status of the message echoes,
+//! so a message in doubt is settled by its receipt. Success means accepted, not delivered. What an error
+//! means is told by `error.code` alone (`codes/meta.txt`).
+//!
+//! Source: Meta, Cloud API reference: messages, media, error codes (2026-03).
+
+pub(crate) mod body;
+
+use std::sync::LazyLock;
+
+use fanfare_domain::content::Feature;
+use fanfare_domain::message::{Channel, OutMessage};
+use fanfare_domain::outcome::{Answer, Failure, FailureKind};
+use serde_json::Value;
+
+use crate::caller::{Call, Caller, kept, provider_id};
+use crate::codes::Codes;
+use crate::config::Settings;
+use crate::connection::Reply;
+use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
+use crate::{Client, ConfigError, MayStart, Provider};
+
+/// The version of the Graph API that is called unless the account names one.
+const VERSION: &str = "v24.0";
+
+static CODES: LazyLock<Codes> = LazyLock::new(|| Codes::parse(include_str!("../codes/meta.txt")));
+
+/// What it is and can.
+pub static KIND: Kind = Kind {
+    name: "meta",
+    service: "WhatsApp Cloud API",
+    carries: &[(
+        Channel::Whatsapp,
+        &[
+            Feature::Text,
+            Feature::Image,
+            Feature::Video,
+            Feature::Audio,
+            Feature::Document,
+            Feature::Location,
+            Feature::Contact,
+            Feature::Buttons,
+            Feature::List,
+            Feature::CtaUrl,
+            Feature::Product,
+            Feature::Products,
+            Feature::Flow,
+            Feature::LocationRequest,
+            Feature::Template,
+            Feature::TemplateHeader,
+            Feature::TemplateMedia,
+            Feature::TemplateUrl,
+            Feature::TemplateQuickReply,
+            Feature::TemplateCopyCode,
+            Feature::TemplateFlow,
+            Feature::TemplateCatalog,
+            Feature::TemplateCode,
+            Feature::TemplateOffer,
+            Feature::TemplateCarousel,
+            Feature::TemplateProductCarousel,
+        ],
+    )],
+    refuses: &[(Feature::Code, "a one-time code is sent as an authentication template: give the template a code")],
+    secret: Some("a system user's access token"),
+    base_url: Some("https://graph.facebook.com"),
+    settings: &[
+        Setting { key: "phone_number_id", what: "id of the number that sends", required: true },
+        Setting { key: "version", what: "version of the Graph API, v24.0 unless given", required: false },
+    ],
+    caps: &["80/s"],
+    keys: Keys::Ignored,
+    doubt: Doubt::Receipt,
+    receipts: Receipts::Webhook,
+    window: true,
+    offers: &[Offer::Check, Offer::Templates, Offer::MediaUpload],
+};
+
+/// An account at the Cloud API.
+#[derive(Debug)]
+pub struct Meta {
+    caller: Caller,
+    /// `/{version}/{phone_number_id}`
+    number: String,
+}
+
+impl Meta {
+    /// From settings and token.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names what cannot be used.
+    pub(crate) fn open(settings: &Settings, secret: &str, client: &Client) -> Result<Self, ConfigError> {
+        let number = settings.plain("phone_number_id")?.unwrap_or_default();
+        let version = settings.plain("version")?.unwrap_or(VERSION);
+        let caller = Caller::new(&settings.url()?, client)?.authorized("Bearer", secret)?;
+        Ok(Self { caller, number: format!("/{version}/{number}") })
+    }
+
+    fn answer(&self, reply: &Reply, attempt: i16) -> Answer {
+        let body = reply.json();
+        let error = body.as_ref().and_then(|b| b.get("error"));
+        match (reply.status.is_success(), body.as_ref(), error) {
+            (true, Some(body), None) => match provider_id(body, "/messages/0/id") {
+                Some(id) => Answer::Sent { provider_id: kept(id) },
+                None => Answer::Failed(Failure::new(FailureKind::Unknown, "200 without an id")),
+            },
+            (_, _, Some(error)) => Answer::Failed(self.failure(reply, error, attempt)),
+            (true, None, _) => Answer::Failed(Failure::new(FailureKind::Unknown, "200 without JSON")),
+            (false, _, None) => Answer::Failed(self.caller.by_status(reply)),
+        }
+    }
+
+    /// What a Graph error means.
+    fn failure(&self, reply: &Reply, error: &Value, attempt: i16) -> Failure {
+        let code = error.get("code").and_then(Value::as_i64).map(|c| c.to_string());
+        let known = CODES.failure(code.as_deref(), None, attempt);
+        let failure = known.unwrap_or_else(|| {
+            let kind = self.caller.by_status(reply).kind;
+            // Throttling and doubt are said by codes that we know; a new one is not tried again.
+            let kind = if kind == FailureKind::Throttled { FailureKind::PermanentContent } else { kind };
+            Failure::new(kind, code.unwrap_or_else(|| reply.status.as_u16().to_string()))
+        });
+        let wait = self.caller.retry_after(reply).or(failure.retry_after);
+        failure.after(wait)
+    }
+}
+
+impl Provider for Meta {
+    async fn send(&self, message: &OutMessage, may_start: MayStart<'_>) -> Answer {
+        let call = Call::post(format!("{}/messages", self.number), &body::message(message));
+        match self.caller.call(call, may_start).await {
+            Ok(reply) => self.answer(&reply, message.attempt),
+            Err(none) => none.into(),
+        }
+    }
+
+    async fn check(&self) -> Result<String, Failure> {
+        let call = Call::get(format!("{}?fields=display_phone_number,quality_rating,throughput", self.number));
+        let reply = match self.caller.call(call, &|| true).await {
+            Ok(reply) => reply,
+            Err(none) => return Err(none.into()),
+        };
+        let body = reply.json().unwrap_or_default();
+        match body.get("error") {
+            Some(error) => Err(self.failure(&reply, error, 1)),
+            None if !reply.status.is_success() => Err(self.caller.by_status(&reply)),
+            None => {
+                let word = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or("not said").to_owned();
+                Ok(format!("number {}, quality {}", word("display_phone_number"), word("quality_rating")))
+            }
+        }
+    }
+}

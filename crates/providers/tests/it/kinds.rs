@@ -1,0 +1,246 @@
+//! The named providers as data. `fixtures/providers/<kind>/` holds
+//!
+//! - `account.json`: settings and secret of the account;
+//! - `requests.json`: what is said, and the exact request that says it;
+//! - `answers.json`: an answer to a plain message, and what it means;
+//! - `look_ups.json`, where there is one: what the provider lists, and what that says of a message in doubt.
+//!
+//! Each case names the document section that it comes from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fanfare_domain::clock::Clock;
+use fanfare_domain::content::{Content, Feature};
+use fanfare_domain::message::{Channel, OutMessage};
+use fanfare_domain::outcome::{Action, Answer, Failure, FailureKind};
+use fanfare_providers::kind::{Doubt, Kind};
+use fanfare_providers::{Adapter, Client, Finding, KINDS, Provider as _, open};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::peer::{self, Request, listen};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Account {
+    settings: Value,
+    secret: Option<String>,
+    /// The plain message of `answers.json` and `look_ups.json`.
+    plain: Content,
+    /// An answer that accepts any message.
+    accepts: Canned,
+    /// Headers of every request beside host, user-agent, accept and those of its body.
+    headers: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+struct Canned {
+    status: u16,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// JSON, or a text as it is.
+    body: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequestCase {
+    source: String,
+    channel: Option<Channel>,
+    to: Option<String>,
+    from: Option<String>,
+    content: Content,
+    line: String,
+    /// JSON, or of a form the text.
+    body: Value,
+    /// Beside those of the account.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnswerCase {
+    source: String,
+    #[serde(default = "first")]
+    attempt: i16,
+    answer: Canned,
+    outcome: Outcome,
+}
+
+fn first() -> i16 {
+    1
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+enum Outcome {
+    Failed { failed: FailureKind, detail: String, retry_after_s: Option<u64>, action: Option<Action> },
+    Sent { sent: Option<String> },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LookUpCase {
+    source: String,
+    line: String,
+    answer: Canned,
+    found: Found,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+enum Found {
+    Failed { failed: FailureKind, detail: String },
+    Sent { sent: Option<String> },
+    Said(String),
+}
+
+impl From<Outcome> for Answer {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Sent { sent } => Self::Sent { provider_id: sent },
+            Outcome::Failed { failed, detail, retry_after_s, action } => {
+                let failure = Failure::new(failed, detail).after(retry_after_s.map(Duration::from_secs));
+                Self::Failed(Failure { action, ..failure })
+            }
+        }
+    }
+}
+
+/// The data of one kind.
+struct Data {
+    kind: &'static Kind,
+    account: Account,
+}
+
+fn path(kind: &Kind, name: &str) -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/providers");
+    root.join(kind.name).join(name)
+}
+
+fn read<T: DeserializeOwned>(kind: &Kind, name: &str) -> T {
+    let path = path(kind, name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Those that speak HTTP to a documented interface of their own.
+fn named() -> impl Iterator<Item = Data> {
+    KINDS
+        .iter()
+        .filter(|kind| !matches!(kind.name, "http" | "smtp"))
+        .map(|kind| Data { kind, account: read(kind, "account.json") })
+}
+
+impl Data {
+    fn adapter(&self, url: &str) -> Adapter {
+        let mut settings = self.account.settings.clone();
+        // The documented base has a path of its own, as in /v1.
+        let base = self.kind.base_url.map_or("", |base| base.splitn(4, '/').nth(3).unwrap_or(""));
+        settings["url"] = url.replace("/send", &format!("/{base}")).into();
+        open(self.kind.name, &settings, self.account.secret.as_deref(), &Client::new(Clock::system())).unwrap()
+    }
+
+    fn message(&self, content: Content) -> OutMessage {
+        let channel = self.kind.channels().next().unwrap();
+        OutMessage { channel, content, run_id: 7_340_861_934_283_749_120, seq: 17, ..peer::message() }
+    }
+
+    /// Hands one request of `act` to a server that answers it so.
+    async fn exchange<T>(&self, canned: &Canned, act: impl AsyncFnOnce(Adapter) -> T) -> (Request, T) {
+        let (listener, url) = listen().await;
+        let adapter = self.adapter(&url);
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let request = peer::request(&mut stream).await.unwrap();
+            let body = match &canned.body {
+                Value::String(text) => text.clone(),
+                json => json.to_string(),
+            };
+            stream.write_all(peer::answer(canned.status, &canned.headers, &body).as_bytes()).await.unwrap();
+            request
+        };
+        tokio::join!(serve, act(adapter))
+    }
+}
+
+#[tokio::test]
+async fn each_content_makes_its_request() {
+    for data in named() {
+        let mut said = BTreeSet::new();
+        for case in read::<Vec<RequestCase>>(data.kind, "requests.json") {
+            let what = format!("{}, {}", data.kind.name, case.source);
+            let mut message = data.message(case.content);
+            message.channel = case.channel.unwrap_or(message.channel);
+            message.to = case.to.unwrap_or(message.to);
+            message.from = case.from;
+            message.content.check(message.channel).unwrap_or_else(|e| panic!("{what}: {e}"));
+            said.extend(message.content.features().into_iter().map(|f| (message.channel as i16, f)));
+            let (request, answer) =
+                data.exchange(&data.account.accepts, async |a| a.send(&message, &|| true).await).await;
+            assert_eq!(request.line, case.line, "{what}");
+            let headers = data.account.headers.iter().chain(&case.headers);
+            headers.for_each(|(name, value)| assert_eq!(request.headers.get(name), Some(value), "{what}: {name}"));
+            match &case.body {
+                Value::String(form) => assert_eq!(&String::from_utf8(request.body).unwrap(), form, "{what}"),
+                json => assert_eq!(&serde_json::from_slice::<Value>(&request.body).unwrap(), json, "{what}"),
+            }
+            assert!(matches!(answer, Answer::Sent { .. }), "{what}: {answer:?}");
+        }
+        let carried: BTreeSet<(i16, Feature)> =
+            data.kind.carries.iter().flat_map(|(c, all)| all.iter().map(|f| (*c as i16, *f))).collect();
+        assert_eq!(said, carried, "{}: what is carried has a case each, and nothing else has one", data.kind.name);
+    }
+}
+
+#[tokio::test]
+async fn each_answer_means_one_thing() {
+    for data in named() {
+        for case in read::<Vec<AnswerCase>>(data.kind, "answers.json") {
+            let what = format!("{}, {}: {}", data.kind.name, case.source, case.answer.body);
+            let message = OutMessage { attempt: case.attempt, ..data.message(data.account.plain.clone()) };
+            let (_, answer) = data.exchange(&case.answer, async |a| a.send(&message, &|| true).await).await;
+            assert_eq!(answer, Answer::from(case.outcome), "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_look_up_says_what_is_certain() {
+    for data in named() {
+        let has = path(data.kind, "look_ups.json").exists();
+        assert_eq!(has, data.kind.doubt == Doubt::LookUp, "{}: look_ups.json", data.kind.name);
+        if !has {
+            continue;
+        }
+        let message = data.message(data.account.plain.clone());
+        let since = "2026-11-20T10:00:00Z".parse().unwrap();
+        for case in read::<Vec<LookUpCase>>(data.kind, "look_ups.json") {
+            let what = format!("{}, {}", data.kind.name, case.source);
+            let (request, finding) =
+                data.exchange(&case.answer, async |a| a.look_up(&message, since, &|| true).await).await;
+            assert_eq!(request.line, case.line, "{what}");
+            match (case.found, finding) {
+                (Found::Sent { sent }, finding) => assert_eq!(finding, Finding::Sent { provider_id: sent }, "{what}"),
+                (Found::Failed { failed, detail }, Finding::Failed(failure)) => {
+                    assert_eq!((failure.kind, failure.detail), (failed, detail), "{what}");
+                }
+                (Found::Said(word), finding) => {
+                    let matches = match word.as_str() {
+                        "absent" => finding == Finding::Absent,
+                        "unsure" => matches!(finding, Finding::Unsure(_)),
+                        _ => false,
+                    };
+                    assert!(matches, "{what}: {word}, {finding:?}");
+                }
+                (_, finding) => panic!("{what}: {finding:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The interfaces that a simulator can speak: one module each, written from the provider's documents and
+//! without a look at the adapters.
+
+mod http;
+mod meta;
+
+use std::borrow::Cow;
+use std::str::FromStr;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::ConfigError;
+use crate::provider::Answer;
+use crate::wire::Parts;
+
+/// An interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// The generic one.
+    #[default]
+    Http,
+    /// WhatsApp Cloud API.
+    Meta,
+}
+
+impl Kind {
+    /// All of them, by name.
+    pub const ALL: &[(&str, Self)] = &[("http", Self::Http), ("meta", Self::Meta)];
+
+    pub(crate) fn dialect(self) -> &'static dyn Dialect {
+        match self {
+            Self::Http => &http::Http,
+            Self::Meta => &meta::Meta,
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = ConfigError;
+
+    fn from_str(name: &str) -> Result<Self, ConfigError> {
+        let known = || Self::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let found = Self::ALL.iter().find(|(n, _)| *n == name).map(|(_, kind)| *kind);
+        found.ok_or_else(|| ConfigError::new("kind", name, format!("one of {}", known())))
+    }
+}
+
+/// How an interface reads requests and words its answers.
+pub(crate) trait Dialect: Sync {
+    /// Path of the base URL.
+    fn base(&self) -> &'static str;
+
+    /// Whether a request to the messages' port is the interface's own; the rest are questions to the judge.
+    fn is_own(&self, _method: &str, target: &str) -> bool {
+        !["/stats", "/accepted", "/control", "/reset"].iter().any(|own| target.starts_with(own))
+    }
+
+    /// The credential of a request: each is an account of its own.
+    fn credential<'a>(&self, parts: &Parts<'a>) -> Option<Cow<'a, str>> {
+        parts.bearer().map(Cow::Borrowed)
+    }
+
+    /// Whether a repeated idempotency key gets the first result.
+    fn honours_keys(&self) -> bool {
+        false
+    }
+
+    /// What a request wants.
+    fn read<'a>(&self, parts: &Parts<'a>) -> Read<'a>;
+
+    /// The id given to the acceptance with this index.
+    fn provider_id(&self, index: usize) -> String {
+        format!("sim-{}", index + 1)
+    }
+
+    /// How an acceptance is worded.
+    fn accepted(&self, provider_id: &str, message: &Message<'_>) -> Answer;
+
+    /// How a refusal is worded.
+    fn refusal(&self, why: Refusal) -> Answer;
+
+    /// The answer to a question: what was accepted that it asks for.
+    fn listed(&self, _found: &[Listed]) -> Answer {
+        self.refusal(Refusal::Malformed("no such call"))
+    }
+}
+
+/// What a request wants.
+pub(crate) enum Read<'a> {
+    /// To send a message.
+    Message(Message<'a>),
+    /// To know what was accepted for this address.
+    ListTo(String),
+    /// To know about the acceptance with this id.
+    ById(String),
+    /// Something else, with its answer.
+    Other(Answer),
+    /// Nothing that the interface knows; says what is wrong.
+    Malformed(&'static str),
+}
+
+/// A message, as the interface reads it.
+#[derive(Debug)]
+pub(crate) struct Message<'a> {
+    /// By which the judge knows it: our id or reference where the interface carries one, else made of what
+    /// is said to whom.
+    pub id: Uuid,
+    /// Its address.
+    pub to: Cow<'a, str>,
+    /// What a list of messages shows of it, where there is such a list.
+    pub text: Option<String>,
+}
+
+impl Message<'_> {
+    /// The id of a message whose interface carries none of ours.
+    pub fn named(parts: &[&str]) -> Uuid {
+        Uuid::new_v5(&Uuid::NAMESPACE_OID, parts.join("\u{1f}").as_bytes())
+    }
+}
+
+/// An acceptance, as a list of messages shows it.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub provider_id: String,
+    pub to: String,
+    pub text: String,
+    pub at_us: i64,
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Another credential is expected.
+    Credential,
+    /// It cannot be read; says why.
+    Malformed(&'static str),
+    /// Too fast; perhaps after so many seconds.
+    TooFast(Option<i64>),
+    /// Try later, after so many seconds.
+    Unavailable(i64),
+    /// The recipient cannot be reached.
+    Recipient,
+    /// Something broke.
+    Broken,
+}
+
+/// The body as JSON.
+pub(crate) fn json(parts: &Parts<'_>) -> Option<Value> {
+    serde_json::from_slice(parts.body).ok()
+}
+
+/// A text at a JSON pointer; numbers are written out.
+pub(crate) fn text(value: &Value, pointer: &str) -> Option<String> {
+    match value.pointer(pointer)? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}

@@ -1,0 +1,89 @@
+//! The WhatsApp Cloud API: `POST /{version}/{phone_number_id}/messages`.
+//!
+//! Its traps: throttling is HTTP 400; what an error means is said by its code alone; `to` needs its plus;
+//! there is neither a key nor a look-up.
+//!
+//! Source: Meta, Cloud API reference: messages, error codes (2026-03).
+
+use serde_json::json;
+
+use super::{Dialect, Message, Read, Refusal, json, text};
+use crate::provider::Answer;
+use crate::wire::Parts;
+
+pub(super) struct Meta;
+
+const TYPES: [&str; 9] =
+    ["text", "image", "video", "audio", "document", "location", "contacts", "interactive", "template"];
+
+impl Dialect for Meta {
+    fn base(&self) -> &'static str {
+        ""
+    }
+
+    fn read<'a>(&self, parts: &Parts<'a>) -> Read<'a> {
+        let path: Vec<&str> = parts.path().trim_matches('/').split('/').collect();
+        match (parts.method, path.as_slice()) {
+            ("POST", [version, number, "messages"]) if version.starts_with('v') && is_number(number) => {}
+            ("GET", [version, number]) if version.starts_with('v') && is_number(number) => {
+                let number = json!({ "display_phone_number": "+1 555 0100", "quality_rating": "GREEN", "id": number });
+                return Read::Other(Answer::new("200 OK", number.to_string()));
+            }
+            _ => return Read::Malformed("Unsupported request"),
+        }
+        let Some(body) = json(parts) else { return Read::Malformed("Invalid JSON") };
+        let kind = text(&body, "/type").unwrap_or_default();
+        if text(&body, "/messaging_product").as_deref() != Some("whatsapp") {
+            return Read::Malformed("The parameter messaging_product is required");
+        }
+        if !TYPES.contains(&kind.as_str()) || body.get(&kind).is_none() {
+            return Read::Malformed("The parameter type is not one of the types, or its object is missing");
+        }
+        match text(&body, "/to") {
+            Some(to) if to.starts_with('+') => {
+                let reference = text(&body, "/biz_opaque_callback_data");
+                let said = body[&kind].to_string();
+                let id = reference.map_or_else(|| Message::named(&[&to, &said]), |r| Message::named(&[&r]));
+                Read::Message(Message { id, to: to.into(), text: None })
+            }
+            // A real one would write to a number in the business's own country.
+            Some(_) => Read::Malformed("The parameter to has no plus"),
+            None => Read::Malformed("The parameter to is required"),
+        }
+    }
+
+    fn provider_id(&self, index: usize) -> String {
+        format!("wamid.SIM{:08}", index + 1)
+    }
+
+    fn accepted(&self, provider_id: &str, message: &Message<'_>) -> Answer {
+        let body = json!({
+            "messaging_product": "whatsapp",
+            "contacts": [{ "input": message.to, "wa_id": message.to.trim_start_matches('+') }],
+            "messages": [{ "id": provider_id }],
+        });
+        Answer::new("200 OK", body.to_string())
+    }
+
+    fn refusal(&self, why: Refusal) -> Answer {
+        let (status, code, message) = match why {
+            Refusal::Credential => ("401 Unauthorized", 190, "Error validating access token"),
+            Refusal::Malformed(why) => ("400 Bad Request", 100, why),
+            // Throttling is 400 here, and no Retry-After is said.
+            Refusal::TooFast(_) => ("400 Bad Request", 130_429, "Rate limit hit"),
+            Refusal::Unavailable(_) => ("503 Service Unavailable", 131_016, "Service unavailable"),
+            Refusal::Recipient => ("400 Bad Request", 131_026, "Message undeliverable"),
+            // A proxy in front of the API knows no codes.
+            Refusal::Broken => return Answer::new("500 Internal Server Error", "<html>oops</html>"),
+        };
+        let error = json!({ "error": {
+            "message": format!("(#{code}) {message}"), "type": "OAuthException", "code": code,
+            "error_data": { "messaging_product": "whatsapp", "details": message }, "fbtrace_id": "Asim",
+        }});
+        Answer::new(status, error.to_string())
+    }
+}
+
+fn is_number(id: &str) -> bool {
+    !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit())
+}
