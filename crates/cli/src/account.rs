@@ -11,7 +11,7 @@ use fanfare_domain::cap::Cap;
 use fanfare_domain::clock::Clock;
 use fanfare_domain::phone::Region;
 use fanfare_domain::price::Prices;
-use fanfare_providers::kind::Keys;
+use fanfare_providers::kind::{Doubt, Keys};
 use fanfare_providers::{Client, ConfigError, Kind};
 use fanfare_store::accounts::{self, Account, NewAccount};
 use fanfare_store::{PgConnection, prices};
@@ -295,6 +295,7 @@ async fn add(
         secret: given.secret.as_deref(),
         sender: new.sender.as_deref(),
         idempotent,
+        looks_up: new.kind.doubt == Doubt::LookUp,
         caps: &new.caps(),
         prices: &given.prices,
     };

@@ -12,8 +12,8 @@ use crate::rng::Rng;
 const EPOCH_MS: i64 = 1_735_689_600_000;
 /// Low bits that tell ids of one millisecond apart.
 const FREE_BITS: u32 = 22;
-/// Names Fanfare among all makers of UUIDv5.
-const NAMESPACE: Uuid = Uuid::from_u128(0x7e5c_9d0a_51f4_4b7e_9a43_0fa7_fa12_e0c1);
+/// Workspace ids stay below this, so that they fit into a message's id.
+pub const WORKSPACE_ID_END: i32 = 1 << 28;
 
 /// Makes positive 63-bit ids: 41 bits of milliseconds since 2025, then 22 bits that start at random
 /// in each millisecond and count up. They increase within a process; two processes collide with
@@ -48,14 +48,26 @@ impl Ids {
     }
 }
 
-/// The id of a message, and its idempotency key: UUIDv5 (RFC 9562 §5.5) over workspace, run and seq
-/// in big-endian bytes. Every attempt of a message has the same one.
+/// The id of a message, and its idempotency key: UUIDv8 (RFC 9562 §5.8) whose 122 free bits are workspace
+/// (28), run (63) and seq (31). Every attempt of a message has the same one, and whoever is told of it, a
+/// receipt for example, finds the message by it.
 pub fn message_id(workspace_id: i32, run_id: i64, seq: i32) -> Uuid {
-    let mut name = [0; 16];
-    name[..4].copy_from_slice(&workspace_id.to_be_bytes());
-    name[4..12].copy_from_slice(&run_id.to_be_bytes());
-    name[12..].copy_from_slice(&seq.to_be_bytes());
-    Uuid::new_v5(&NAMESPACE, &name)
+    debug_assert!(workspace_id < WORKSPACE_ID_END && run_id >= 0 && seq >= 0);
+    let (workspace_id, run_id, seq) = (workspace_id as u128 & 0xfff_ffff, run_id as u128, seq as u128);
+    let free = (workspace_id << 94) | ((run_id & (u128::MAX >> 65)) << 31) | (seq & 0x7fff_ffff);
+    let (a, b, c) = (free >> 74, (free >> 62) & 0xfff, free & ((1 << 62) - 1));
+    Uuid::from_u128((a << 80) | (8 << 76) | (b << 64) | (2 << 62) | c)
+}
+
+/// Workspace, run and seq of a message's id; `None` of an id that no message can have.
+pub fn message_of(id: Uuid) -> Option<(i32, i64, i32)> {
+    let id = id.as_u128();
+    if (id >> 76) & 0xf != 8 || (id >> 62) & 0b11 != 2 {
+        return None;
+    }
+    let free = ((id >> 80) << 74) | (((id >> 64) & 0xfff) << 62) | (id & ((1 << 62) - 1));
+    // Each was masked to bits that its type holds.
+    Some(((free >> 94) as i32, ((free >> 31) & (u128::MAX >> 65)) as i64, (free & 0x7fff_ffff) as i32))
 }
 
 #[cfg(test)]
@@ -77,5 +89,12 @@ mod tests {
         assert_eq!(message_id(1, 2, 3), message_id(1, 2, 3));
         assert_ne!(message_id(1, 2, 3), message_id(1, 2, 4));
         assert_ne!(message_id(1, 2, 3), message_id(2, 2, 3));
+        for message in
+            [(1, 2, 3), (0, 0, 0), (WORKSPACE_ID_END - 1, i64::MAX, i32::MAX), (1, 249_923_960_277_249_608, 7)]
+        {
+            let id = message_id(message.0, message.1, message.2);
+            assert_eq!((message_of(id), id.get_version_num()), (Some(message), 8));
+        }
+        assert_eq!(message_of(Uuid::new_v5(&Uuid::NAMESPACE_OID, b"x")), None);
     }
 }

@@ -24,6 +24,16 @@ pub fn attempts_max(kind: FailureKind) -> i16 {
     }
 }
 
+/// A message in doubt is looked up after this, and then less and less often: a provider's list may lag.
+const LOOK_UP_FIRST_MS: u64 = 20_000;
+
+/// Wait before the look-up of a message in doubt, after so many attempts and look-ups.
+pub fn look_up_wait(attempts: i16, rng: &Rng) -> Duration {
+    let doublings = attempts.clamp(1, 20) as u32 - 1;
+    let wait_ms = (LOOK_UP_FIRST_MS << doublings).min(BACKOFF_CAP_MS);
+    Duration::from_millis(wait_ms + rng.below(wait_ms / 4))
+}
+
 /// Wait before attempt `attempts + 1`: capped exponential back-off with full jitter, and never less
 /// than the provider asked for (with up to a tenth more, so that the waiters do not return as one).
 pub fn backoff(attempts: i16, retry_after: Option<Duration>, rng: &Rng) -> Duration {

@@ -70,6 +70,8 @@ stored! {
         Person = 1 "person",
         /// The workspace is out of credit.
         Credit = 2 "credit",
+        /// An answer of its provider: others would have met the same.
+        Provider = 3 "provider",
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Changed {
 pub async fn pause(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
     change(store, workspace_id, campaign, async |c, run| {
         match (run.state, run.paused_reason) {
-            (RunState::Running, _) | (RunState::Paused, Some(PausedReason::Credit)) => {}
+            (RunState::Running, _) | (RunState::Paused, Some(PausedReason::Credit | PausedReason::Provider)) => {}
             (RunState::Paused, _) => return refuse(campaign, "is paused already"),
             (state, _) => return refuse(campaign, not_running(state)),
         }

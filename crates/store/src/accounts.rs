@@ -26,6 +26,8 @@ pub struct NewAccount<'a> {
     pub sender: Option<&'a str>,
     /// Whether the provider accepts a message once only per idempotency key.
     pub idempotent: bool,
+    /// Whether a message in doubt is looked up at the provider.
+    pub looks_up: bool,
     /// Its limits.
     pub caps: &'a [Cap],
     /// What its messages cost.
@@ -51,6 +53,8 @@ pub struct Account {
     pub sender: Option<String>,
     /// Whether the provider accepts a message once only per idempotency key.
     pub idempotent: bool,
+    /// Whether a message in doubt is looked up at the provider.
+    pub looks_up: bool,
     /// Its limits as given.
     #[sqlx(json)]
     pub caps: Vec<Cap>,
@@ -85,8 +89,8 @@ pub async fn add(store: &Store, workspace_id: i32, new: NewAccount<'_>) -> Resul
     let mut tx = store.pool.begin().await?;
     let done = sqlx::query(
         "-- add
-         insert into account (workspace_id, account_id, name, kind, settings, secret, sender, idempotent, caps, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (workspace_id, name) do nothing",
+         insert into account (workspace_id, account_id, name, kind, settings, secret, sender, idempotent, caps, created_at, looks_up)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (workspace_id, name) do nothing",
     )
     .bind(workspace_id)
     .bind(account_id)
@@ -98,6 +102,7 @@ pub async fn add(store: &Store, workspace_id: i32, new: NewAccount<'_>) -> Resul
     .bind(new.idempotent)
     .bind(Json(new.caps))
     .bind(store.clock.now())
+    .bind(new.looks_up)
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {

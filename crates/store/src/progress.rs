@@ -19,6 +19,8 @@ pub struct Progress {
     state: i16,
     /// Stored reason.
     paused_reason: Option<i16>,
+    /// The provider's code, where its answer paused the run.
+    pub paused_detail: Option<String>,
     /// Why its account sends nothing, if it is stopped.
     pub account_stopped: Option<String>,
     /// When it began.
@@ -121,7 +123,7 @@ impl Progress {
 pub async fn progress(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Progress> {
     let row = sqlx::query_as(
         "-- progress
-         select t.now, r.run_id, c.name as campaign, r.state, r.paused_reason, a.stopped_reason as account_stopped,
+         select t.now, r.run_id, c.name as campaign, r.state, r.paused_reason, r.paused_detail, a.stopped_reason as account_stopped,
                 r.started_at, r.scheduled_for, r.finished_at, r.expanded_at is not null as expanded, r.planned,
                 s.total, s.queued + w.queued as queued, l.leased,
                 p.retrying, p.sent, p.failed, p.suppressed, p.expired, p.cancelled, p.unknown, p.cost,

@@ -320,6 +320,43 @@ pub async fn forget_flow(c: &mut PgConnection, workspace_id: i32, run: Standing)
     Ok(())
 }
 
+/// Pauses a running run, since its provider's answer says that every other message of it would be refused.
+/// Says whether it was running.
+///
+/// # Errors
+/// When the database fails; nothing is changed then.
+pub async fn pause_by_provider(c: &mut PgConnection, workspace_id: i32, run_id: i64, detail: &str) -> Result<bool> {
+    let mut tx = sqlx::Connection::begin(c).await?;
+    // Flows before the run, the order of every other lock.
+    sqlx::query("-- pause_by_provider: flows\n select from flow where workspace_id = $1 and run_id = $2 order by account_id for update")
+        .bind(workspace_id)
+        .bind(run_id)
+        .execute(&mut *tx)
+        .await?;
+    let done = sqlx::query(
+        "-- pause_by_provider
+         update run set state = 3, paused_reason = 3, paused_detail = $3
+         where workspace_id = $1 and run_id = $2 and state = 2",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .bind(detail)
+    .execute(&mut *tx)
+    .await?;
+    if done.rows_affected() == 1 {
+        sqlx::query(
+            "-- pause_by_provider: close
+             update flow set runnable = false, epoch = epoch + 1 where workspace_id = $1 and run_id = $2",
+        )
+        .bind(workspace_id)
+        .bind(run_id)
+        .execute(&mut *tx)
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Moves the run from the state that was seen to another. Says whether it was still in that state.
 ///
 /// # Errors

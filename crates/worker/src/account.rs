@@ -21,6 +21,7 @@ pub struct Account {
     pub account_id: i64,
     pub sender: Option<String>,
     pub idempotent: bool,
+    pub looks_up: bool,
     pub adapter: Adapter,
     /// Places for requests in flight.
     pub in_flight: Semaphore,
@@ -47,6 +48,7 @@ impl Account {
             account_id: row.account_id,
             sender: row.sender.clone(),
             idempotent: row.idempotent,
+            looks_up: row.looks_up,
             adapter,
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             held: Arc::new(Semaphore::new(HELD_MAX)),

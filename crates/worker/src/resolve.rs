@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::outcome::{Answer, Class, Failure, FailureKind};
-use fanfare_domain::retry::{RETRY_AFTER_MAX, attempts_max, backoff};
+use fanfare_domain::retry::{RETRY_AFTER_MAX, attempts_max, backoff, look_up_wait};
 use fanfare_domain::rng::Rng;
 use fanfare_domain::state::OnUnknown;
+use fanfare_providers::Finding;
 use fanfare_store::queue::Fate;
 
 /// What is known of the message beside the answer.
@@ -18,6 +19,8 @@ pub struct Case {
     pub in_doubt: bool,
     /// The provider drops repeats of a key.
     pub idempotent: bool,
+    /// The provider can be asked what it took.
+    pub looks_up: bool,
     /// What the campaign wants for messages in doubt.
     pub on_unknown: OnUnknown,
     /// Price of the message, micro-credits, at most what is reserved.
@@ -67,13 +70,33 @@ fn fate(failure: &Failure, case: Case, rng: &Rng) -> Fate {
         FailureKind::Throttled | FailureKind::Later | FailureKind::Transient => match (case.in_doubt, spent) {
             (false, false) => Fate::Retry(wait()),
             (false, true) => Fate::Final { cost: 0 },
-            (true, false) => Fate::Unknown(Some(wait())),
+            (true, false) if !case.looks_up => Fate::Unknown(Some(wait())),
+            (true, false) => doubtful(case, rng),
             (true, true) => Fate::Unknown(None),
         },
+        FailureKind::Unknown if case.looks_up => doubtful(case, rng),
         FailureKind::Unknown => {
             let repeat = case.idempotent || case.on_unknown == OnUnknown::Resend;
             Fate::Unknown((repeat && !spent).then(wait))
         }
+    }
+}
+
+/// A message in doubt at a provider that can be asked: it is, for as long as an answer may come.
+fn doubtful(case: Case, rng: &Rng) -> Fate {
+    let spent = case.attempt >= attempts_max(FailureKind::Unknown);
+    Fate::Unknown((!spent).then(|| look_up_wait(case.attempt, rng)))
+}
+
+/// The same for what a look-up found.
+pub fn looked_up(finding: &Finding, case: Case, rng: &Rng) -> (Fate, Class, Sign) {
+    match finding {
+        Finding::Sent { .. } => (Fate::Final { cost: case.price }, Class::Sent, Sign::Healthy),
+        // Now it certainly was not accepted, and goes on as any other.
+        Finding::Absent => (Fate::Retry(Duration::ZERO), Class::Transient, Sign::Healthy),
+        Finding::Unsure(_) => (doubtful(case, rng), Class::Unknown, Sign::Healthy),
+        Finding::Failed(failure) => (doubtful(case, rng), Class::Unknown, sign(failure)),
+        Finding::NotStarted => (Fate::Returned, Class::Unknown, Sign::Healthy),
     }
 }
 
@@ -105,7 +128,8 @@ mod tests {
     use super::*;
 
     fn case() -> Case {
-        Case { attempt: 1, in_doubt: false, idempotent: false, on_unknown: OnUnknown::Hold, price: 7 }
+        let on_unknown = OnUnknown::Hold;
+        Case { attempt: 1, in_doubt: false, idempotent: false, looks_up: false, on_unknown, price: 7 }
     }
 
     fn failed(kind: FailureKind) -> Answer {
@@ -124,6 +148,23 @@ mod tests {
         assert!(matches!(fate_of(Unknown, Case { idempotent: true, ..case() }), Fate::Unknown(Some(_))));
         assert!(matches!(fate_of(Unknown, Case { on_unknown: OnUnknown::Resend, ..case() }), Fate::Unknown(Some(_))));
         assert_eq!(fate_of(Unknown, Case { idempotent: true, attempt: 8, ..case() }), Fate::Unknown(None));
+    }
+
+    #[test]
+    fn what_can_be_looked_up_is_and_what_was_not_accepted_is_sent_again() {
+        let case = Case { looks_up: true, ..case() };
+        assert!(matches!(fate_of(FailureKind::Unknown, case), Fate::Unknown(Some(wait)) if wait.as_secs() >= 20));
+        let found = |finding, case| looked_up(&finding, case, &Rng::seeded(1)).0;
+        let doubtful = Case { in_doubt: true, attempt: 2, ..case };
+        assert_eq!(found(Finding::Sent { provider_id: None }, doubtful), Fate::Final { cost: 7 });
+        assert_eq!(found(Finding::Absent, doubtful), Fate::Retry(Duration::ZERO));
+        assert!(matches!(found(Finding::Unsure("x"), doubtful), Fate::Unknown(Some(_))));
+        assert_eq!(found(Finding::Unsure("x"), Case { attempt: 8, ..doubtful }), Fate::Unknown(None));
+        let failed = Failure::new(FailureKind::PermanentRecipient, "404");
+        assert!(
+            matches!(found(Finding::Failed(failed), doubtful), Fate::Unknown(Some(_))),
+            "of a look-up, not of a send"
+        );
     }
 
     #[test]

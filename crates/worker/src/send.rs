@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use fanfare_domain::id::message_id;
 use fanfare_domain::message::OutMessage;
-use fanfare_domain::outcome::{Answer, Class, Failure, FailureKind};
-use fanfare_providers::Provider as _;
+use fanfare_domain::outcome::{Action, Answer, Class, Failure, FailureKind};
+use fanfare_providers::{Finding, Provider as _};
 use fanfare_store::queue::{Fate, Lease, Message, Settlement};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 use crate::account::Account;
 use crate::board::{Gate, Watch};
 use crate::flush::Note;
-use crate::resolve::{Case, resolve, too_late, unsent};
+use crate::resolve::{Case, looked_up, resolve, too_late, unsent};
 use crate::runs::Run;
 use crate::slots::Slots;
-use crate::steer::Seen;
+use crate::steer::{Seen, Wish};
 
 /// How often a batch that is unsure looks again.
 const UNSURE_LOOK: Duration = Duration::from_millis(10);
@@ -34,6 +34,43 @@ pub struct Batch {
     pub slots: Option<Slots>,
     pub watch: Watch,
     pub stop: CancellationToken,
+}
+
+/// What is kept of an answer, or of a look-up.
+#[derive(Debug, Default, PartialEq)]
+struct Told {
+    provider_id: Option<String>,
+    detail: Option<String>,
+    action: Option<Action>,
+}
+
+impl From<Failure> for Told {
+    fn from(failure: Failure) -> Self {
+        Self { provider_id: None, detail: Some(failure.detail), action: failure.action }
+    }
+}
+
+impl From<Answer> for Told {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Sent { provider_id } => Self { provider_id, ..Self::default() },
+            Answer::Failed(failure) => failure.into(),
+            Answer::NotStarted => Self::default(),
+        }
+    }
+}
+
+impl From<Finding> for Told {
+    fn from(finding: Finding) -> Self {
+        let said = |detail: &str| Self { detail: Some(detail.to_owned()), ..Self::default() };
+        match finding {
+            Finding::Sent { provider_id } => Self { provider_id, ..said("look-up: found") },
+            Finding::Absent => said("look-up: not there"),
+            Finding::Unsure(why) => said(&format!("look-up: {why}")),
+            Finding::Failed(failure) => Self { detail: Some(format!("look-up: {}", failure.detail)), ..failure.into() },
+            Finding::NotStarted => Self::default(),
+        }
+    }
 }
 
 /// What the next message of a batch may do.
@@ -110,7 +147,9 @@ impl Batch {
         }
         let message = &self.messages[position];
         let too_late = too_late(self.run.info.expires_at, self.account.store.clock.now());
-        let class = match (message.suppressed, too_late) {
+        // To ask what became of a message is no message.
+        let asks = self.account.looks_up && self.lease.in_doubt(position);
+        let class = match (message.suppressed && !asks, too_late && !asks) {
             (false, false) => return self.request(position).await,
             (true, _) => Class::Suppressed,
             (false, true) => Class::Expired,
@@ -119,34 +158,52 @@ impl Batch {
         self.note(Settlement::of(&self.lease, position, fate, class));
     }
 
-    /// Renders, sends, resolves, notes.
+    /// Renders, sends or looks up, resolves, notes.
     async fn request(&self, position: usize) {
-        let message = &self.messages[position];
         let began = Instant::now();
-        let answer = match self.compose(position) {
-            Ok(out) => self.account.adapter.send(&out, &|| self.may_start(position)).await,
-            Err(failure) => Answer::Failed(failure),
+        let may_start = || self.may_start(position);
+        let in_doubt = self.lease.in_doubt(position);
+        let case = self.case(position);
+        let rng = &self.account.store.rng;
+        let ((fate, class, sign), told) = match self.compose(position) {
+            Ok(out) if in_doubt && self.account.looks_up => {
+                let since = self.run.info.started_at;
+                let finding = self.account.adapter.look_up(&out, since, &may_start).await;
+                (looked_up(&finding, case, rng), Told::from(finding))
+            }
+            composed => {
+                let answer = match composed {
+                    Ok(out) => self.account.adapter.send(&out, &may_start).await,
+                    Err(failure) => Answer::Failed(failure),
+                };
+                (resolve(&answer, case, rng), Told::from(answer))
+            }
         };
-        if answer == Answer::NotStarted {
+        if fate == Fate::Returned && told == Told::default() {
             return self.hand_back(position);
         }
         let latency_ms = i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX);
-        let case = Case {
+        let (run_id, epoch, probe) = (self.lease.run_id, self.lease.epoch, self.lease.probe);
+        let Told { provider_id, detail, action } = told;
+        let wish = action.map(|action| Wish {
+            action,
+            address: self.messages[position].address.clone(),
+            detail: detail.clone().unwrap_or_default(),
+        });
+        self.account.signs.note(Seen { run_id, epoch, probe, sign, wish });
+        self.note(Settlement { latency_ms, provider_id, detail, ..Settlement::of(&self.lease, position, fate, class) });
+    }
+
+    fn case(&self, position: usize) -> Case {
+        let (info, message) = (&self.run.info, &self.messages[position]);
+        Case {
             attempt: self.lease.attempts_before(position) + 1,
             in_doubt: self.lease.in_doubt(position),
             idempotent: self.account.idempotent,
-            on_unknown: self.run.info.on_unknown,
-            price: self.run.info.prices.of(message.country.as_deref(), message.units).min(self.lease.reserve_each),
-        };
-        let (fate, class, sign) = resolve(&answer, case, &self.account.store.rng);
-        let (run_id, epoch, probe) = (self.lease.run_id, self.lease.epoch, self.lease.probe);
-        self.account.signs.note(Seen { run_id, epoch, probe, sign });
-        let (provider_id, detail) = match answer {
-            Answer::Sent { provider_id } => (provider_id, None),
-            Answer::Failed(failure) => (None, Some(failure.detail)),
-            Answer::NotStarted => (None, None),
-        };
-        self.note(Settlement { latency_ms, provider_id, detail, ..Settlement::of(&self.lease, position, fate, class) });
+            looks_up: self.account.looks_up,
+            on_unknown: info.on_unknown,
+            price: info.prices.of(message.country.as_deref(), message.units).min(self.lease.reserve_each),
+        }
     }
 
     /// Whether its slot has not passed, and the run not been stopped, while a connection was dialled.

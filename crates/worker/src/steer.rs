@@ -3,7 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use fanfare_store::{Store, accounts, queue};
+use fanfare_domain::outcome::Action;
+use fanfare_store::suppressions::{self, Reason};
+use fanfare_store::{PgConnection, Store, accounts, queue, runs};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +29,17 @@ pub struct Seen {
     pub epoch: i32,
     pub probe: bool,
     pub sign: Sign,
+    /// What the answer asks for beyond its message.
+    pub wish: Option<Wish>,
+}
+
+/// Something an answer asks for, about whom, and in which words.
+#[derive(Debug)]
+pub struct Wish {
+    pub action: Action,
+    pub address: String,
+    /// The provider's code.
+    pub detail: String,
 }
 
 /// What the fleet is to do about an account.
@@ -40,6 +53,8 @@ pub enum Decision {
     Throttle { wait: Duration, slow: bool },
     /// It refuses us.
     Stop(String),
+    /// Its answer asks for something of its own.
+    Grant,
 }
 
 /// Counts signs where they arise, and passes on those that need a decision of the fleet.
@@ -103,6 +118,8 @@ impl Signs {
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         let decision = tally.note(&seen.sign, seen.probe, Instant::now());
         drop(tally);
+        // One that carries a wish is passed on for that alone, if for nothing else.
+        let decision = decision.or(seen.wish.is_some().then_some(Decision::Grant));
         if let Some(decision) = decision {
             // The receiver is gone only when the worker ends.
             let _ = self.decisions.send((seen, decision));
@@ -136,10 +153,32 @@ impl Steering {
         }
     }
 
+    /// Does what an answer asks for. A repeat does nothing.
+    async fn grant(&self, c: &mut PgConnection, run_id: i64, wish: &Wish) -> fanfare_store::Result<()> {
+        let workspace_id = self.account.workspace_id;
+        match wish.action {
+            Action::PauseRun => {
+                if runs::pause_by_provider(c, workspace_id, run_id, &wish.detail).await? {
+                    tracing::error!(run_id, code = wish.detail, "run paused: its provider refuses what it says");
+                }
+            }
+            Action::Suppress => {
+                let origin = format!("provider: {}", wish.detail);
+                let address = [(wish.address.clone(), origin)];
+                suppressions::add(c, workspace_id, &address, Reason::Recipient, self.store.clock.now()).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn carry_out(&self, seen: &Seen, decision: Decision) -> fanfare_store::Result<()> {
         let (workspace_id, account_id) = (self.account.workspace_id, self.account.account_id);
         let mut c = self.store.pool.acquire().await?;
+        if let Some(wish) = &seen.wish {
+            self.grant(&mut c, seen.run_id, wish).await?;
+        }
         match decision {
+            Decision::Grant => {}
             Decision::CloseCircuit => {
                 queue::circuit_close(&mut c, workspace_id, account_id).await?;
                 tracing::info!(account_id, "circuit closed: the account answers again");

@@ -152,6 +152,7 @@ impl Status {
     pub fn state_in_words(&self) -> String {
         match (self.state, self.paused_reason) {
             (RunState::Paused, Some(PausedReason::Credit)) => "paused, out of credit".to_owned(),
+            (RunState::Paused, Some(PausedReason::Provider)) => "paused by its provider".to_owned(),
             (state, _) => state.to_string(),
         }
     }

@@ -17,6 +17,13 @@ pub fn why(s: &Status, p: &Progress) -> Option<String> {
         (RunState::Paused, Some(PausedReason::Credit)) => {
             Some("out of credit; it goes on after fanfare credits topup MICRO".to_owned())
         }
+        (RunState::Paused, Some(PausedReason::Provider)) => {
+            let code = p.paused_detail.as_deref().unwrap_or("no code");
+            Some(format!(
+                "paused by its provider, which said {code}; put it right, then fanfare campaign resume {}",
+                s.campaign
+            ))
+        }
         (RunState::Paused, _) => Some(format!("paused; it goes on after fanfare campaign resume {}", s.campaign)),
         (RunState::Scheduled, _) if p.overdue => Some(
             "its time has come, and no scheduler has started it: fanfare scheduler, or all in one, fanfare up"

@@ -229,6 +229,7 @@ async fn define(context: &Context, demo: &Demo, handle: &Handle) -> anyhow::Resu
         secret: Some(SECRET),
         sender: None,
         idempotent: true,
+        looks_up: false,
         caps: &[demo.cap],
         prices: &Prices([(String::new(), PRICE), ("FR".to_owned(), PRICE_FR)].into()),
     };

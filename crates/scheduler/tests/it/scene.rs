@@ -90,6 +90,7 @@ impl Scene {
             secret: Some("s3cret"),
             sender: None,
             idempotent: true,
+            looks_up: false,
             caps: &setting.caps,
             prices: &setting.prices,
         };

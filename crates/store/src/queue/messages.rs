@@ -88,6 +88,8 @@ pub struct RunInfo {
     pub variables: Vec<String>,
     /// Prices frozen at launch.
     pub prices: Prices,
+    /// When it began: no message of it is older.
+    pub started_at: DateTime<Utc>,
     /// From then on what is unsent expires.
     pub expires_at: Option<DateTime<Utc>>,
     /// What to do with a message in doubt.
@@ -107,12 +109,14 @@ pub async fn run_info(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> R
         channel: i16,
         variables: Vec<String>,
         prices: Json<Prices>,
+        started_at: DateTime<Utc>,
         expires_at: Option<DateTime<Utc>>,
         on_unknown: i16,
     }
     let row: Row = sqlx::query_as(
         "-- run_info
-         select c.name, c.template_id, r.template_version, t.channel, r.variables, r.prices, r.expires_at, c.on_unknown
+         select c.name, c.template_id, r.template_version, t.channel, r.variables, r.prices,
+                coalesce(r.started_at, r.scheduled_for) as started_at, r.expires_at, c.on_unknown
          from run r
          join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id
          join template t on t.workspace_id = c.workspace_id and t.template_id = c.template_id
@@ -130,6 +134,7 @@ pub async fn run_info(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> R
         channel: Channel::from_i16(row.channel).ok_or_else(|| Error::Corrupt(format!("channel {}", row.channel)))?,
         variables: row.variables,
         prices: row.prices.0,
+        started_at: row.started_at,
         expires_at: row.expires_at,
         on_unknown: OnUnknown::from_i16(row.on_unknown)
             .ok_or_else(|| Error::Corrupt(format!("on_unknown {}", row.on_unknown)))?,

@@ -30,6 +30,7 @@ fn account(name: &str) -> NewAccount<'_> {
         secret: Some("s3cret"),
         sender: None,
         idempotent: true,
+        looks_up: false,
         caps: &[],
         prices: Box::leak(Box::new(Prices::default())),
     }

@@ -108,6 +108,7 @@ impl Stage {
             secret: Some("s3cret"),
             sender: Some("Fanfare"),
             idempotent: self.idempotent,
+            looks_up: false,
             caps: &caps,
             prices: &Prices([(String::new(), PRICE)].into()),
         };
