@@ -11,7 +11,7 @@ use fanfare_domain::cap::Cap;
 use fanfare_domain::clock::Clock;
 use fanfare_domain::phone::Region;
 use fanfare_domain::price::Prices;
-use fanfare_providers::kind::{Doubt, Keys};
+use fanfare_providers::kind::{Doubt, Keys, Receipts};
 use fanfare_providers::{Client, ConfigError, Kind};
 use fanfare_store::accounts::{self, Account, NewAccount};
 use fanfare_store::{PgConnection, prices};
@@ -49,6 +49,8 @@ pub enum Command {
         /// Which
         name: String,
     },
+    /// Let its provider post receipts and replies: gives the address to enter there, once
+    Hook(kinds::HookOptions),
     /// List the kinds of provider, or with a name, all about one
     Kinds {
         /// Which
@@ -142,7 +144,7 @@ impl Secret {
     }
 }
 
-fn read_short(from: impl std::io::Read) -> std::io::Result<String> {
+pub fn read_short(from: impl std::io::Read) -> std::io::Result<String> {
     let mut text = String::new();
     from.take(SECRET_BYTES_MAX).read_to_string(&mut text)?;
     Ok(text)
@@ -209,6 +211,7 @@ pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::R
         Command::Ls => global.with(async |context| ls(context, output).await).await?,
         Command::Show { name } => global.with(async |context| show(context, &name, output).await).await?,
         Command::Check { name } => global.with(async |context| kinds::check(context, &name, output).await).await?,
+        Command::Hook(hook) => global.with(async |context| kinds::hook(context, &hook, output).await).await?,
         Command::Resume { name } => global.with(async |context| resume(context, &name, output).await).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -296,6 +299,7 @@ async fn add(
         sender: new.sender.as_deref(),
         idempotent,
         looks_up: new.kind.doubt == Doubt::LookUp,
+        correlates: new.kind.receipts != Receipts::None && !new.kind.echoes,
         caps: &new.caps(),
         prices: &given.prices,
     };

@@ -1,13 +1,18 @@
-//! `fanfare account kinds` and `account check`: what each provider can do, and whether it knows us.
+//! `fanfare account kinds`, `check` and `hook`: what each provider can do, whether it knows us, and where it
+//! finds us.
 
-use anyhow::bail;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
 use fanfare_domain::clock::Clock;
 use fanfare_domain::content::Feature;
 use fanfare_providers::kind::{Doubt, Keys, Kind, Offer, Receipts};
 use fanfare_providers::{Client, KINDS, Provider as _};
-use fanfare_store::accounts;
+use fanfare_store::{accounts, hooks};
 use serde_json::{Value, json};
 
+use crate::account::read_short;
 use crate::context::Context;
 use crate::output::{Output, Table, Usage, bold, dim, fields};
 
@@ -107,4 +112,45 @@ pub async fn check(context: &Context, name: &str, output: Output) -> anyhow::Res
         }),
         Err(failure) => bail!("account {name:?} does not work: its provider said {}", failure.detail),
     }
+}
+
+#[derive(Debug, Args)]
+pub struct HookOptions {
+    /// Which
+    name: String,
+    /// Where the server is reached from outside, e.g. https://fanfare.example.com
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    public_url: String,
+    /// A file with the key that the provider signs its posts with, e.g. Meta's app secret
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+}
+
+/// Opens the account's hook under a new address.
+pub async fn hook(context: &Context, what: &HookOptions, output: Output) -> anyhow::Result<()> {
+    let key = match &what.key_file {
+        None => None,
+        Some(path) => {
+            let read = std::fs::File::open(path).and_then(read_short);
+            let text = read.with_context(|| format!("cannot read the key from {}", path.display()))?;
+            let key = text.trim().to_owned();
+            ensure!(!key.is_empty(), "{}: the file is empty: expected the key", path.display());
+            Some(key)
+        }
+    };
+    let account = accounts::get(&mut *context.store.pool.acquire().await?, context.workspace_id, &what.name).await?;
+    let receipts = Kind::named(&account.kind).map_or(Receipts::None, |kind| kind.receipts);
+    ensure!(
+        receipts == Receipts::Webhook,
+        "account {:?} of kind {}: its provider posts nothing, see fanfare account kinds {}",
+        what.name,
+        account.kind,
+        account.kind
+    );
+    let (account_id, secret) = hooks::open(&context.store, context.workspace_id, &what.name, key.as_deref()).await?;
+    let url = format!("{}/hooks/{account_id}/{secret}", what.public_url.trim_end_matches('/'));
+    output.result(&json!({ "account": what.name, "url": url, "verify_token": secret }), |_| {
+        let signed = if key.is_some() { "" } else { "\nif its posts are signed, give the key with --key-file" };
+        format!("{url}\nEnter it at the provider now: it is shown this once. A verify token, where one is asked for, is its last part.{signed}")
+    })
 }

@@ -40,12 +40,14 @@ struct Cli {
 enum Command {
     /// The whole job on this machine: import, plan, send through a simulated provider, account for all
     Demo(demo::Demo),
-    /// Everything in one process: scheduler and worker
-    Up,
+    /// Everything in one process: scheduler, worker, and the server that providers post to
+    Up(roles::Listen),
     /// Run a worker: sends messages; run as many as you like, on any machine
     Worker,
     /// Run a scheduler: expands, reclaims and finishes runs; run as many as you like
     Scheduler,
+    /// Run the server that providers post receipts and replies to; run as many as you like
+    Serve(roles::Listen),
     /// Import contact files into a list
     Import(import::Import),
     /// Lists, their contacts, and addresses never to write to
@@ -90,7 +92,8 @@ async fn dispatch(global: Global, command: Command, output: Output) -> anyhow::R
     match command {
         Command::Demo(demo) => demo::run(&global, &demo, output).await,
         Command::Import(import) => import::run(&global, &import, output).await,
-        Command::Up => roles::up(&global, output).await,
+        Command::Up(listen) => roles::up(&global, &listen, output).await,
+        Command::Serve(listen) => roles::serve(&global, &listen, output).await,
         Command::Worker => roles::worker(&global, output).await,
         Command::Scheduler => roles::scheduler(&global, output).await,
         Command::List(command) => list::run(&global, command, output).await,

@@ -10,6 +10,7 @@ pub mod message;
 pub mod outcome;
 pub mod phone;
 pub mod price;
+pub mod receipt;
 pub mod retry;
 pub mod rng;
 pub mod sms;

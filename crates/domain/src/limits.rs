@@ -63,6 +63,9 @@ pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(4);
 /// Longest message id of a provider that is kept; a longer one counts as none.
 pub const PROVIDER_ID_BYTES_MAX: usize = 256;
 
+/// Longest post of a provider: Meta's are up to 3 MB.
+pub const HOOK_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Contacts in the first segment of a run: small, so that sending starts at once.
 pub const FIRST_SEGMENT_CONTACTS: i64 = 5_000;
 /// Contacts in each later segment.

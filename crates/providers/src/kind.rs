@@ -30,6 +30,8 @@ pub struct Kind {
     pub doubt: Doubt,
     /// How it reports deliveries.
     pub receipts: Receipts,
+    /// Whether all its reports name something of ours; else they are found by the provider's ids.
+    pub echoes: bool,
     /// Whether only templates may be sent to those who have not written within 24 hours.
     pub window: bool,
     /// Other calls it has: balance, contact_check, templates, media_upload, check.

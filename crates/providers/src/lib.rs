@@ -12,6 +12,7 @@ mod codes;
 mod config;
 mod connection;
 mod endpoint;
+pub mod hooks;
 pub mod http;
 pub mod kind;
 pub mod meta;

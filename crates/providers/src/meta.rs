@@ -74,6 +74,8 @@ pub static KIND: Kind = Kind {
     keys: Keys::Ignored,
     doubt: Doubt::Receipt,
     receipts: Receipts::Webhook,
+    // Statuses name our reference; replies and buttons only the id of the message that they answer.
+    echoes: false,
     window: true,
     offers: &[Offer::Check, Offer::Templates, Offer::MediaUpload],
 };

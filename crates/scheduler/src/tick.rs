@@ -1,7 +1,7 @@
 //! The scheduler process: two loops, so that a long expand never delays a reclaim.
 
 use fanfare_domain::limits::{PROGRESS_SHARDS, RECLAIM_EVERY, SCHEDULE_EVERY};
-use fanfare_store::{Result, Store, finish, queue};
+use fanfare_store::{Result, Store, finish, queue, receipts};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -73,6 +73,9 @@ async fn closing(store: &Store, stop: &CancellationToken) {
             if let Err(error) = reclaim_all(store).await {
                 tracing::warn!(?error, "reclaiming failed, trying again");
             }
+            if let Err(error) = report_all(store).await {
+                tracing::warn!(?error, "matching receipts failed, trying again");
+            }
         }
         match close_once(store).await {
             Ok(()) => failing = false,
@@ -95,6 +98,20 @@ pub async fn reclaim_all(store: &Store) -> Result<()> {
             tracing::warn!(worker_id, run_id = p.run_id, messages = p.parked, "messages of a dead worker are in doubt");
         }
         tracing::info!(worker_id, "buried a dead worker");
+    }
+    Ok(())
+}
+
+/// Takes receipts that came before their message was known, and settles messages in doubt that a receipt
+/// speaks of.
+///
+/// # Errors
+/// When the database fails.
+pub async fn report_all(store: &Store) -> Result<()> {
+    let matched = receipts::match_early(store).await?;
+    let settled = receipts::settle_reported(store).await?;
+    if matched > 0 || settled > 0 {
+        tracing::info!(matched, settled, "receipts matched");
     }
     Ok(())
 }

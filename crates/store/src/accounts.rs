@@ -28,6 +28,8 @@ pub struct NewAccount<'a> {
     pub idempotent: bool,
     /// Whether a message in doubt is looked up at the provider.
     pub looks_up: bool,
+    /// Whether its receipts are found by the provider's ids.
+    pub correlates: bool,
     /// Its limits.
     pub caps: &'a [Cap],
     /// What its messages cost.
@@ -55,6 +57,8 @@ pub struct Account {
     pub idempotent: bool,
     /// Whether a message in doubt is looked up at the provider.
     pub looks_up: bool,
+    /// Whether its receipts are found by the provider's ids.
+    pub correlates: bool,
     /// Its limits as given.
     #[sqlx(json)]
     pub caps: Vec<Cap>,
@@ -89,8 +93,8 @@ pub async fn add(store: &Store, workspace_id: i32, new: NewAccount<'_>) -> Resul
     let mut tx = store.pool.begin().await?;
     let done = sqlx::query(
         "-- add
-         insert into account (workspace_id, account_id, name, kind, settings, secret, sender, idempotent, caps, created_at, looks_up)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (workspace_id, name) do nothing",
+         insert into account (workspace_id, account_id, name, kind, settings, secret, sender, idempotent, caps, created_at, looks_up, correlates)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (workspace_id, name) do nothing",
     )
     .bind(workspace_id)
     .bind(account_id)
@@ -103,6 +107,7 @@ pub async fn add(store: &Store, workspace_id: i32, new: NewAccount<'_>) -> Resul
     .bind(Json(new.caps))
     .bind(store.clock.now())
     .bind(new.looks_up)
+    .bind(new.correlates)
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {
@@ -296,13 +301,15 @@ pub(crate) struct Sealed {
     pub workspace: String,
     /// Name of the account.
     pub account: String,
-    secret: Vec<u8>,
+    secret: Option<Vec<u8>>,
+    hook_key: Option<Vec<u8>>,
 }
 
 impl Sealed {
     /// Whether it was sealed under this key.
     pub fn opens(&self, seal: &Seal) -> bool {
-        seal.open(&self.secret, &owner(self.workspace_id, &self.account)).is_ok()
+        let owner = owner(self.workspace_id, &self.account);
+        [&self.secret, &self.hook_key].into_iter().flatten().all(|sealed| seal.open(sealed, &owner).is_ok())
     }
 }
 
@@ -310,9 +317,9 @@ impl Sealed {
 pub(crate) async fn sealed(c: &mut PgConnection) -> Result<Vec<Sealed>> {
     let rows = sqlx::query_as(
         "-- sealed
-         select a.workspace_id, a.account_id, w.name as workspace, a.name as account, a.secret
+         select a.workspace_id, a.account_id, w.name as workspace, a.name as account, a.secret, a.hook_key
          from account a join workspace w on w.workspace_id = a.workspace_id
-         where a.secret is not null order by a.workspace_id, a.name",
+         where a.secret is not null or a.hook_key is not null order by a.workspace_id, a.name",
     )
     .fetch_all(c)
     .await?;
@@ -324,7 +331,7 @@ pub(crate) async fn forget_secret(c: &mut PgConnection, lost: &Sealed) -> Result
     let done = sqlx::query(
         "-- forget_secret
          with stopped as (
-           update account set secret = null, stopped_reason = 'set the secret anew'
+           update account set secret = null, hook_key = null, stopped_reason = 'set the secret anew'
            where workspace_id = $1 and account_id = $2 returning account_id
          )
          update account_pace p set epoch = p.epoch + 1
@@ -338,6 +345,6 @@ pub(crate) async fn forget_secret(c: &mut PgConnection, lost: &Sealed) -> Result
 }
 
 /// Whom a sealed token belongs to: it opens for no other account.
-fn owner(workspace_id: i32, name: &str) -> String {
+pub(crate) fn owner(workspace_id: i32, name: &str) -> String {
     format!("account {name} of workspace {workspace_id}")
 }

@@ -7,6 +7,7 @@ use fanfare_domain::retry::attempts_max;
 use fanfare_domain::state::MessageState;
 use sqlx::{FromRow, PgConnection};
 
+use crate::queue::BY_RECEIPT;
 use crate::{Error, Result};
 
 /// Messages whose answers tell the rate of a run.
@@ -108,8 +109,8 @@ pub async fn page(
                     when r.state in (4, 6) then 8
                     else 7
                   end)::smallint as state,
-                  -- A write-off is an outcome without an attempt.
-                  greatest(t.attempts, h.attempts, case o.class when 9 then o.attempt - 1 else o.attempt end, 0)::smallint as attempts,
+                  -- A write-off and a receipt decide without an attempt.
+                  greatest(t.attempts, h.attempts, case when o.class = 9 or o.detail = $8 then o.attempt - 1 else o.attempt end, 0)::smallint as attempts,
                   o.class, o.detail, o.provider_id, coalesce(o.cost, 0) as cost, o.at
            from recipient m
            join run r on r.workspace_id = m.workspace_id and r.run_id = m.run_id
@@ -127,6 +128,7 @@ pub async fn page(
     .bind(attempts_max(FailureKind::Throttled))
     .bind(attempts_max(FailureKind::Transient))
     .bind(only.map(MessageState::as_i16))
+    .bind(BY_RECEIPT)
     .fetch_all(c)
     .await?;
     rows.into_iter().map(Row::delivery).collect()

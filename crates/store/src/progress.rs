@@ -55,6 +55,14 @@ pub struct Progress {
     pub unknown: i64,
     /// Micro-credits charged.
     pub cost: i64,
+    /// Reported as delivered, or as read.
+    pub delivered: i64,
+    /// Reported as read.
+    pub read: i64,
+    /// Accepted, and reported as failed.
+    pub undelivered: i64,
+    /// Answered by their recipients.
+    pub replied: i64,
     /// Contacts left out when the audience was frozen: no address for the channel.
     pub left_out_no_address: i64,
     /// Left out: the same mailbox as another contact.
@@ -127,6 +135,7 @@ pub async fn progress(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> R
                 r.started_at, r.scheduled_for, r.finished_at, r.expanded_at is not null as expanded, r.planned,
                 s.total, s.queued + w.queued as queued, l.leased,
                 p.retrying, p.sent, p.failed, p.suppressed, p.expired, p.cancelled, p.unknown, p.cost,
+                p.delivered, p.read, p.undelivered, p.replied,
                 s.no_address as left_out_no_address, s.duplicate as left_out_duplicate,
                 s.suppressed as left_out_suppressed, s.missing as left_out_missing,
                 coalesce(case when ap.slow_permille > 1000 then greatest(ap.period_us, 200) * ap.slow_permille / 1000 else ap.period_us end, 0) as period_us,
@@ -159,7 +168,9 @@ pub async fn progress(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> R
            select coalesce(sum(p.retrying), 0)::bigint as retrying, coalesce(sum(p.sent), 0)::bigint as sent,
                   coalesce(sum(p.failed), 0)::bigint as failed, coalesce(sum(p.suppressed), 0)::bigint as suppressed,
                   coalesce(sum(p.expired), 0)::bigint as expired, coalesce(sum(p.cancelled), 0)::bigint as cancelled,
-                  coalesce(sum(p.unknown), 0)::bigint as unknown, coalesce(sum(p.cost), 0)::bigint as cost
+                  coalesce(sum(p.unknown), 0)::bigint as unknown, coalesce(sum(p.cost), 0)::bigint as cost,
+                  coalesce(sum(p.delivered), 0)::bigint as delivered, coalesce(sum(p.read), 0)::bigint as read,
+                  coalesce(sum(p.undelivered), 0)::bigint as undelivered, coalesce(sum(p.replied), 0)::bigint as replied
            from progress p where p.workspace_id = r.workspace_id and p.run_id = r.run_id) p
          where r.workspace_id = $1 and r.run_id = $2",
     )

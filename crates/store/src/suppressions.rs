@@ -146,3 +146,18 @@ pub async fn among(c: &mut PgConnection, workspace_id: i32, addresses: &[&str]) 
     .fetch_all(c)
     .await?)
 }
+
+/// Lifts the suppression of a recipient who comes back, if it was their own: what a person or a file
+/// suppressed stays so.
+///
+/// # Errors
+/// When the database fails.
+pub async fn come_back(c: &mut PgConnection, workspace_id: i32, address: &str) -> Result<()> {
+    sqlx::query("-- come_back\n delete from suppression where workspace_id = $1 and address = $2 and reason = $3")
+        .bind(workspace_id)
+        .bind(address)
+        .bind(Reason::Recipient as i16)
+        .execute(c)
+        .await?;
+    Ok(())
+}

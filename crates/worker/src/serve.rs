@@ -56,7 +56,7 @@ impl Serve {
         let (workspace_id, account_id) = self.key;
         // Below 16.
         let shard = (self.worker_id.unsigned_abs() % PROGRESS_SHARDS) as i16;
-        let who = Flusher { workspace_id, account_id, worker_id: self.worker_id, shard };
+        let who = Flusher { workspace_id, account_id, worker_id: self.worker_id, shard, correlates: row.correlates };
         let (ended, drain) = (self.over.child_token(), CancellationToken::new());
         let flusher = FlushLoop {
             store: self.store.clone(),

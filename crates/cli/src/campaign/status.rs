@@ -41,6 +41,11 @@ pub struct Status {
     pub account_stopped: Option<String>,
     /// Why nothing is sent although there is something to send, and what to do about it.
     pub stuck: Option<String>,
+    /// Of those sent, what was reported since: delivered (or read), read, failed after all, answered.
+    pub delivered: i64,
+    pub read: i64,
+    pub undelivered: i64,
+    pub replied: i64,
     /// Contacts of the list at the launch.
     pub planned: i64,
     /// Whether the audience is complete: `total` grows until then.
@@ -92,6 +97,10 @@ impl Status {
             paused_reason: p.paused_reason(),
             account_stopped: p.account_stopped.clone(),
             stuck: None,
+            delivered: p.delivered,
+            read: p.read,
+            undelivered: p.undelivered,
+            replied: p.replied,
             planned: p.planned,
             expanded: p.expanded,
             left_out: LeftOut {
@@ -210,7 +219,14 @@ pub fn render(s: &Status) -> String {
         ("stuck", s.stuck.clone().unwrap_or_default()),
         ("time", time),
     ];
-    let tail = [("left out", nonzero(&left_out)), ("cost", format!("{} credits", credits(s.cost))), ("rate", to_go)];
+    let reported =
+        [("delivered", s.delivered), ("read", s.read), ("failed after all", s.undelivered), ("answered", s.replied)];
+    let tail = [
+        ("reported", nonzero(&reported)),
+        ("left out", nonzero(&left_out)),
+        ("cost", format!("{} credits", credits(s.cost))),
+        ("rate", to_go),
+    ];
     let growing = if s.expanded { "" } else { " so far" };
     let rows =
         head.into_iter().chain([("total", format!("{}{growing}", count(s.total)))]).chain(classes(s)).chain(tail);

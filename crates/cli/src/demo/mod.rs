@@ -230,6 +230,7 @@ async fn define(context: &Context, demo: &Demo, handle: &Handle) -> anyhow::Resu
         sender: None,
         idempotent: true,
         looks_up: false,
+        correlates: false,
         caps: &[demo.cap],
         prices: &Prices([(String::new(), PRICE), ("FR".to_owned(), PRICE_FR)].into()),
     };

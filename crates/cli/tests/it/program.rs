@@ -60,6 +60,7 @@ impl Home {
         for name in ["DATABASE_URL", "FANFARE_KEY", "FANFARE_SECRET", "FANFARE_WORKSPACE", "FANFARE_LOG"] {
             command.env_remove(name);
         }
+        command.env("FANFARE_LISTEN", "127.0.0.1:0");
         if let Some(db) = &self.db {
             command.env("DATABASE_URL", &db.url);
         }

@@ -91,6 +91,7 @@ impl Scene {
             sender: None,
             idempotent: true,
             looks_up: false,
+            correlates: false,
             caps: &setting.caps,
             prices: &setting.prices,
         };

@@ -109,6 +109,8 @@ pub struct Flusher {
     pub worker_id: i64,
     /// Its shard of progress.
     pub shard: i16,
+    /// Whether the provider's ids are to be kept, for the receipts to come.
+    pub correlates: bool,
 }
 
 /// What a flush found.
@@ -160,6 +162,9 @@ pub async fn flush(
         .map(|s| Effective { settlement: s, reserved: reserve.get(&s.lease_id).copied().unwrap_or(0), unparked: false })
         .collect();
     outcomes(&mut tx, who, effective.iter().map(|e| e.settlement)).await?;
+    if who.correlates {
+        sent_ids(&mut tx, who, settlements).await?;
+    }
     let late = if lost.is_empty() { 0 } else { unpark(&mut tx, who, lost, &mut effective).await? };
 
     let mut books = Books::default();
@@ -251,6 +256,34 @@ async fn outcomes(
         )
         .await?;
     }
+    Ok(())
+}
+
+/// Keeps the provider's ids of what was accepted, late or not. A repeat does nothing.
+async fn sent_ids(c: &mut PgConnection, who: Flusher, settlements: &[Settlement]) -> Result<()> {
+    let mut sent: Vec<(&str, i64, i32)> = settlements
+        .iter()
+        .filter(|s| s.class == Class::Sent)
+        .filter_map(|s| Some((s.provider_id.as_deref()?, s.run_id, s.seq)))
+        .collect();
+    // In one order, so that two of these at once cannot wait for each other.
+    sent.sort_unstable();
+    let ids: Vec<&str> = sent.iter().map(|s| s.0).collect();
+    let runs: Vec<i64> = sent.iter().map(|s| s.1).collect();
+    let seqs: Vec<i32> = sent.iter().map(|s| s.2).collect();
+    sqlx::query(
+        "-- flush: sent ids
+         insert into sent_id (workspace_id, account_id, provider_id, run_id, seq)
+         select $1, $2, u.id, u.run_id, u.seq from unnest($3::text[], $4::bigint[], $5::int[]) as u(id, run_id, seq)
+         on conflict do nothing",
+    )
+    .bind(who.workspace_id)
+    .bind(who.account_id)
+    .bind(&ids)
+    .bind(&runs)
+    .bind(&seqs)
+    .execute(c)
+    .await?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod flush;
 mod messages;
 mod pace;
 mod reclaim;
+mod settle;
 mod write_off;
 
 pub use claim::{Lease, Span, claim, holds, unheard};
@@ -13,4 +14,5 @@ pub use flush::{Fate, Flushed, Flusher, Mark, Settlement, flush};
 pub use messages::{Message, RunInfo, messages, run_info};
 pub use pace::{circuit_close, circuit_open, give_back, throttle};
 pub use reclaim::{Parked, reclaim};
+pub use settle::{BY_RECEIPT, Verdict, settle};
 pub use write_off::write_off;

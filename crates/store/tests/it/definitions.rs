@@ -32,6 +32,7 @@ async fn add(store: &Store, name: &str) -> Result<i64> {
         sender: Some("+213555000000"),
         idempotent: true,
         looks_up: false,
+        correlates: false,
         caps: &["500/s".parse().unwrap(), "10000/d".parse().unwrap()],
         prices: &Prices([(String::new(), 5000)].into()),
     };

@@ -31,6 +31,7 @@ fn account(name: &str) -> NewAccount<'_> {
         sender: None,
         idempotent: true,
         looks_up: false,
+        correlates: false,
         caps: &[],
         prices: Box::leak(Box::new(Prices::default())),
     }

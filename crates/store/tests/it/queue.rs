@@ -37,6 +37,7 @@ impl Actor {
             account_id: ACCOUNT,
             worker_id: self.worker_id,
             shard: (self.worker_id % 3) as i16,
+            correlates: false,
         }
     }
 

@@ -109,6 +109,7 @@ impl Stage {
             sender: Some("Fanfare"),
             idempotent: self.idempotent,
             looks_up: false,
+            correlates: false,
             caps: &caps,
             prices: &Prices([(String::new(), PRICE)].into()),
         };
