@@ -23,11 +23,14 @@ const KNOWN_FOR: Duration = Duration::from_secs(2);
 /// Accounts that are remembered, those that do not exist included.
 const KNOWN_MAX: usize = 10_000;
 
+/// A hook as it was read, or that there is none, and when.
+type Known = (Instant, Option<Arc<Hook>>);
+
 /// What the handlers share.
 pub struct Hooks {
     store: Store,
     intake: Intake,
-    known: Mutex<HashMap<i64, (Instant, Option<Arc<Hook>>)>>,
+    known: Mutex<HashMap<i64, Known>>,
     counts: Counts,
 }
 

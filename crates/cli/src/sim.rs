@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
-use fanfare_sim::{Chance, Config, ConfigError, Faults, Sim, Target};
+use fanfare_sim::{Chance, Config, ConfigError, Faults, Sim, Status, Target};
 use serde_json::json;
 
 use crate::logs;
@@ -48,6 +48,12 @@ pub struct Options {
     /// Where delivery receipts are posted
     #[arg(long, value_name = "URL")]
     receipts_to: Option<Target>,
+    /// Which receipts each message has: sent, delivered, read; repeat it for several [default: delivered]
+    #[arg(long = "receipt", value_name = "STATUS")]
+    receipts: Vec<Status>,
+    /// What posts are signed with, where the provider signs
+    #[arg(long, value_name = "KEY")]
+    hook_key: Option<String>,
     /// Seed of the faults
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -69,9 +75,13 @@ impl Options {
             cap: self.cap,
             seed: self.seed,
             receipts_to: self.receipts_to.clone(),
+            hook_key: self.hook_key.clone(),
             control: self.control,
             ..Config::default()
         };
+        if !self.receipts.is_empty() {
+            config.receipts.clone_from(&self.receipts);
+        }
         if !self.windows.is_empty() {
             config.windows.clone_from(&self.windows);
         }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::{Cap, Faults, Kind, Target};
+use crate::{Cap, Faults, Kind, Status, Target};
 
 /// How a simulator behaves.
 #[derive(Debug, Clone)]
@@ -26,6 +26,10 @@ pub struct Config {
     pub seed: u64,
     /// Where delivery receipts are posted.
     pub receipts_to: Option<Target>,
+    /// Which receipts each acceptance has.
+    pub receipts: Vec<Status>,
+    /// What posts are signed with, where the interface signs.
+    pub hook_key: Option<String>,
     /// The control address; without it, a free port beside the address for messages.
     pub control: Option<SocketAddr>,
 }
@@ -42,6 +46,8 @@ impl Default for Config {
             windows: vec![Duration::from_secs(1), Duration::from_secs(60)],
             seed: 1,
             receipts_to: None,
+            receipts: vec![Status::Delivered],
+            hook_key: None,
             control: None,
         }
     }

@@ -11,6 +11,7 @@ use crate::faults::Faults;
 use crate::judge::Stats;
 use crate::ledger::Page;
 use crate::provider::{Answer, Provider};
+use crate::receipts::Target;
 
 /// What to change; what is left out stays as it is.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -53,6 +54,11 @@ impl Handle {
     /// The URL of an account at this provider.
     pub fn url(&self) -> String {
         format!("http://{}{}", self.address, self.provider.dialect.base())
+    }
+
+    /// Posts receipts there from now on.
+    pub fn post_receipts_to(&self, target: Target) {
+        self.provider.change(|settings| settings.receipts_to = Some(target));
     }
 
     /// What it saw. Takes about 1 ms for each million requests.

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::ConfigError;
 use crate::provider::Answer;
+use crate::receipts::{Post, Receipt, Target};
 use crate::wire::Parts;
 
 /// An interface.
@@ -80,6 +81,11 @@ pub(crate) trait Dialect: Sync {
     /// How a refusal is worded.
     fn refusal(&self, why: Refusal) -> Answer;
 
+    /// How a receipt is worded; `None` of an interface that posts none.
+    fn receipt(&self, _receipt: &Receipt, _at_us: i64, _to: &Target, _key: &str) -> Option<Post> {
+        None
+    }
+
     /// The answer to a question: what was accepted that it asks for.
     fn listed(&self, _found: &[Listed]) -> Answer {
         self.refusal(Refusal::Malformed("no such call"))
@@ -110,6 +116,8 @@ pub(crate) struct Message<'a> {
     pub to: Cow<'a, str>,
     /// What a list of messages shows of it, where there is such a list.
     pub text: Option<String>,
+    /// What of the sender's the interface echoes in its receipts.
+    pub reference: Option<String>,
 }
 
 impl Message<'_> {

@@ -38,5 +38,5 @@ pub use dialect::Kind;
 pub use faults::{Chance, Fault, Faults};
 pub use judge::{AccountStats, LatencyStats, ReceiptStats, Stats};
 pub use ledger::{Acceptance, Page};
-pub use receipts::Target;
+pub use receipts::{Status, Target};
 pub use server::{BindError, Sim};

@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use fanfare_domain::clock::Clock;
 use fanfare_domain::rng::Rng;
-use uuid::Uuid;
 
 use crate::cap::Allowed;
 use crate::dialect::{Dialect, Listed, Message, Read, Refusal};
 use crate::judge::{Judge, Stats};
 use crate::ledger::{Ledger, Page};
-use crate::receipts::{Outbox, Receipt};
+use crate::receipts::{Outbox, Receipt, Target};
 use crate::wire::{Reader, Request};
 use crate::{Config, Fault, Faults};
 
@@ -66,13 +65,14 @@ pub(crate) struct Provider {
     judge: Mutex<Judge>,
     ledger: Mutex<Ledger>,
     allowed: Mutex<HashMap<u32, Allowed>>,
-    outbox: Option<Outbox>,
+    outbox: Outbox,
 }
 
 /// What can be changed while running.
 pub(crate) struct Settings {
     pub latency: Duration,
     pub faults: Faults,
+    pub receipts_to: Option<Target>,
 }
 
 /// A panic while counting leaves counts that are still counts.
@@ -81,13 +81,17 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Provider {
-    pub fn new(config: Config, outbox: Option<Outbox>) -> Self {
+    pub fn new(config: Config, outbox: Outbox) -> Self {
         Self {
             dialect: config.kind.dialect(),
             rng: Rng::seeded(config.seed),
             started: Instant::now(),
             started_us: Clock::system().now_us(),
-            settings: RwLock::new(Settings { latency: config.latency, faults: config.faults.clone() }),
+            settings: RwLock::new(Settings {
+                latency: config.latency,
+                faults: config.faults.clone(),
+                receipts_to: config.receipts_to.clone(),
+            }),
             judge: Mutex::default(),
             ledger: Mutex::default(),
             allowed: Mutex::default(),
@@ -142,7 +146,7 @@ impl Provider {
         };
         let id = self.dialect.provider_id(index);
         if is_new {
-            self.post_receipts(message.id, &id);
+            self.post_receipts(message, &id);
         } else {
             locked(&self.judge).repeats_answered += 1;
         }
@@ -197,24 +201,45 @@ impl Provider {
         locked(&self.allowed).entry(account).or_default().admit(cap, at_us).err()
     }
 
-    fn post_receipts(&self, id: Uuid, provider_id: &str) {
-        let Some(outbox) = &self.outbox else { return };
+    fn post_receipts(&self, message: &Message<'_>, provider_id: &str) {
         let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
-        let twice = settings.faults.strikes(Fault::ReceiptTwice, &self.rng);
-        let late = settings.faults.strikes(Fault::ReceiptLate, &self.rng);
-        drop(settings);
-        let mut judge = locked(&self.judge);
-        if twice {
-            judge.struck(Fault::ReceiptTwice);
+        if settings.receipts_to.is_none() {
+            return;
         }
-        if late {
-            judge.struck(Fault::ReceiptLate);
-        }
-        for _ in 0..1 + usize::from(twice) {
-            if !outbox.put(Receipt { id, provider_id: provider_id.to_owned(), late }) {
-                judge.receipts.failed += 1;
+        for status in &self.config.receipts {
+            let twice = settings.faults.strikes(Fault::ReceiptTwice, &self.rng);
+            let late = settings.faults.strikes(Fault::ReceiptLate, &self.rng);
+            let mut judge = locked(&self.judge);
+            if twice {
+                judge.struck(Fault::ReceiptTwice);
+            }
+            if late {
+                judge.struck(Fault::ReceiptLate);
+            }
+            for _ in 0..1 + usize::from(twice) {
+                let receipt = Receipt {
+                    id: message.id,
+                    provider_id: provider_id.to_owned(),
+                    reference: message.reference.clone(),
+                    to: message.to.clone().into_owned(),
+                    status: *status,
+                    late,
+                };
+                if !self.outbox.put(receipt) {
+                    judge.receipts.failed += 1;
+                }
             }
         }
+    }
+
+    /// Where receipts go.
+    pub fn receipts_to(&self) -> Option<Target> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).receipts_to.clone()
+    }
+
+    /// What posts are signed with.
+    pub fn hook_key(&self) -> &str {
+        self.config.hook_key.as_deref().unwrap_or_default()
     }
 
     /// Microseconds since the Unix epoch of a moment: the wall clock at the start, and monotonic from there.

@@ -1,7 +1,5 @@
-//! Delivery receipts, posted to whoever wants them: each acceptance is delivered at once, or late, or twice.
-//!
-//! `POST {target}` with `{"id": …, "provider_id": …, "status": "delivered", "at_us": …}`. One connection,
-//! one receipt after the other; one that is not answered with 2xx is counted and not posted again.
+//! Delivery receipts, posted to whoever wants them as the interface words them: at once, or late, or twice,
+//! and in no particular order. One that is not answered with 2xx is counted and not posted again.
 
 use std::io;
 use std::str::FromStr;
@@ -9,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use serde::Serialize;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -26,12 +25,21 @@ const LATE: Duration = Duration::from_secs(2);
 /// Longest wait for the answer to a receipt.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADERS_MAX: usize = 64;
+/// Receipts posted at once.
+const POSTERS: usize = 8;
 
 /// Where receipts go: an `http://HOST:PORT/PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     authority: String,
     path: String,
+}
+
+impl Target {
+    /// As it is written.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}{}", self.authority, self.path)
+    }
 }
 
 impl FromStr for Target {
@@ -51,11 +59,46 @@ impl FromStr for Target {
     }
 }
 
+/// What a receipt says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It left the provider.
+    Sent,
+    /// It is on the device.
+    Delivered,
+    /// It was seen.
+    Read,
+}
+
+impl Status {
+    /// As most interfaces call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+        }
+    }
+}
+
+impl FromStr for Status {
+    type Err = ConfigError;
+
+    fn from_str(name: &str) -> Result<Self, ConfigError> {
+        let found = [Self::Sent, Self::Delivered, Self::Read].into_iter().find(|s| s.as_str() == name);
+        found.ok_or_else(|| ConfigError::new("receipt", name, "sent, delivered or read"))
+    }
+}
+
 /// A receipt on its way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Receipt {
     pub id: Uuid,
     pub provider_id: String,
+    /// What of the sender's the interface echoes.
+    pub reference: Option<String>,
+    pub to: String,
+    pub status: Status,
     pub late: bool,
 }
 
@@ -75,50 +118,69 @@ impl Outbox {
     }
 }
 
-/// Posts what comes into the outbox, for ever.
-pub(crate) async fn post_all(
-    target: Target,
-    outbox: Outbox,
-    mut waiting: mpsc::Receiver<Receipt>,
-    provider: Arc<Provider>,
-) {
-    let mut connection = None;
-    while let Some(receipt) = waiting.recv().await {
-        if receipt.late {
-            let (outbox, provider) = (outbox.clone(), provider.clone());
-            tokio::spawn(async move {
-                sleep(LATE).await;
-                if !outbox.put(Receipt { late: false, ..receipt }) {
-                    provider.receipt_posted(false);
+/// Posts what comes into the outbox, for ever: several at once, each over a connection of its own.
+pub(crate) async fn post_all(outbox: Outbox, mut waiting: mpsc::Receiver<Receipt>, provider: Arc<Provider>) {
+    let mut idle: Vec<TcpStream> = Vec::new();
+    let mut posting = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some(connection) = posting.next(), if !posting.is_empty() => idle.extend(connection),
+            Some(receipt) = waiting.recv(), if posting.len() < POSTERS => {
+                if receipt.late {
+                    put_later(outbox.clone(), receipt, provider.clone());
+                } else {
+                    posting.push(post_one(idle.pop(), receipt, provider.clone()));
                 }
-            });
-            continue;
+            }
         }
-        let at_us = provider.unix_us(Instant::now());
-        let posted = timeout(ANSWER_TIMEOUT, post(&target, &mut connection, &receipt, at_us)).await;
-        let taken = matches!(posted, Ok(Ok(true)));
-        if !taken {
-            connection = None;
-        }
-        provider.receipt_posted(taken);
     }
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    id: Uuid,
-    provider_id: &'a str,
-    status: &'static str,
-    at_us: i64,
+fn put_later(outbox: Outbox, receipt: Receipt, provider: Arc<Provider>) {
+    tokio::spawn(async move {
+        sleep(LATE).await;
+        if !outbox.put(Receipt { late: false, ..receipt }) {
+            provider.receipt_posted(false);
+        }
+    });
 }
 
-/// Posts one receipt; whether it was answered with 2xx.
-async fn post(target: &Target, connection: &mut Option<TcpStream>, receipt: &Receipt, at_us: i64) -> io::Result<bool> {
-    let body = Body { id: receipt.id, provider_id: &receipt.provider_id, status: "delivered", at_us };
-    let body = serde_json::to_string(&body)?;
+/// Posts one receipt; gives the connection back if it may be used on.
+async fn post_one(connection: Option<TcpStream>, receipt: Receipt, provider: Arc<Provider>) -> Option<TcpStream> {
+    let at_us = provider.unix_us(Instant::now());
+    // Without somebody to tell nothing is put into the outbox.
+    let target = provider.receipts_to()?;
+    let post = provider.dialect.receipt(&receipt, at_us, &target, provider.hook_key())?;
+    let mut connection = connection;
+    let posted = timeout(ANSWER_TIMEOUT, send(&target, &mut connection, &post)).await;
+    let taken = matches!(posted, Ok(Ok(true)));
+    provider.receipt_posted(taken);
+    connection.filter(|_| taken)
+}
+
+/// A request to whoever wants receipts.
+#[derive(Debug)]
+pub(crate) struct Post {
+    pub content_type: &'static str,
+    /// The header of a signature, where the interface signs.
+    pub signature: Option<(&'static str, String)>,
+    pub body: String,
+}
+
+impl Post {
+    /// JSON, unsigned.
+    pub fn json(body: &serde_json::Value) -> Self {
+        Self { content_type: "application/json", signature: None, body: body.to_string() }
+    }
+}
+
+/// Sends a post; whether it was answered with 2xx.
+async fn send(target: &Target, connection: &mut Option<TcpStream>, post: &Post) -> io::Result<bool> {
     let Target { authority, path } = target;
+    let Post { content_type, body, .. } = post;
+    let signature = post.signature.as_ref().map(|(name, value)| format!("{name}: {value}\r\n")).unwrap_or_default();
     let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: {content_type}\r\n{signature}content-length: {}\r\n\r\n{body}",
         body.len()
     );
     let mut stream = match connection.take() {

@@ -16,7 +16,7 @@ use crate::Config;
 use crate::arrival;
 use crate::control::Handle;
 use crate::provider::{Answer, Provider, Reaction, SLOW_BODY};
-use crate::receipts::{Outbox, Receipt, Target, post_all};
+use crate::receipts::{Outbox, Receipt, post_all};
 use crate::wire::{NoRequest, Reader};
 
 /// Connections that wait to be accepted.
@@ -45,7 +45,8 @@ pub struct Sim {
     port: Port,
     listener: TcpListener,
     control: TcpListener,
-    receipts: Option<(Target, Outbox, mpsc::Receiver<Receipt>)>,
+    outbox: Outbox,
+    receipts: mpsc::Receiver<Receipt>,
 }
 
 impl Sim {
@@ -62,19 +63,15 @@ impl Sim {
         let control = control.map_err(|source| BindError { address: beside, source })?;
         let control_address = control.local_addr().map_err(|source| BindError { address: beside, source })?;
 
-        let receipts = config.receipts_to.clone().map(|target| {
-            let (outbox, waiting) = Outbox::new();
-            (target, outbox, waiting)
-        });
-        let outbox = receipts.as_ref().map(|(_, outbox, _)| outbox.clone());
+        let (outbox, receipts) = Outbox::new();
         let handle = Handle {
-            provider: Arc::new(Provider::new(config, outbox)),
+            provider: Arc::new(Provider::new(config, outbox.clone())),
             address: port.address,
             control_address,
             outage: Arc::new(watch::Sender::new(false)),
             is_down: Arc::new(watch::Sender::new(false)),
         };
-        Ok(Self { handle, port, listener, control, receipts })
+        Ok(Self { handle, port, listener, control, outbox, receipts })
     }
 
     /// For steering it and asking it.
@@ -84,13 +81,8 @@ impl Sim {
 
     /// Serves until `shutdown` is ready, then closes everything.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let Self { handle, port, listener, control, receipts } = self;
-        let posting = async {
-            match receipts {
-                Some((target, outbox, waiting)) => post_all(target, outbox, waiting, handle.provider.clone()).await,
-                None => std::future::pending().await,
-            }
-        };
+        let Self { handle, port, listener, control, outbox, receipts } = self;
+        let posting = post_all(outbox, receipts, handle.provider.clone());
         tokio::select! {
             () = shutdown => {}
             () = serve_messages(&handle, &port, listener) => {}

@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 
+use chrono::DateTime;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{Dialect, Message, Read, Refusal};
 use crate::provider::Answer;
+use crate::receipts::{Post, Receipt, Target};
 use crate::wire::Parts;
 
 pub(super) struct Http;
@@ -65,12 +68,17 @@ impl Dialect for Http {
         } else if said.into_iter().filter(|s| *s).count() != 1 {
             Read::Malformed("a message has either a text, a template or a content")
         } else {
-            Read::Message(Message { id: body.id, to: body.to, text: None })
+            Read::Message(Message { id: body.id, to: body.to, text: None, reference: None })
         }
     }
 
     fn accepted(&self, provider_id: &str, _: &Message<'_>) -> Answer {
         Answer::new("200 OK", format!(r#"{{"id":"{provider_id}"}}"#))
+    }
+
+    fn receipt(&self, r: &Receipt, at_us: i64, _: &Target, _: &str) -> Option<Post> {
+        let at = DateTime::from_timestamp_micros(at_us)?.to_rfc3339();
+        Some(Post::json(&json!({ "id": r.id, "provider_id": r.provider_id, "status": r.status.as_str(), "at": at })))
     }
 
     fn refusal(&self, why: Refusal) -> Answer {

@@ -5,10 +5,13 @@
 //!
 //! Source: Meta, Cloud API reference: messages, error codes (2026-03).
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::json;
+use sha2::Sha256;
 
 use super::{Dialect, Message, Read, Refusal, json, text};
 use crate::provider::Answer;
+use crate::receipts::{Post, Receipt, Target};
 use crate::wire::Parts;
 
 pub(super) struct Meta;
@@ -43,8 +46,8 @@ impl Dialect for Meta {
             Some(to) if to.starts_with('+') => {
                 let reference = text(&body, "/biz_opaque_callback_data");
                 let said = body[&kind].to_string();
-                let id = reference.map_or_else(|| Message::named(&[&to, &said]), |r| Message::named(&[&r]));
-                Read::Message(Message { id, to: to.into(), text: None })
+                let id = reference.as_ref().map_or_else(|| Message::named(&[&to, &said]), |r| Message::named(&[r]));
+                Read::Message(Message { id, to: to.into(), text: None, reference })
             }
             // A real one would write to a number in the business's own country.
             Some(_) => Read::Malformed("The parameter to has no plus"),
@@ -63,6 +66,24 @@ impl Dialect for Meta {
             "messages": [{ "id": provider_id }],
         });
         Answer::new("200 OK", body.to_string())
+    }
+
+    fn receipt(&self, r: &Receipt, at_us: i64, _: &Target, key: &str) -> Option<Post> {
+        let status = json!({
+            "id": r.provider_id, "status": r.status.as_str(), "timestamp": (at_us / 1_000_000).to_string(),
+            "recipient_id": r.to.trim_start_matches('+'), "biz_opaque_callback_data": r.reference,
+        });
+        let value = json!({
+            "messaging_product": "whatsapp", "statuses": [status],
+            "metadata": { "display_phone_number": "15550100", "phone_number_id": "106540352242922" },
+        });
+        let change = json!({ "field": "messages", "value": value });
+        let body = json!({ "object": "whatsapp_business_account", "entry": [{ "id": "WABA", "changes": [change] }] });
+        let post = Post::json(&body);
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).ok()?;
+        mac.update(post.body.as_bytes());
+        let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+        Some(Post { signature: Some(("x-hub-signature-256", signature)), ..post })
     }
 
     fn refusal(&self, why: Refusal) -> Answer {

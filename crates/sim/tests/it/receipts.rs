@@ -1,9 +1,10 @@
 //! Delivery receipts come to whoever was named, also late and twice.
 
+use chrono::{DateTime, Utc};
 use fanfare_sim::{Config, Handle};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::client::{Client, start};
@@ -16,8 +17,8 @@ async fn posting(faults: &Value) -> (Handle, TcpListener) {
     (start(Config { receipts_to: Some(target.parse().unwrap()), faults, ..Config::default() }), listener)
 }
 
-/// Reads one receipt and answers it.
-async fn take(stream: &mut TcpStream, answer: &str) -> Value {
+/// Reads one receipt and answers it; each comes over a connection of its own.
+async fn take(listener: &TcpListener, answer: &str) -> Value {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.unwrap());
@@ -31,7 +32,12 @@ async fn take(stream: &mut TcpStream, answer: &str) -> Value {
     serde_json::from_slice(&body).unwrap()
 }
 
-const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+
+/// When it says that it happened, µs since the Unix epoch.
+fn at_us(receipt: &Value) -> i64 {
+    receipt["at"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap().timestamp_micros()
+}
 
 /// Waits until this many receipts have been answered.
 async fn posted(sim: &Handle, receipts: u64) {
@@ -47,12 +53,12 @@ async fn each_acceptance_has_a_receipt_and_a_repeat_has_none() {
     for n in [1, 1, 2] {
         client.send(n).await.unwrap();
     }
-    let (mut stream, _) = listener.accept().await.unwrap();
-    for n in [1, 2] {
-        let receipt = take(&mut stream, TAKEN).await;
+    let mut receipts = [take(&listener, TAKEN).await, take(&listener, TAKEN).await];
+    receipts.sort_by_key(|r| r["provider_id"].to_string());
+    for (n, receipt) in (1..).zip(&receipts) {
         assert_eq!((&receipt["id"], &receipt["status"]), (&json!(Uuid::from_u128(n)), &json!("delivered")));
         assert_eq!(receipt["provider_id"], format!("sim-{n}"));
-        assert!(receipt["at_us"].as_i64().unwrap() >= sim.accepted(0).accepted[0].at_us);
+        assert!(at_us(receipt) >= sim.accepted(0).accepted[0].at_us);
     }
     posted(&sim, 2).await;
     assert_eq!((sim.stats().receipts.posted, sim.stats().receipts.failed), (2, 0));
@@ -62,9 +68,8 @@ async fn each_acceptance_has_a_receipt_and_a_repeat_has_none() {
 async fn a_receipt_may_come_twice() {
     let (sim, listener) = posting(&json!({ "receipt-twice": 1.0 })).await;
     Client::connect(sim.address()).await.send(1).await.unwrap();
-    let (mut stream, _) = listener.accept().await.unwrap();
-    let first = take(&mut stream, TAKEN).await;
-    let second = take(&mut stream, TAKEN).await;
+    let first = take(&listener, TAKEN).await;
+    let second = take(&listener, TAKEN).await;
     assert_eq!((&first["id"], &first["provider_id"]), (&second["id"], &second["provider_id"]));
     assert_eq!(sim.stats().by_fault["receipt-twice"], 1);
 }
@@ -74,9 +79,8 @@ async fn a_receipt_may_come_late() {
     let (sim, listener) = posting(&json!({ "receipt-late": 1.0 })).await;
     let mut client = Client::connect(sim.address()).await;
     client.send(1).await.unwrap();
-    let (mut stream, _) = listener.accept().await.unwrap();
-    let receipt = take(&mut stream, TAKEN).await;
-    let lateness_us = receipt["at_us"].as_i64().unwrap() - sim.accepted(0).accepted[0].at_us;
+    let receipt = take(&listener, TAKEN).await;
+    let lateness_us = at_us(&receipt) - sim.accepted(0).accepted[0].at_us;
     assert!(lateness_us >= 2_000_000, "{lateness_us}");
     assert_eq!(sim.stats().by_fault["receipt-late"], 1);
 }
@@ -86,11 +90,9 @@ async fn a_receipt_nobody_takes_is_counted_and_does_not_stop_the_next() {
     let (sim, listener) = posting(&json!({})).await;
     let mut client = Client::connect(sim.address()).await;
     client.send(1).await.unwrap();
-    let (mut stream, _) = listener.accept().await.unwrap();
-    take(&mut stream, "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n").await;
+    take(&listener, "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n").await;
     client.send(2).await.unwrap();
-    let (mut stream, _) = listener.accept().await.unwrap();
-    assert_eq!(take(&mut stream, TAKEN).await["provider_id"], "sim-2");
+    assert_eq!(take(&listener, TAKEN).await["provider_id"], "sim-2");
     posted(&sim, 2).await;
     assert_eq!((sim.stats().receipts.posted, sim.stats().receipts.failed), (1, 1));
 }
