@@ -19,6 +19,7 @@ async fn posting(faults: &Value) -> (Handle, TcpListener) {
 
 /// Reads one receipt and answers it; each comes over a connection of its own.
 async fn take(listener: &TcpListener, answer: &str) -> Value {
+    let (mut stream, _) = listener.accept().await.unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.unwrap());
