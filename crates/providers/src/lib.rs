@@ -15,6 +15,7 @@ mod endpoint;
 pub mod http;
 pub mod kind;
 pub mod meta;
+pub mod one_msg;
 mod retry_after;
 
 use chrono::{DateTime, Utc};
@@ -79,13 +80,15 @@ pub enum Finding {
 pub type MayStart<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// The kinds of account there are: what [`open`] knows.
-pub static KINDS: &[&Kind] = &[&http::KIND, &meta::KIND];
+pub static KINDS: &[&Kind] = &[&http::KIND, &one_msg::KIND, &meta::KIND];
 
 /// An account's provider, ready to send. One for each account and process: it holds the connections.
 #[derive(Debug)]
 pub enum Adapter {
     /// The generic provider.
     Http(http::Http),
+    /// 1MSG.IO.
+    OneMsg(one_msg::OneMsg),
     /// The WhatsApp Cloud API.
     Meta(meta::Meta),
 }
@@ -95,6 +98,7 @@ macro_rules! each {
     ($adapter:expr, $provider:ident => $call:expr) => {
         match $adapter {
             Adapter::Http($provider) => $call,
+            Adapter::OneMsg($provider) => $call,
             Adapter::Meta($provider) => $call,
         }
     };
@@ -128,6 +132,7 @@ pub fn open(kind: &str, settings: &Value, secret: Option<&str>, client: &Client)
     };
     Ok(match kind.name {
         "http" => Adapter::Http(http::Http::open(&settings, secret, client)?),
+        "one_msg" => Adapter::OneMsg(one_msg::OneMsg::open(&settings, needed()?, client)?),
         "meta" => Adapter::Meta(meta::Meta::open(&settings, needed()?, client)?),
         other => return Err(ConfigError::Kind(other.to_owned())),
     })

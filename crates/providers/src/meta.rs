@@ -28,6 +28,18 @@ const VERSION: &str = "v24.0";
 
 static CODES: LazyLock<Codes> = LazyLock::new(|| Codes::parse(include_str!("../codes/meta.txt")));
 
+/// What a reseller's error text means if it names one of Meta's codes: six digits that stand alone. What
+/// Meta calls passing is in doubt here, since the reseller may go on trying.
+pub(crate) fn passed_on(text: &str, attempt: i16) -> Option<Failure> {
+    let is_code = |word: &&str| word.len() == 6 && word.starts_with("13") && word.bytes().all(|b| b.is_ascii_digit());
+    let mut codes = text.split(|c: char| !c.is_alphanumeric()).filter(is_code);
+    let failure = codes.find_map(|code| CODES.failure(Some(code), None, attempt))?;
+    match failure.kind {
+        FailureKind::Transient => Some(Failure::new(FailureKind::Unknown, failure.detail)),
+        _ => Some(failure),
+    }
+}
+
 /// What it is and can.
 pub static KIND: Kind = Kind {
     name: "meta",

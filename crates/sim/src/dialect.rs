@@ -3,6 +3,7 @@
 
 mod http;
 mod meta;
+mod one_msg;
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -20,17 +21,20 @@ pub enum Kind {
     /// The generic one.
     #[default]
     Http,
+    /// 1MSG.IO.
+    OneMsg,
     /// WhatsApp Cloud API.
     Meta,
 }
 
 impl Kind {
     /// All of them, by name.
-    pub const ALL: &[(&str, Self)] = &[("http", Self::Http), ("meta", Self::Meta)];
+    pub const ALL: &[(&str, Self)] = &[("http", Self::Http), ("one_msg", Self::OneMsg), ("meta", Self::Meta)];
 
     pub(crate) fn dialect(self) -> &'static dyn Dialect {
         match self {
             Self::Http => &http::Http,
+            Self::OneMsg => &one_msg::OneMsg,
             Self::Meta => &meta::Meta,
         }
     }
@@ -79,6 +83,11 @@ pub(crate) trait Dialect: Sync {
 
     /// How a refusal is worded.
     fn refusal(&self, why: Refusal) -> Answer;
+
+    /// What is said when something breaks after an acceptance.
+    fn accepted_broken(&self) -> Answer {
+        self.refusal(Refusal::Broken)
+    }
 
     /// The answer to a question: what was accepted that it asks for.
     fn listed(&self, _found: &[Listed]) -> Answer {
