@@ -163,17 +163,26 @@ impl Reply {
         serde_json::from_slice(self.body.as_deref()?).ok()
     }
 
-    /// What it says of a failure, for an error table to look for fragments in: the texts at these pointers,
-    /// or all of a body that is no JSON.
+    /// What it says of a failure, for an error table to look for fragments in: the texts and numbers at
+    /// these pointers, or all of a body that is no JSON.
     pub fn said(&self, pointers: &[&str]) -> String {
         match self.json() {
             Some(body) => {
-                let texts = pointers.iter().filter_map(|pointer| body.pointer(pointer)?.as_str());
-                texts.collect::<Vec<_>>().join("\n")
+                let words = pointers.iter().filter_map(|pointer| match body.pointer(pointer)? {
+                    Value::String(text) => Some(text.clone()),
+                    Value::Number(number) => Some(number.to_string()),
+                    _ => None,
+                });
+                words.collect::<Vec<_>>().join("\n")
             }
             None => String::from_utf8_lossy(self.body.as_deref().unwrap_or_default()).into_owned(),
         }
     }
+}
+
+/// Yes or no, which may stand in quotes.
+pub(crate) fn yes_or_no(value: &Value) -> Option<bool> {
+    value.as_bool().or_else(|| value.as_str()?.parse().ok())
 }
 
 impl From<NoAnswer> for Answer {

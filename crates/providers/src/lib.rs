@@ -16,6 +16,7 @@ pub mod http;
 pub mod kind;
 pub mod meta;
 pub mod one_msg;
+pub mod pabbly;
 mod retry_after;
 
 use chrono::{DateTime, Utc};
@@ -80,7 +81,7 @@ pub enum Finding {
 pub type MayStart<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// The kinds of account there are: what [`open`] knows.
-pub static KINDS: &[&Kind] = &[&http::KIND, &one_msg::KIND, &meta::KIND];
+pub static KINDS: &[&Kind] = &[&http::KIND, &one_msg::KIND, &pabbly::KIND, &meta::KIND];
 
 /// An account's provider, ready to send. One for each account and process: it holds the connections.
 #[derive(Debug)]
@@ -89,6 +90,8 @@ pub enum Adapter {
     Http(http::Http),
     /// 1MSG.IO.
     OneMsg(one_msg::OneMsg),
+    /// Pabbly Chatflow.
+    Pabbly(pabbly::Pabbly),
     /// The WhatsApp Cloud API.
     Meta(meta::Meta),
 }
@@ -99,6 +102,7 @@ macro_rules! each {
         match $adapter {
             Adapter::Http($provider) => $call,
             Adapter::OneMsg($provider) => $call,
+            Adapter::Pabbly($provider) => $call,
             Adapter::Meta($provider) => $call,
         }
     };
@@ -133,6 +137,7 @@ pub fn open(kind: &str, settings: &Value, secret: Option<&str>, client: &Client)
     Ok(match kind.name {
         "http" => Adapter::Http(http::Http::open(&settings, secret, client)?),
         "one_msg" => Adapter::OneMsg(one_msg::OneMsg::open(&settings, needed()?, client)?),
+        "pabbly" => Adapter::Pabbly(pabbly::Pabbly::open(&settings, needed()?, client)?),
         "meta" => Adapter::Meta(meta::Meta::open(&settings, needed()?, client)?),
         other => return Err(ConfigError::Kind(other.to_owned())),
     })

@@ -8,6 +8,7 @@
 //! Source: Meta, Cloud API reference: messages, media, error codes (2026-03).
 
 pub(crate) mod body;
+mod passed_on;
 
 use std::sync::LazyLock;
 
@@ -23,22 +24,12 @@ use crate::connection::Reply;
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
 use crate::{Client, ConfigError, MayStart, Provider};
 
+pub(crate) use passed_on::passed_on;
+
 /// The version of the Graph API that is called unless the account names one.
 const VERSION: &str = "v24.0";
 
 static CODES: LazyLock<Codes> = LazyLock::new(|| Codes::parse(include_str!("../codes/meta.txt")));
-
-/// What a reseller's error text means if it names one of Meta's codes: six digits that stand alone. What
-/// Meta calls passing is in doubt here, since the reseller may go on trying.
-pub(crate) fn passed_on(text: &str, attempt: i16) -> Option<Failure> {
-    let is_code = |word: &&str| word.len() == 6 && word.starts_with("13") && word.bytes().all(|b| b.is_ascii_digit());
-    let mut codes = text.split(|c: char| !c.is_alphanumeric()).filter(is_code);
-    let failure = codes.find_map(|code| CODES.failure(Some(code), None, attempt))?;
-    match failure.kind {
-        FailureKind::Transient => Some(Failure::new(FailureKind::Unknown, failure.detail)),
-        _ => Some(failure),
-    }
-}
 
 /// What it is and can.
 pub static KIND: Kind = Kind {

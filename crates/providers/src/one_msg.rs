@@ -1,7 +1,8 @@
 //! 1MSG.IO: the WhatsApp API through a channel there.
 //!
 //! `POST /{instance_id}/{method}?token={token}`, a method for each kind of message. It has no idempotency
-//! key, and its history is off by default; acknowledgements come by webhook and name its own id. Success is
+//! key, and its history is off by default; acknowledgements come by webhook and name its own id. The prose
+//! asks for the token in a header as well; its SDK sends none. Success is
 //! `{"sent": true, "id": …}`, which means queued at the gateway. Failures mostly come with HTTP 200 too, as
 //! `{"sent": false}` with a text; with a `jobId` the message waits there and may go out yet. What a text
 //! means stands in `codes/one_msg.txt`; a text that says nothing we know leaves the message in doubt.
@@ -17,7 +18,7 @@ use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
 use serde_json::Value;
 
-use crate::caller::{Call, Caller, kept, provider_id};
+use crate::caller::{Call, Caller, kept, provider_id, yes_or_no};
 use crate::codes::Codes;
 use crate::config::Settings;
 use crate::connection::Reply;
@@ -28,7 +29,7 @@ use crate::{Client, ConfigError, MayStart, Provider};
 static CODES: LazyLock<Codes> = LazyLock::new(|| Codes::parse(include_str!("../codes/one_msg.txt")));
 
 /// Where an answer says what failed.
-const TEXTS: &[&str] = &["/message", "/description", "/error", "/error/message"];
+const TEXTS: &[&str] = &["/message", "/description", "/error", "/error/message", "/error/code"];
 
 /// What it is and can.
 pub static KIND: Kind = Kind {
@@ -110,7 +111,7 @@ impl OneMsg {
     fn answer(&self, reply: &Reply, attempt: i16) -> Answer {
         let body = reply.json();
         let body = body.as_ref();
-        let sent = body.and_then(|b| said(b.get("sent")?));
+        let sent = body.and_then(|b| yes_or_no(b.get("sent")?));
         let in_doubt = |what: &str| Answer::Failed(Failure::new(FailureKind::Unknown, what));
         match (reply.status.is_success(), sent) {
             (true, Some(true)) => Answer::Sent { provider_id: body.and_then(|b| provider_id(b, "/id")).and_then(kept) },
@@ -140,11 +141,6 @@ impl OneMsg {
         let wait = self.caller.retry_after(reply).or(failure.retry_after);
         failure.after(wait)
     }
-}
-
-/// Yes or no, which may stand in quotes.
-fn said(value: &Value) -> Option<bool> {
-    value.as_bool().or_else(|| value.as_str()?.parse().ok())
 }
 
 impl Provider for OneMsg {

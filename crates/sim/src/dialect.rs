@@ -4,6 +4,7 @@
 mod http;
 mod meta;
 mod one_msg;
+mod pabbly;
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -23,18 +24,22 @@ pub enum Kind {
     Http,
     /// 1MSG.IO.
     OneMsg,
+    /// Pabbly Chatflow.
+    Pabbly,
     /// WhatsApp Cloud API.
     Meta,
 }
 
 impl Kind {
     /// All of them, by name.
-    pub const ALL: &[(&str, Self)] = &[("http", Self::Http), ("one_msg", Self::OneMsg), ("meta", Self::Meta)];
+    pub const ALL: &[(&str, Self)] =
+        &[("http", Self::Http), ("one_msg", Self::OneMsg), ("pabbly", Self::Pabbly), ("meta", Self::Meta)];
 
     pub(crate) fn dialect(self) -> &'static dyn Dialect {
         match self {
             Self::Http => &http::Http,
             Self::OneMsg => &one_msg::OneMsg,
+            Self::Pabbly => &pabbly::Pabbly,
             Self::Meta => &meta::Meta,
         }
     }

@@ -12,6 +12,7 @@ use fanfare_domain::outcome::{Answer, FailureKind};
 use fanfare_providers::kind::{Kind, Offer};
 use fanfare_providers::{Adapter, Client, Provider as _, open};
 use fanfare_sim::{Acceptance, Config, Faults, Handle, Sim};
+use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -30,10 +31,13 @@ struct Play {
     account: Value,
 }
 
+fn fixtures() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/providers")
+}
+
 fn plays() -> impl Iterator<Item = Play> {
     fanfare_sim::Kind::ALL.iter().filter_map(|(name, spoken)| {
-        let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/providers");
-        let account = std::fs::read_to_string(fixtures.join(name).join("account.json")).ok()?;
+        let account = std::fs::read_to_string(fixtures().join(name).join("account.json")).ok()?;
         let account = serde_json::from_str(&account).unwrap();
         Some(Play { kind: Kind::named(name).unwrap(), spoken: *spoken, account })
     })
@@ -59,8 +63,20 @@ impl Play {
         self.account["secret"].as_str().unwrap()
     }
 
+    /// The contents of its requests.
+    fn contents(&self) -> Vec<Value> {
+        let requests = std::fs::read_to_string(fixtures().join(self.kind.name).join("requests.json")).unwrap();
+        let mut requests: Vec<Value> = serde_json::from_str(&requests).unwrap();
+        requests.iter_mut().filter(|case| case.get("channel").is_none()).map(|case| case["content"].take()).collect()
+    }
+
     fn message(&self, number: usize) -> OutMessage {
-        let content: Content = serde_json::from_value(self.account["plain"].clone()).unwrap();
+        self.saying(number, &self.account["plain"])
+    }
+
+    /// A message to a person of this number.
+    fn saying(&self, number: usize, content: &Value) -> OutMessage {
+        let content = Content::deserialize(content).unwrap();
         let (to, channel) = (format!("+2135{:08}", 50_000_000 + number), self.kind.channels().next().unwrap());
         let id = uuid::Uuid::from_u128(number as u128 + 1);
         OutMessage { id, to, channel, content, seq: number as i32, ..peer::message() }
@@ -129,6 +145,19 @@ async fn what_is_said_of_a_message_is_what_became_of_it() {
         for (kind, least) in least {
             assert!(kinds.get(kind).is_some_and(|n| *n >= least), "{name}, seed 11: {kind} {kinds:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn each_content_is_one_that_the_simulator_knows() {
+    for play in plays() {
+        let sim = play.simulator(Config::default());
+        let adapter = play.adapter(&sim.url());
+        for (number, content) in play.contents().iter().enumerate() {
+            let answer = adapter.send(&play.saying(number, content), &|| true).await;
+            assert!(matches!(answer, Answer::Sent { .. }), "{}: {content}: {answer:?}", play.kind.name);
+        }
+        assert_eq!(sim.stats().accepted_messages, play.contents().len() as u64, "{}", play.kind.name);
     }
 }
 
