@@ -1,11 +1,11 @@
 //! 1MSG.IO: the WhatsApp API through a channel there.
 //!
-//! `POST /{instance_id}/{method}?token={token}`, a method for each kind of message. It has no idempotency
-//! key, and its history is off by default; acknowledgements come by webhook and name its own id. The prose
-//! asks for the token in a header as well; its SDK sends none. Success is
-//! `{"sent": true, "id": …}`, which means queued at the gateway. Failures mostly come with HTTP 200 too, as
-//! `{"sent": false}` with a text; with a `jobId` the message waits there and may go out yet. What a text
-//! means stands in `codes/one_msg.txt`; a text that says nothing we know leaves the message in doubt.
+//! `POST /{instance_id}/{method}?token={token}`, a method for each kind of message. (The prose asks for the
+//! token in a header as well; the SDK sends none.) It has no idempotency key, and its history is off by
+//! default; acknowledgements come by webhook and name its own id. Success is `{"sent": true, "id": …}`,
+//! which means queued at the gateway. Failures mostly come with HTTP 200 too, as `{"sent": false}` with a
+//! text; with a `jobId` the message waits there and may go out yet. What a text means stands in
+//! `codes/one_msg.txt`; a text that says nothing we know leaves the message in doubt.
 //!
 //! Source: 1MSG.IO, WhatsApp Business API documentation 2.39; its SDK's notes on failures (2026-08).
 
