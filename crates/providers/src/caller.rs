@@ -1,6 +1,8 @@
 //! Calls to an interface of many paths: the connections, the headers that all calls share, and what the
 //! network's failures and a bare status mean.
 
+use std::fmt;
+
 use bytes::Bytes;
 use fanfare_domain::clock::Clock;
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
@@ -26,7 +28,17 @@ pub(crate) struct Caller {
     /// Path of the base URL, without the slash at its end.
     prefix: String,
     headers: HeaderMap,
+    secret_query: Option<Hidden>,
     pub clock: Clock,
+}
+
+/// Something that is shown to nobody.
+struct Hidden(String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// One call.
@@ -78,7 +90,7 @@ impl Caller {
         headers.insert(USER_AGENT, AGENT);
         headers.insert(ACCEPT, JSON);
         let prefix = base.path().trim_end_matches('/').to_owned();
-        Ok(Self { endpoint, prefix, headers, clock: client.clock.clone() })
+        Ok(Self { endpoint, prefix, headers, secret_query: None, clock: client.clock.clone() })
     }
 
     /// The same with `Authorization: {scheme} {token}` on every call.
@@ -87,6 +99,13 @@ impl Caller {
         value.set_sensitive(true);
         self.headers.insert(AUTHORIZATION, value);
         Ok(self)
+    }
+
+    /// The same with `{name}={secret}` in the query of every call.
+    pub fn with_secret_query(mut self, name: &str, secret: &str) -> Self {
+        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair(name, secret).finish();
+        self.secret_query = Some(Hidden(query));
+        self
     }
 
     /// Makes a call once, and reads the answer.
@@ -102,12 +121,20 @@ impl Caller {
             let value = HeaderValue::try_from(value).map_err(|_| NoAnswer::Unreachable("header refused"))?;
             headers.insert(name, value);
         }
-        let uri = Uri::try_from(format!("{}{}", self.prefix, call.path));
         let mut request = Request::new(Full::new(body));
-        *request.uri_mut() = uri.map_err(|_| NoAnswer::Unreachable("path refused"))?;
+        *request.uri_mut() = self.target(&call.path)?;
         *request.method_mut() = call.method;
         *request.headers_mut() = headers;
         self.endpoint.exchange(request, may_start).await
+    }
+
+    fn target(&self, path: &str) -> Result<Uri, NoAnswer> {
+        let mut target = format!("{}{path}", self.prefix);
+        if let Some(Hidden(query)) = &self.secret_query {
+            target.push(if path.contains('?') { '&' } else { '?' });
+            target.push_str(query);
+        }
+        Uri::try_from(target).map_err(|_| NoAnswer::Unreachable("path refused"))
     }
 
     /// What a status means of which the provider's own words say nothing more: nothing that would be sent
@@ -135,6 +162,27 @@ impl Reply {
     pub fn json(&self) -> Option<Value> {
         serde_json::from_slice(self.body.as_deref()?).ok()
     }
+
+    /// What it says of a failure, for an error table to look for fragments in: the texts and numbers at
+    /// these pointers, or all of a body that is no JSON.
+    pub fn said(&self, pointers: &[&str]) -> String {
+        match self.json() {
+            Some(body) => {
+                let words = pointers.iter().filter_map(|pointer| match body.pointer(pointer)? {
+                    Value::String(text) => Some(text.clone()),
+                    Value::Number(number) => Some(number.to_string()),
+                    _ => None,
+                });
+                words.collect::<Vec<_>>().join("\n")
+            }
+            None => String::from_utf8_lossy(self.body.as_deref().unwrap_or_default()).into_owned(),
+        }
+    }
+}
+
+/// Yes or no, which may stand in quotes.
+pub(crate) fn yes_or_no(value: &Value) -> Option<bool> {
+    value.as_bool().or_else(|| value.as_str()?.parse().ok())
 }
 
 impl From<NoAnswer> for Answer {

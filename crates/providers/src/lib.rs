@@ -16,6 +16,8 @@ pub mod hooks;
 pub mod http;
 pub mod kind;
 pub mod meta;
+pub mod one_msg;
+pub mod pabbly;
 mod retry_after;
 
 use chrono::{DateTime, Utc};
@@ -80,13 +82,17 @@ pub enum Finding {
 pub type MayStart<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// The kinds of account there are: what [`open`] knows.
-pub static KINDS: &[&Kind] = &[&http::KIND, &meta::KIND];
+pub static KINDS: &[&Kind] = &[&http::KIND, &one_msg::KIND, &pabbly::KIND, &meta::KIND];
 
 /// An account's provider, ready to send. One for each account and process: it holds the connections.
 #[derive(Debug)]
 pub enum Adapter {
     /// The generic provider.
     Http(http::Http),
+    /// 1MSG.IO.
+    OneMsg(one_msg::OneMsg),
+    /// Pabbly Chatflow.
+    Pabbly(pabbly::Pabbly),
     /// The WhatsApp Cloud API.
     Meta(meta::Meta),
 }
@@ -96,6 +102,8 @@ macro_rules! each {
     ($adapter:expr, $provider:ident => $call:expr) => {
         match $adapter {
             Adapter::Http($provider) => $call,
+            Adapter::OneMsg($provider) => $call,
+            Adapter::Pabbly($provider) => $call,
             Adapter::Meta($provider) => $call,
         }
     };
@@ -129,6 +137,8 @@ pub fn open(kind: &str, settings: &Value, secret: Option<&str>, client: &Client)
     };
     Ok(match kind.name {
         "http" => Adapter::Http(http::Http::open(&settings, secret, client)?),
+        "one_msg" => Adapter::OneMsg(one_msg::OneMsg::open(&settings, needed()?, client)?),
+        "pabbly" => Adapter::Pabbly(pabbly::Pabbly::open(&settings, needed()?, client)?),
         "meta" => Adapter::Meta(meta::Meta::open(&settings, needed()?, client)?),
         other => return Err(ConfigError::Kind(other.to_owned())),
     })

@@ -8,6 +8,7 @@
 //! Source: Meta, Cloud API reference: messages, media, error codes (2026-03).
 
 pub(crate) mod body;
+mod passed_on;
 
 use std::sync::LazyLock;
 
@@ -22,6 +23,8 @@ use crate::config::Settings;
 use crate::connection::Reply;
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
 use crate::{Client, ConfigError, MayStart, Provider};
+
+pub(crate) use passed_on::passed_on;
 
 /// The version of the Graph API that is called unless the account names one.
 const VERSION: &str = "v24.0";

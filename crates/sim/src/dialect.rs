@@ -3,6 +3,8 @@
 
 mod http;
 mod meta;
+mod one_msg;
+mod pabbly;
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -21,17 +23,24 @@ pub enum Kind {
     /// The generic one.
     #[default]
     Http,
+    /// 1MSG.IO.
+    OneMsg,
+    /// Pabbly Chatflow.
+    Pabbly,
     /// WhatsApp Cloud API.
     Meta,
 }
 
 impl Kind {
     /// All of them, by name.
-    pub const ALL: &[(&str, Self)] = &[("http", Self::Http), ("meta", Self::Meta)];
+    pub const ALL: &[(&str, Self)] =
+        &[("http", Self::Http), ("one_msg", Self::OneMsg), ("pabbly", Self::Pabbly), ("meta", Self::Meta)];
 
     pub(crate) fn dialect(self) -> &'static dyn Dialect {
         match self {
             Self::Http => &http::Http,
+            Self::OneMsg => &one_msg::OneMsg,
+            Self::Pabbly => &pabbly::Pabbly,
             Self::Meta => &meta::Meta,
         }
     }
@@ -84,6 +93,11 @@ pub(crate) trait Dialect: Sync {
     /// How a receipt is worded; `None` of an interface that posts none.
     fn receipt(&self, _receipt: &Receipt, _at_us: i64, _to: &Target, _key: &str) -> Option<Post> {
         None
+    }
+
+    /// What is said when something breaks after an acceptance.
+    fn accepted_broken(&self) -> Answer {
+        self.refusal(Refusal::Broken)
     }
 
     /// The answer to a question: what was accepted that it asks for.

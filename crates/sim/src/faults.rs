@@ -38,7 +38,7 @@ faults! {
     ThrottleFor "429-retry-after" light 0.0001 heavy 0.0005;
     /// 500. Not accepted.
     Error "500" light 0.002 heavy 0.03;
-    /// Accepted, then 500.
+    /// Accepted, then 500, or what the interface says instead.
     ErrorAccepted "500-accepted" light 0.002 heavy 0.02;
     /// 503 with Retry-After of a second. Not accepted.
     Unavailable "503" light 0.002 heavy 0.02;

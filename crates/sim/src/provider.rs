@@ -155,7 +155,7 @@ impl Provider {
         }
         let answer = self.dialect.accepted(&id, message);
         match fault {
-            Some(Fault::ErrorAccepted) => Reaction::Answer(self.dialect.refusal(Refusal::Broken)),
+            Some(Fault::ErrorAccepted) => Reaction::Answer(self.dialect.accepted_broken()),
             Some(Fault::ResetAccepted) => Reaction::Reset,
             Some(Fault::SilenceAccepted) => Reaction::Silence,
             Some(Fault::SlowBody) => Reaction::Trickle(answer),

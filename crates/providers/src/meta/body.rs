@@ -2,10 +2,13 @@
 //!
 //! Source: Meta, Cloud API reference: messages, interactive messages, template components (2026-03).
 
+use std::borrow::Cow;
+
 use chrono::DateTime;
 use fanfare_domain::content::{Approved, Button, Card, Content, Frame, Header, Media, ProductSection, Reply, Section};
 use fanfare_domain::message::OutMessage;
 use serde_json::{Value, json};
+use url::Url;
 
 /// The body of `POST /messages`.
 pub(crate) fn message(m: &OutMessage) -> Value {
@@ -28,7 +31,7 @@ fn content(content: &Content) -> (&'static str, Value) {
         Content::Text { body, .. } => ("text", json!({ "body": body })),
         Content::Image(file) => ("image", media(file)),
         Content::Video(file) => ("video", media(file)),
-        Content::Audio(file) => ("audio", json!({ "link": file.url })),
+        Content::Audio(file) => ("audio", json!({ "link": link(file) })),
         Content::Document(file) => ("document", media(file)),
         Content::Location { latitude, longitude, name, address } => (
             "location",
@@ -44,7 +47,21 @@ fn content(content: &Content) -> (&'static str, Value) {
 
 /// A file by its address.
 pub(crate) fn media(file: &Media) -> Value {
-    without_null(json!({ "link": file.url, "caption": file.caption, "filename": file.filename }))
+    without_null(json!({ "link": link(file), "caption": file.caption, "filename": file.filename }))
+}
+
+/// The address of a file, its letters beyond ASCII encoded: not every fetcher reads them.
+pub(crate) fn link(file: &Media) -> Cow<'_, str> {
+    match Url::parse(&file.url) {
+        Ok(url) if !file.url.is_ascii() => Cow::Owned(url.into()),
+        _ => Cow::Borrowed(&file.url),
+    }
+}
+
+/// A phone as a number without its plus, as some resellers want it. It does not fit 32 bits.
+pub(crate) fn phone_number(phone: &str) -> Value {
+    let digits = phone.trim_start_matches('+');
+    digits.parse::<u64>().map_or_else(|_| digits.into(), Value::from)
 }
 
 /// A contact card.
@@ -164,10 +181,10 @@ fn parts(header: Option<&Header>, params: &[String]) -> Vec<Value> {
     if let Some(header) = header {
         let parameter = match header {
             Header::Text { text: words } => text(words),
-            Header::Image(file) => json!({ "type": "image", "image": { "link": file.url } }),
-            Header::Video(file) => json!({ "type": "video", "video": { "link": file.url } }),
+            Header::Image(file) => json!({ "type": "image", "image": { "link": link(file) } }),
+            Header::Video(file) => json!({ "type": "video", "video": { "link": link(file) } }),
             Header::Document(file) => {
-                let document = without_null(json!({ "link": file.url, "filename": file.filename }));
+                let document = without_null(json!({ "link": link(file), "filename": file.filename }));
                 json!({ "type": "document", "document": document })
             }
             Header::Product { catalog_id, product_id } => {

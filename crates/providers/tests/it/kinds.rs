@@ -3,7 +3,8 @@
 //! - `account.json`: settings and secret of the account;
 //! - `requests.json`: what is said, and the exact request that says it;
 //! - `answers.json`: an answer to a plain message, and what it means;
-//! - `look_ups.json`, where there is one: what the provider lists, and what that says of a message in doubt.
+//! - `look_ups.json`, where there is one: what the provider lists, and what that says of a message in doubt;
+//! - `checks.json`, where there is one: answers to the call that proves the credentials.
 //!
 //! Each case names the document section that it comes from.
 
@@ -99,6 +100,22 @@ enum Found {
     Failed { failed: FailureKind, detail: String },
     Sent { sent: Option<String> },
     Said(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CheckCase {
+    source: String,
+    line: String,
+    answer: Canned,
+    outcome: Checked,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+enum Checked {
+    Failed { failed: FailureKind, detail: String },
+    Says { says: String },
 }
 
 impl From<Outcome> for Answer {
@@ -240,6 +257,24 @@ async fn each_look_up_says_what_is_certain() {
                     assert!(matches, "{what}: {word}, {finding:?}");
                 }
                 (_, finding) => panic!("{what}: {finding:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_check_says_what_is_wrong() {
+    for data in named().filter(|data| path(data.kind, "checks.json").exists()) {
+        for case in read::<Vec<CheckCase>>(data.kind, "checks.json") {
+            let what = format!("{}, {}", data.kind.name, case.source);
+            let (request, said) = data.exchange(&case.answer, async |a| a.check().await).await;
+            assert_eq!(request.line, case.line, "{what}");
+            match case.outcome {
+                Checked::Says { says } => assert_eq!(said, Ok(says), "{what}"),
+                Checked::Failed { failed, detail } => {
+                    let failure = said.expect_err(&what);
+                    assert_eq!((failure.kind, failure.detail), (failed, detail), "{what}");
+                }
             }
         }
     }

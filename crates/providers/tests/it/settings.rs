@@ -79,6 +79,10 @@ fn a_secret_that_fits_no_header_is_refused_and_not_shown() {
 #[test]
 fn an_adapter_does_not_show_its_secret() {
     let client = Client::new(Clock::system());
-    let adapter = open("http", &json!({ "url": "http://example.com" }), Some("hunter2"), &client).unwrap();
-    assert!(!format!("{adapter:?}").contains("hunter2"));
+    for kind in KINDS {
+        let mut settings = json!({ "url": "http://example.com" });
+        kind.settings.iter().filter(|s| s.required).for_each(|s| settings[s.key] = "5".into());
+        let adapter = open(kind.name, &settings, Some("hunter2"), &client).unwrap();
+        assert!(!format!("{adapter:?}").contains("hunter2"), "{}", kind.name);
+    }
 }

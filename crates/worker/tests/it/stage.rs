@@ -30,6 +30,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What differs between tests.
 pub struct Stage {
+    /// The kind of account, and of simulator.
+    pub kind: &'static str,
+    /// Its settings beside the URL.
+    pub settings: serde_json::Value,
     pub contacts: i32,
     pub caps: &'static [&'static str],
     pub idempotent: bool,
@@ -41,6 +45,8 @@ pub struct Stage {
 impl Default for Stage {
     fn default() -> Self {
         Self {
+            kind: "http",
+            settings: serde_json::json!({}),
             contacts: 500,
             caps: &[],
             idempotent: true,
@@ -78,7 +84,8 @@ impl Stage {
         let db = TestDb::new().await;
         let over = CancellationToken::new();
         let loopback: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let sim = Sim::bind(Config { honour_keys: self.idempotent, ..self.sim.clone() }, loopback).unwrap();
+        let config = Config { kind: self.kind.parse().unwrap(), honour_keys: self.idempotent, ..self.sim.clone() };
+        let sim = Sim::bind(config, loopback).unwrap();
         let handle = sim.handle();
         tokio::spawn(sim.serve(over.clone().cancelled_owned()));
         self.fill(&db.store, &handle.url()).await;
@@ -101,10 +108,12 @@ impl Stage {
         .unwrap();
         drop(c);
         let caps: Vec<Cap> = self.caps.iter().map(|c| c.parse().unwrap()).collect();
+        let mut settings = self.settings.clone();
+        settings["url"] = url.into();
         let account = NewAccount {
             name: "demo",
-            kind: "http",
-            settings: &serde_json::json!({ "url": url }),
+            kind: self.kind,
+            settings: &settings,
             secret: Some("s3cret"),
             sender: Some("Fanfare"),
             idempotent: self.idempotent,
@@ -117,7 +126,8 @@ impl Stage {
         credits::topup(store, WORKSPACE, self.credit, None).await.unwrap();
         let text = Text::Body { subject: None, body: "Hello {{ name }}".into() };
         let variant = Variant { language: String::new(), text, defaults: Default::default() };
-        let template = Template::compile(Channel::Sms, vec![variant]).unwrap();
+        let channel = if self.kind == "http" { Channel::Sms } else { Channel::Whatsapp };
+        let template = Template::compile(channel, vec![variant]).unwrap();
         templates::add(store, WORKSPACE, "hello", &template).await.unwrap();
         let campaign = NewCampaign {
             name: CAMPAIGN,
