@@ -8,7 +8,7 @@ use fanfare_sim::{Config, Faults};
 
 use crate::stage::{CAMPAIGN, PRICE, Stage, WORKSPACE};
 
-fn faults_of(chances: &str) -> Faults {
+pub fn faults_of(chances: &str) -> Faults {
     chances.split(' ').fold(Faults::default(), |faults, chance| faults.with(chance.parse().unwrap()).unwrap())
 }
 

@@ -3,18 +3,21 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use fanfare_api::Server;
 use fanfare_domain::cap::Cap;
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::{OnMissing, OnUnknown};
 use fanfare_domain::template::{Template, Text, Variant};
+use fanfare_providers::Kind;
+use fanfare_providers::kind::{Doubt, Receipts};
 use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_scheduler::{expand, tick};
 use fanfare_sim::{Config, Handle, Sim};
 use fanfare_store::accounts::NewAccount;
 use fanfare_store::campaigns::NewCampaign;
 use fanfare_store::progress::{Progress, newest_run, progress};
-use fanfare_store::{Store, accounts, audit, campaigns, credits, templates, workspaces};
+use fanfare_store::{Store, accounts, audit, campaigns, credits, hooks, templates, workspaces};
 use fanfare_testdb::TestDb;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +42,8 @@ pub struct Stage {
     pub idempotent: bool,
     pub on_unknown: OnUnknown,
     pub credit: i64,
+    /// Whether the simulator posts receipts, and somebody takes them.
+    pub receipts: bool,
     pub sim: Config,
 }
 
@@ -52,6 +57,7 @@ impl Default for Stage {
             idempotent: true,
             on_unknown: OnUnknown::Hold,
             credit: 1_000_000_000,
+            receipts: false,
             sim: Config::default(),
         }
     }
@@ -61,6 +67,8 @@ impl Default for Stage {
 pub struct Play {
     pub db: TestDb,
     pub sim: Handle,
+    /// The address of the account's hook, where there is one.
+    pub hook: String,
     over: CancellationToken,
 }
 
@@ -89,9 +97,20 @@ impl Stage {
         let handle = sim.handle();
         tokio::spawn(sim.serve(over.clone().cancelled_owned()));
         self.fill(&db.store, &handle.url()).await;
+        let hook = if self.receipts { self.hook(&db.store, &handle, &over).await } else { String::new() };
         let run = launch(&db.store, WORKSPACE, CAMPAIGN, Launch::default()).await.unwrap();
         while expand::expand_next(&db.store, WORKSPACE, run.run_id).await.unwrap() == expand::Expanded::More {}
-        Play { db, sim: handle, over }
+        Play { db, sim: handle, hook, over }
+    }
+
+    /// Serves the account's hook, and has the simulator post there.
+    async fn hook(&self, store: &Store, sim: &Handle, over: &CancellationToken) -> String {
+        let server = Server::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let (account_id, secret) = hooks::open(store, WORKSPACE, "demo", self.sim.hook_key.as_deref()).await.unwrap();
+        let url = format!("http://{}/hooks/{account_id}/{secret}", server.address());
+        sim.post_receipts_to(url.parse().unwrap());
+        tokio::spawn(server.run(store.clone(), over.child_token()));
+        url
     }
 
     async fn fill(&self, store: &Store, url: &str) {
@@ -110,6 +129,7 @@ impl Stage {
         let caps: Vec<Cap> = self.caps.iter().map(|c| c.parse().unwrap()).collect();
         let mut settings = self.settings.clone();
         settings["url"] = url.into();
+        let known = Kind::named(self.kind).unwrap();
         let account = NewAccount {
             name: "demo",
             kind: self.kind,
@@ -117,8 +137,8 @@ impl Stage {
             secret: Some("s3cret"),
             sender: Some("Fanfare"),
             idempotent: self.idempotent,
-            looks_up: false,
-            correlates: false,
+            looks_up: known.doubt == Doubt::LookUp,
+            correlates: known.receipts != Receipts::None && !known.echoes,
             caps: &caps,
             prices: &Prices([(String::new(), PRICE)].into()),
         };
