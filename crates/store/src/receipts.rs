@@ -353,7 +353,20 @@ pub async fn settle_reported(store: &Store) -> Result<i64> {
     Ok(settled)
 }
 
-/// What was reported of messages from `lo` to `hi` − 1: message, kind, time, detail, in order.
+/// One report of a message, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reported {
+    /// The message.
+    pub seq: i32,
+    /// What became of it.
+    pub kind: ReceiptKind,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The provider's code, or a button's payload.
+    pub detail: Option<String>,
+}
+
+/// What was reported of the messages from `lo` to `hi` − 1, in their order.
 ///
 /// # Errors
 /// When the database fails.
@@ -362,7 +375,7 @@ pub async fn of_messages(
     workspace_id: i32,
     run_id: i64,
     (lo, hi): (i32, i32),
-) -> Result<Vec<(i32, ReceiptKind, DateTime<Utc>, Option<String>)>> {
+) -> Result<Vec<Reported>> {
     let rows: Vec<(i32, i16, DateTime<Utc>, Option<String>)> = sqlx::query_as(
         "-- of_messages
          select seq, kind, at, detail from receipt
@@ -377,7 +390,7 @@ pub async fn of_messages(
     rows.into_iter()
         .map(|(seq, kind, at, detail)| {
             let kind = ReceiptKind::from_i16(kind).ok_or_else(|| Error::Corrupt(format!("receipt kind {kind}")))?;
-            Ok((seq, kind, at, detail))
+            Ok(Reported { seq, kind, at, detail })
         })
         .collect()
 }

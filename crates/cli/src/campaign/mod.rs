@@ -17,6 +17,7 @@ use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_store::campaigns::{self, Campaign, NewCampaign};
 use fanfare_store::{PgConnection, Store, progress};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::context::{Context, Global};
 use crate::output::{Output, Table, count, credits, duration, fields, id, when};
@@ -82,6 +83,21 @@ pub enum Command {
         #[arg(long, conflicts_with = "json")]
         json_lines: bool,
     },
+    /// Decide about a message in doubt; the decision is kept, with who made it and when
+    #[command(group = clap::ArgGroup::new("verdict").required(true).args(["resend", "write_off", "hold"]))]
+    Resolve {
+        /// The message's id, as campaign recipients --state unknown --json-lines shows it
+        id: Uuid,
+        /// Send it again, at the risk of a second one
+        #[arg(long)]
+        resend: bool,
+        /// Count it as lost, and as paid
+        #[arg(long)]
+        write_off: bool,
+        /// Keep it in doubt
+        #[arg(long)]
+        hold: bool,
+    },
     /// Write every message of the newest run to standard output as CSV: state, attempts, cost, provider's id
     Export {
         /// Which
@@ -143,6 +159,14 @@ async fn dispatch(context: &Context, command: Command, output: Output) -> anyhow
         Command::Watch { name } => watch::run(context, &name, output).await?,
         Command::Recipients { name, state, json_lines } => {
             recipients::list(context, &name, state, json_lines, output).await?;
+        }
+        Command::Resolve { id, resend, write_off, .. } => {
+            let verdict = match (resend, write_off) {
+                (true, _) => OnUnknown::Resend,
+                (false, true) => OnUnknown::WriteOff,
+                (false, false) => OnUnknown::Hold,
+            };
+            recipients::resolve(context, id, verdict, output).await?;
         }
         Command::Export { name, json_lines } => recipients::export(context, &name, json_lines, output).await?,
         Command::Ls => ls(context, output).await?,

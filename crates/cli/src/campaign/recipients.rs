@@ -1,24 +1,41 @@
 //! `fanfare campaign recipients` and `export`: every message of a run.
 
+use std::collections::BTreeMap;
 use std::io::{BufWriter, Write as _};
 
+use anyhow::bail;
 use chrono::{DateTime, SecondsFormat, Utc};
-use fanfare_domain::id::message_id;
+use fanfare_domain::id::{message_id, message_of};
+use fanfare_domain::limits::PROGRESS_SHARDS;
 use fanfare_domain::outcome::Class;
-use fanfare_domain::state::MessageState;
+use fanfare_domain::receipt::ReceiptKind;
+use fanfare_domain::state::{MessageState, OnUnknown};
 use fanfare_store::PgConnection;
 use fanfare_store::deliveries::{self, Delivery};
+use fanfare_store::queue::{self, Decision};
+use fanfare_store::receipts::{self, Reported};
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::newest_run;
 use crate::context::Context;
-use crate::output::{Output, dim, id, written};
+use crate::output::{self, Output, dim, id, written};
 use crate::stream::{Objects, csv_failed};
 
 /// Messages that are read at once.
 const PAGE: i32 = 5_000;
+/// Reports that have a column of their own.
+const REPORTED: [ReceiptKind; 8] = [
+    ReceiptKind::Sent,
+    ReceiptKind::Delivered,
+    ReceiptKind::Read,
+    ReceiptKind::Failed,
+    ReceiptKind::Confirmed,
+    ReceiptKind::Cancelled,
+    ReceiptKind::Interacted,
+    ReceiptKind::Replied,
+];
 
 /// A message as JSON has it.
 #[derive(Serialize)]
@@ -35,6 +52,17 @@ struct Line<'a> {
     provider_id: Option<&'a str>,
     cost: i64,
     at: Option<DateTime<Utc>>,
+    /// What was reported of it since, by kind.
+    reports: BTreeMap<&'static str, Report<'a>>,
+}
+
+/// What a provider, or the recipient, reported.
+#[derive(Serialize)]
+struct Report<'a> {
+    at: DateTime<Utc>,
+    /// The provider's code of a failure; the payload of a button.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
 }
 
 /// The messages of one run.
@@ -45,7 +73,8 @@ struct Run {
 }
 
 impl Run {
-    fn line<'a>(&self, d: &'a Delivery) -> Line<'a> {
+    fn line<'a>(&self, d: &'a Delivery, reported: &'a [Reported]) -> Line<'a> {
+        let report = |r: &'a Reported| (r.kind.as_str(), Report { at: r.at, detail: r.detail.as_deref() });
         Line {
             id: message_id(self.workspace_id, self.run_id, d.seq),
             seq: d.seq,
@@ -58,21 +87,26 @@ impl Run {
             provider_id: d.provider_id.as_deref(),
             cost: d.cost,
             at: d.at,
+            reports: reported.iter().map(report).collect(),
         }
     }
 
-    /// Calls `visit` with each message, in order.
+    /// Calls `visit` with each message and what was reported of it, in order.
     async fn each(
         &self,
         c: &mut PgConnection,
-        mut visit: impl FnMut(&Delivery) -> anyhow::Result<()>,
+        mut visit: impl FnMut(&Delivery, &[Reported]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let total = deliveries::total(c, self.workspace_id, self.run_id).await?;
         let mut lo = 0;
         while lo < total {
             let hi = total.min(lo.saturating_add(PAGE));
-            for d in deliveries::page(c, self.workspace_id, self.run_id, (lo, hi), self.only).await? {
-                visit(&d)?;
+            let page = deliveries::page(c, self.workspace_id, self.run_id, (lo, hi), self.only).await?;
+            let reported = receipts::of_messages(c, self.workspace_id, self.run_id, (lo, hi)).await?;
+            for d in page {
+                let from = reported.partition_point(|r| r.seq < d.seq);
+                let to = reported.partition_point(|r| r.seq <= d.seq);
+                visit(&d, &reported[from..to])?;
             }
             lo = hi;
         }
@@ -80,7 +114,7 @@ impl Run {
     }
 
     async fn objects(&self, c: &mut PgConnection, mut objects: Objects) -> anyhow::Result<()> {
-        self.each(c, |d| objects.put(&self.line(d))).await?;
+        self.each(c, |d, reported| objects.put(&self.line(d, reported))).await?;
         objects.end()
     }
 }
@@ -107,9 +141,9 @@ pub async fn list(
     let head = format!("{:>9}  {:24}  {:10}  {:>8}  {}", "SEQ", "ADDRESS", "STATE", "ATTEMPTS", "LAST ANSWER");
     written(writeln!(out, "{}", dim(&head)))?;
     let mut any = false;
-    run.each(&mut c, |d| {
+    run.each(&mut c, |d, reported| {
         any = true;
-        let answer = answer(d);
+        let answer = answer(d, reported);
         let line = format!("{:>9}  {:24}  {:10}  {:>8}  {answer}", d.seq, d.address, d.state.as_str(), d.attempts);
         written(writeln!(out, "{}", line.trim_end()))
     })
@@ -121,7 +155,19 @@ pub async fn list(
     written(out.flush())
 }
 
-fn answer(d: &Delivery) -> String {
+/// What the provider said, and what is known since.
+fn answer(d: &Delivery, reported: &[Reported]) -> String {
+    let said = said(d);
+    match reported.iter().max_by_key(|r| r.kind) {
+        None => said,
+        Some(last) => {
+            let detail = last.detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+            format!("{said}  {}{detail}", last.kind.as_str()).trim_start().to_owned()
+        }
+    }
+}
+
+fn said(d: &Delivery) -> String {
     match (d.class, &d.detail, &d.provider_id) {
         (None, ..) => String::new(),
         (Some(Class::Sent), _, Some(provider_id)) => provider_id.clone(),
@@ -146,10 +192,16 @@ pub async fn export(context: &Context, name: &str, json_lines: bool, output: Out
     let mut csv = csv::Writer::from_writer(std::io::stdout().lock());
     let header =
         ["seq", "id", "address", "country", "state", "attempts", "class", "detail", "provider_id", "cost", "at"];
-    csv.write_record(header).map_err(csv_failed)?;
-    run.each(&mut c, |d| {
-        let line = run.line(d);
-        let at = line.at.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true)).unwrap_or_default();
+    let reports = REPORTED.map(|kind| format!("{}_at", kind.as_str()));
+    csv.write_record(header.into_iter().chain(reports.iter().map(String::as_str)).chain(["failure"]))
+        .map_err(csv_failed)?;
+    let written_out = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
+    run.each(&mut c, |d, reported| {
+        let line = run.line(d, reported);
+        let at = line.at.map(written_out).unwrap_or_default();
+        let of = |kind: ReceiptKind| reported.iter().find(|r| r.kind == kind);
+        let failure = of(ReceiptKind::Failed).and_then(|r| r.detail.clone()).unwrap_or_default();
+        let times = REPORTED.map(|kind| of(kind).map(|r| written_out(r.at)).unwrap_or_default());
         let record = [
             d.seq.to_string(),
             line.id.to_string(),
@@ -163,8 +215,32 @@ pub async fn export(context: &Context, name: &str, json_lines: bool, output: Out
             d.cost.to_string(),
             at,
         ];
-        csv.write_record(record).map_err(csv_failed)
+        csv.write_record(record.into_iter().chain(times).chain([failure])).map_err(csv_failed)
     })
     .await?;
     written(csv.flush())
+}
+
+/// Decides about one message in doubt.
+pub async fn resolve(context: &Context, id: Uuid, verdict: OnUnknown, output: Output) -> anyhow::Result<()> {
+    let store = &context.store;
+    let found = message_of(id).filter(|(workspace_id, ..)| *workspace_id == context.workspace_id);
+    let Some((workspace_id, run_id, seq)) = found else {
+        bail!(
+            "{id} is not the id of a message of this workspace: fanfare campaign recipients NAME --state unknown --json-lines shows them"
+        );
+    };
+    let who = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".to_owned());
+    let shard = store.rng.below(PROGRESS_SHARDS) as i16;
+    let decided_at = store.clock.now();
+    let decision = Decision { workspace_id, run_id, seq, verdict, decided_by: &who, decided_at, shard };
+    if !queue::decide(&store.pool, &store.ids, decision).await? {
+        bail!("message {id} is not in doubt: there is nothing to decide");
+    }
+    let value = json!({ "id": id, "seq": seq, "run": output::id(run_id), "verdict": verdict, "by": who });
+    output.result(&value, |_| match verdict {
+        OnUnknown::Resend => "it is sent again".to_owned(),
+        OnUnknown::WriteOff => "it is written off, and paid".to_owned(),
+        OnUnknown::Hold => "it is held".to_owned(),
+    })
 }

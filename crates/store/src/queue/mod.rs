@@ -2,6 +2,7 @@
 
 mod books;
 mod claim;
+mod decide;
 mod flush;
 mod messages;
 mod pace;
@@ -10,6 +11,7 @@ mod settle;
 mod write_off;
 
 pub use claim::{Lease, Span, claim, holds, unheard};
+pub use decide::{Decision, decide};
 pub use flush::{Fate, Flushed, Flusher, Mark, Settlement, flush};
 pub use messages::{Message, RunInfo, messages, run_info};
 pub use pace::{circuit_close, circuit_open, give_back, throttle};

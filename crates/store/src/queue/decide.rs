@@ -1,0 +1,154 @@
+//! What a person decides about a message in doubt.
+
+use chrono::{DateTime, Utc};
+use fanfare_domain::id::Ids;
+use fanfare_domain::outcome::Class;
+use fanfare_domain::state::OnUnknown;
+use sqlx::PgPool;
+
+use super::settle::{Verdict, settle};
+use crate::Result;
+
+/// A person's decision.
+#[derive(Debug, Clone, Copy)]
+pub struct Decision<'a> {
+    /// Tenant.
+    pub workspace_id: i32,
+    /// The run.
+    pub run_id: i64,
+    /// The message.
+    pub seq: i32,
+    /// Hold it, send it again at the risk of a second one, or write it off.
+    pub verdict: OnUnknown,
+    /// Who decides.
+    pub decided_by: &'a str,
+    /// When.
+    pub decided_at: DateTime<Utc>,
+    /// Shard of progress.
+    pub shard: i16,
+}
+
+/// Carries a decision out, and records it. Says whether the message was in doubt; if not, nothing is done.
+/// A message to be sent again goes with its run, which is running again if it was finished.
+///
+/// # Errors
+/// When the database fails; nothing is decided then.
+pub async fn decide(pool: &PgPool, ids: &Ids, d: Decision<'_>) -> Result<bool> {
+    let mut tx = pool.begin().await?;
+    // Flows before retries, the claim's order.
+    sqlx::query(
+        "-- decide: flows\n select from flow where workspace_id = $1 and run_id = $2 order by account_id for update",
+    )
+    .bind(d.workspace_id)
+    .bind(d.run_id)
+    .execute(&mut *tx)
+    .await?;
+    let doubtful: Option<i64> = sqlx::query_scalar(
+        "-- decide: lock
+         select account_id from retry where workspace_id = $1 and run_id = $2 and seq = $3 and kind = 2 for update",
+    )
+    .bind(d.workspace_id)
+    .bind(d.run_id)
+    .bind(d.seq)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(account_id) = doubtful else { return Ok(false) };
+    match d.verdict {
+        OnUnknown::Hold => due(&mut tx, d, "infinity").await?,
+        OnUnknown::WriteOff => {
+            let Decision { workspace_id, run_id, shard, .. } = d;
+            let seqs = Some([d.seq]);
+            let seqs = seqs.as_ref().map(<[i32; 1]>::as_slice);
+            settle(&mut tx, ids, Verdict { workspace_id, run_id, seqs, class: Class::WrittenOff, detail: None, shard })
+                .await?;
+        }
+        OnUnknown::Resend => {
+            // Certain again, by decision: it waits like any message that was not accepted.
+            due(&mut tx, d, "now").await?;
+            make_certain(&mut tx, d).await?;
+            reopen(&mut tx, d, account_id).await?;
+        }
+    }
+    sqlx::query(
+        "-- decide: record
+         insert into decision (workspace_id, run_id, seq, decision_id, verdict, decided_by, decided_at)
+         values ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(d.workspace_id)
+    .bind(d.run_id)
+    .bind(d.seq)
+    .bind(ids.next())
+    .bind(d.verdict.as_i16())
+    .bind(d.decided_by)
+    .bind(d.decided_at)
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+async fn due(c: &mut sqlx::PgConnection, d: Decision<'_>, at: &str) -> Result<()> {
+    sqlx::query("-- decide: due\n update retry set due_at = $4::timestamptz where workspace_id = $1 and run_id = $2 and seq = $3")
+        .bind(d.workspace_id)
+        .bind(d.run_id)
+        .bind(d.seq)
+        .bind(at)
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
+/// From doubt to a retry: what was reserved is freed, and reserved anew by the claim.
+async fn make_certain(c: &mut sqlx::PgConnection, d: Decision<'_>) -> Result<()> {
+    sqlx::query(
+        "-- decide: make certain
+         with was as (
+           select reserved from retry where workspace_id = $1 and run_id = $2 and seq = $3
+         ), now as (
+           update retry set kind = 1, reserved = 0 where workspace_id = $1 and run_id = $2 and seq = $3
+         ), freed as (
+           update credit set reserved = credit.reserved - was.reserved from was
+           where credit.workspace_id = $1 and was.reserved > 0
+         )
+         insert into progress as p (workspace_id, run_id, shard, retrying, unknown) values ($1, $2, $4, 1, -1)
+         on conflict (workspace_id, run_id, shard)
+         do update set retrying = p.retrying + 1, unknown = p.unknown - 1",
+    )
+    .bind(d.workspace_id)
+    .bind(d.run_id)
+    .bind(d.seq)
+    .bind(d.shard)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Gives a finished run its flow back.
+async fn reopen(c: &mut sqlx::PgConnection, d: Decision<'_>, account_id: i64) -> Result<()> {
+    let finished = sqlx::query(
+        "-- decide: reopen
+         update run set state = 2, finished_at = null where workspace_id = $1 and run_id = $2 and state = 5",
+    )
+    .bind(d.workspace_id)
+    .bind(d.run_id)
+    .execute(&mut *c)
+    .await?;
+    if finished.rows_affected() == 1 {
+        sqlx::query(
+            "-- decide: flow
+             insert into flow (workspace_id, account_id, run_id, weight, runnable, vtime, reserve_each)
+             select $1, $3, $2, c.weight, true, coalesce((select max(f.vtime) from flow f where f.workspace_id = $1 and f.account_id = $3), 0),
+                    coalesce((select max(m.units * coalesce((r.prices ->> m.country)::bigint, (r.prices ->> '')::bigint, 0))
+                              from recipient m where m.workspace_id = $1 and m.run_id = $2), 0)
+             from run r join campaign c on c.workspace_id = $1 and c.campaign_id = r.campaign_id
+             where r.workspace_id = $1 and r.run_id = $2
+             on conflict do nothing",
+        )
+        .bind(d.workspace_id)
+        .bind(d.run_id)
+        .bind(account_id)
+        .execute(c)
+        .await?;
+    }
+    Ok(())
+}
