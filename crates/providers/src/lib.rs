@@ -12,10 +12,13 @@ mod codes;
 mod config;
 mod connection;
 mod endpoint;
+pub mod grow;
 pub mod http;
 pub mod kind;
 pub mod meta;
+pub mod one_system;
 mod retry_after;
+mod variables;
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::message::OutMessage;
@@ -79,13 +82,17 @@ pub enum Finding {
 pub type MayStart<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// The kinds of account there are: what [`open`] knows.
-pub static KINDS: &[&Kind] = &[&http::KIND, &meta::KIND];
+pub static KINDS: &[&Kind] = &[&http::KIND, &grow::KIND, &one_system::KIND, &meta::KIND];
 
 /// An account's provider, ready to send. One for each account and process: it holds the connections.
 #[derive(Debug)]
 pub enum Adapter {
     /// The generic provider.
     Http(http::Http),
+    /// 1app Grow.
+    Grow(grow::Grow),
+    /// OneSystem.
+    OneSystem(one_system::OneSystem),
     /// The WhatsApp Cloud API.
     Meta(meta::Meta),
 }
@@ -95,6 +102,8 @@ macro_rules! each {
     ($adapter:expr, $provider:ident => $call:expr) => {
         match $adapter {
             Adapter::Http($provider) => $call,
+            Adapter::Grow($provider) => $call,
+            Adapter::OneSystem($provider) => $call,
             Adapter::Meta($provider) => $call,
         }
     };
@@ -128,6 +137,8 @@ pub fn open(kind: &str, settings: &Value, secret: Option<&str>, client: &Client)
     };
     Ok(match kind.name {
         "http" => Adapter::Http(http::Http::open(&settings, secret, client)?),
+        "grow" => Adapter::Grow(grow::Grow::open(&settings, needed()?, client)?),
+        "one_system" => Adapter::OneSystem(one_system::OneSystem::open(&settings, needed()?, client)?),
         "meta" => Adapter::Meta(meta::Meta::open(&settings, needed()?, client)?),
         other => return Err(ConfigError::Kind(other.to_owned())),
     })

@@ -1,8 +1,10 @@
 //! The interfaces that a simulator can speak: one module each, written from the provider's documents and
 //! without a look at the adapters.
 
+mod grow;
 mod http;
 mod meta;
+mod one_system;
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -20,17 +22,24 @@ pub enum Kind {
     /// The generic one.
     #[default]
     Http,
+    /// 1app Grow.
+    Grow,
+    /// OneSystem.
+    OneSystem,
     /// WhatsApp Cloud API.
     Meta,
 }
 
 impl Kind {
     /// All of them, by name.
-    pub const ALL: &[(&str, Self)] = &[("http", Self::Http), ("meta", Self::Meta)];
+    pub const ALL: &[(&str, Self)] =
+        &[("http", Self::Http), ("grow", Self::Grow), ("one_system", Self::OneSystem), ("meta", Self::Meta)];
 
     pub(crate) fn dialect(self) -> &'static dyn Dialect {
         match self {
             Self::Http => &http::Http,
+            Self::Grow => &grow::Grow,
+            Self::OneSystem => &one_system::OneSystem,
             Self::Meta => &meta::Meta,
         }
     }

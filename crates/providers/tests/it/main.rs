@@ -6,4 +6,5 @@ mod kinds;
 mod peer;
 mod reuse;
 mod settings;
+mod through_sim;
 mod tls;
