@@ -4,6 +4,7 @@
 mod grow;
 mod http;
 mod meta;
+mod one_confirmed;
 mod one_system;
 
 use std::borrow::Cow;
@@ -22,6 +23,8 @@ pub enum Kind {
     /// The generic one.
     #[default]
     Http,
+    /// 1Confirmed.
+    OneConfirmed,
     /// 1app Grow.
     Grow,
     /// OneSystem.
@@ -33,11 +36,12 @@ pub enum Kind {
 impl Kind {
     /// All of them, by name.
     pub const ALL: &[(&str, Self)] =
-        &[("http", Self::Http), ("grow", Self::Grow), ("one_system", Self::OneSystem), ("meta", Self::Meta)];
+        &[("http", Self::Http), ("one_confirmed", Self::OneConfirmed),("grow", Self::Grow), ("one_system", Self::OneSystem), ("meta", Self::Meta)];
 
     pub(crate) fn dialect(self) -> &'static dyn Dialect {
         match self {
             Self::Http => &http::Http,
+            Self::OneConfirmed => &one_confirmed::OneConfirmed,
             Self::Grow => &grow::Grow,
             Self::OneSystem => &one_system::OneSystem,
             Self::Meta => &meta::Meta,

@@ -3,6 +3,7 @@
 mod faults;
 mod fixtures;
 mod kinds;
+mod one_confirmed;
 mod peer;
 mod reuse;
 mod settings;
