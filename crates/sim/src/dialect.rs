@@ -35,8 +35,13 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, by name.
-    pub const ALL: &[(&str, Self)] =
-        &[("http", Self::Http), ("one_confirmed", Self::OneConfirmed),("grow", Self::Grow), ("one_system", Self::OneSystem), ("meta", Self::Meta)];
+    pub const ALL: &[(&str, Self)] = &[
+        ("http", Self::Http),
+        ("one_confirmed", Self::OneConfirmed),
+        ("grow", Self::Grow),
+        ("one_system", Self::OneSystem),
+        ("meta", Self::Meta),
+    ];
 
     pub(crate) fn dialect(self) -> &'static dyn Dialect {
         match self {

@@ -2,4 +2,5 @@
 
 mod accounts;
 mod drain;
+mod login;
 mod stage;

@@ -35,7 +35,24 @@ pub struct Stage {
     pub idempotent: bool,
     pub on_unknown: OnUnknown,
     pub credit: i64,
+    pub account: Account,
     pub sim: Config,
+}
+
+/// The account, and what is said through it.
+pub struct Account {
+    pub kind: &'static str,
+    /// The URL is added.
+    pub settings: serde_json::Value,
+    pub channel: Channel,
+    pub text: Text,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        let text = Text::Body { subject: None, body: "Hello {{ name }}".into() };
+        Self { kind: "http", settings: serde_json::json!({}), channel: Channel::Sms, text }
+    }
 }
 
 impl Default for Stage {
@@ -46,6 +63,7 @@ impl Default for Stage {
             idempotent: true,
             on_unknown: OnUnknown::Hold,
             credit: 1_000_000_000,
+            account: Account::default(),
             sim: Config::default(),
         }
     }
@@ -101,10 +119,12 @@ impl Stage {
         .unwrap();
         drop(c);
         let caps: Vec<Cap> = self.caps.iter().map(|c| c.parse().unwrap()).collect();
+        let mut settings = self.account.settings.clone();
+        settings["url"] = url.into();
         let account = NewAccount {
             name: "demo",
-            kind: "http",
-            settings: &serde_json::json!({ "url": url }),
+            kind: self.account.kind,
+            settings: &settings,
             secret: Some("s3cret"),
             sender: Some("Fanfare"),
             idempotent: self.idempotent,
@@ -113,9 +133,9 @@ impl Stage {
         };
         accounts::add(store, WORKSPACE, account).await.unwrap();
         credits::topup(store, WORKSPACE, self.credit, None).await.unwrap();
-        let text = Text::Body { subject: None, body: "Hello {{ name }}".into() };
+        let text = self.account.text.clone();
         let variant = Variant { language: String::new(), text, defaults: Default::default() };
-        let template = Template::compile(Channel::Sms, vec![variant]).unwrap();
+        let template = Template::compile(self.account.channel, vec![variant]).unwrap();
         templates::add(store, WORKSPACE, "hello", &template).await.unwrap();
         let campaign = NewCampaign {
             name: CAMPAIGN,
