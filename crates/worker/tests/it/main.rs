@@ -2,5 +2,6 @@
 
 mod accounts;
 mod drain;
+mod kinds;
 mod login;
 mod stage;
