@@ -8,7 +8,7 @@
 //! The documents say no status numbers, and failures as `success: false`: the words are read before the
 //! status. A refusal in words that are not listed is final. There is neither a key nor a look-up of
 //! single messages, so that a message in doubt stays so. A 401 refuses a token before anything is sent:
-//! with a fetched token another is fetched, and the message is sent once more.
+//! if it was fetched, another is, and the message goes back to take a new slot.
 //!
 //! Source: 1Confirmed API documentation: authentication, login, send message, get credit.
 
@@ -102,6 +102,8 @@ enum Stopped {
     NoAnswer(NoAnswer),
     /// There is no token.
     NoToken(Failure),
+    /// The token was refused, and there is another one now.
+    Renewed,
 }
 
 impl OneConfirmed {
@@ -137,28 +139,26 @@ impl OneConfirmed {
         })))
     }
 
-    /// Makes a call with the account's token. If that was fetched and is refused, another one is fetched
-    /// and the call made once more: what is refused so was not taken.
-    async fn call(&self, call: impl Fn() -> Call, may_start: MayStart<'_>) -> Result<Reply, Stopped> {
+    /// Makes a call with the account's token. If that was fetched and is refused, another one is fetched.
+    async fn call(&self, call: Call, may_start: MayStart<'_>) -> Result<Reply, Stopped> {
         let Some(login) = &self.login else {
-            return self.caller.call(call(), may_start).await.map_err(Stopped::NoAnswer);
+            return self.caller.call(call, may_start).await.map_err(Stopped::NoAnswer);
         };
-        let token = login.token(&self.caller, None).await.map_err(Stopped::NoToken)?;
-        let reply = self.call_with(call(), &token, may_start).await?;
-        if !is_refused_token(&reply) {
-            return Ok(reply);
-        }
-        let token = login.token(&self.caller, Some(&token)).await.map_err(Stopped::NoToken)?;
-        self.call_with(call(), &token, may_start).await
-    }
-
-    async fn call_with(&self, call: Call, token: &str, may_start: MayStart<'_>) -> Result<Reply, Stopped> {
+        let token = login.token(&self.caller).await.map_err(Stopped::NoToken)?;
         // A login takes time, and a connection that is there is used without a question.
         if !may_start() {
             return Err(Stopped::NoAnswer(NoAnswer::NotStarted));
         }
         let call = call.with(AUTHORIZATION, format!("Bearer {token}"));
-        self.caller.call(call, may_start).await.map_err(Stopped::NoAnswer)
+        let reply = self.caller.call(call, may_start).await.map_err(Stopped::NoAnswer)?;
+        match reply.status.as_u16() {
+            401 if login.renew(&self.caller, &token).await.map_err(Stopped::NoToken)? => Err(Stopped::Renewed),
+            401 | 429 | 500.. => Ok(reply),
+            _ => {
+                login.let_in(&token);
+                Ok(reply)
+            }
+        }
     }
 
     fn answer(&self, reply: &Reply) -> Answer {
@@ -179,11 +179,6 @@ impl OneConfirmed {
 /// Whether the body says that nothing was done.
 fn is_refusal(body: &Value) -> bool {
     body.get("success") == Some(&Value::Bool(false)) || body.get("errors").is_some_and(Value::is_object)
-}
-
-/// Whether the token was refused, before anything else was looked at.
-fn is_refused_token(reply: &Reply) -> bool {
-    reply.status.as_u16() == 401
 }
 
 /// What an answer means that is no success, or says that it is none.
@@ -218,6 +213,7 @@ impl From<Stopped> for Failure {
         match stopped {
             Stopped::NoAnswer(none) => none.into(),
             Stopped::NoToken(failure) => failure,
+            Stopped::Renewed => Self::new(FailureKind::Configuration, "401"),
         }
     }
 }
@@ -228,15 +224,20 @@ impl Provider for OneConfirmed {
             Ok(body) => body,
             Err(failure) => return Answer::Failed(failure),
         };
-        match self.call(|| Call::post("/messages", &body), may_start).await {
+        match self.call(Call::post("/messages", &body), may_start).await {
             Ok(reply) => self.answer(&reply),
             Err(Stopped::NoAnswer(none)) => none.into(),
             Err(Stopped::NoToken(failure)) => Answer::Failed(failure),
+            // Sent again from here, it would go faster than the account's pace.
+            Err(Stopped::Renewed) => Answer::NotStarted,
         }
     }
 
     async fn check(&self) -> Result<String, Failure> {
-        let reply = self.call(|| Call::get("/credits"), &|| true).await?;
+        let reply = match self.call(Call::get("/credits"), &|| true).await {
+            Err(Stopped::Renewed) => self.call(Call::get("/credits"), &|| true).await?,
+            first => first?,
+        };
         let body = reply.json().unwrap_or_default();
         if !reply.status.is_success() || is_refusal(&body) {
             return Err(failure(&self.caller, &reply, &body));

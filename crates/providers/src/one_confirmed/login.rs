@@ -6,7 +6,7 @@
 //! Source: 1Confirmed API documentation: login.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fanfare_domain::outcome::{Failure, FailureKind};
 use serde_json::{Value, json};
@@ -22,6 +22,15 @@ pub(super) struct Login {
     email: String,
     password: String,
     tokens: Arc<dyn Tokens>,
+    renewed: Mutex<Renewed>,
+}
+
+/// The token that came in place of a refused one.
+#[derive(Default)]
+struct Renewed {
+    token: Option<String>,
+    /// Whether it was ever taken.
+    let_in: bool,
 }
 
 impl fmt::Debug for Login {
@@ -32,12 +41,42 @@ impl fmt::Debug for Login {
 
 impl Login {
     pub fn new(email: &str, password: &str, client: &Client) -> Self {
-        Self { email: email.to_owned(), password: password.to_owned(), tokens: client.tokens() }
+        Self {
+            email: email.to_owned(),
+            password: password.to_owned(),
+            tokens: client.tokens(),
+            renewed: Mutex::default(),
+        }
     }
 
-    /// The account's token, another one than the `stale` one.
-    pub async fn token(&self, caller: &Caller, stale: Option<&str>) -> Result<String, Failure> {
-        self.tokens.token(stale, Box::pin(self.fetch(caller))).await
+    /// The account's token.
+    pub async fn token(&self, caller: &Caller) -> Result<String, Failure> {
+        self.tokens.token(None, Box::pin(self.fetch(caller))).await
+    }
+
+    /// Sees to another token than the `refused` one; `false` if that was itself such another one and was
+    /// never taken: a third would fare no better, and there would be no end of logins.
+    pub async fn renew(&self, caller: &Caller, refused: &str) -> Result<bool, Failure> {
+        if matches!(&*self.renewed(), Renewed { token: Some(token), let_in: false } if token == refused) {
+            return Ok(false);
+        }
+        let token = self.tokens.token(Some(refused), Box::pin(self.fetch(caller))).await?;
+        let mut renewed = self.renewed();
+        if renewed.token.as_ref() != Some(&token) {
+            *renewed = Renewed { token: Some(token), let_in: false };
+        }
+        Ok(true)
+    }
+
+    /// Notes that a token was taken.
+    pub fn let_in(&self, token: &str) {
+        let mut renewed = self.renewed();
+        renewed.let_in |= renewed.token.as_deref() == Some(token);
+    }
+
+    fn renewed(&self) -> MutexGuard<'_, Renewed> {
+        // A panic elsewhere leaves a note that is still one.
+        self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn fetch(&self, caller: &Caller) -> Result<String, Failure> {

@@ -91,15 +91,25 @@ async fn a_token_is_fetched_once_and_used_again() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_renewed_once_and_the_message_sent_with_the_new_one() {
-    let refused = || (401, json!({ "message": "Unauthenticated." }));
-    let (answer, requests) = exchange(vec![token("t1"), refused(), token("t2"), accepted()]).await;
-    assert_eq!(answer, sent("wamid.1"));
-    let expect =
-        [("/login", None), ("/messages", Some("Bearer t1")), ("/login", None), ("/messages", Some("Bearer t2"))];
-    assert_eq!(said(&requests), expect);
-    let (answer, _) = exchange(vec![token("t1"), refused(), token("t2"), refused()]).await;
-    assert_eq!(answer, failed(FailureKind::Configuration, "unauthenticated"));
+async fn a_refused_token_is_renewed_and_the_message_takes_a_new_slot() {
+    let (listener, url) = listen().await;
+    let adapter = account(&url, &client());
+    let (message, refused) = (message(), || (401, json!({ "message": "Unauthenticated." })));
+    let answers = vec![token("t1"), refused(), token("t2"), accepted(), refused(), token("t3"), refused()];
+    let sending = async {
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            seen.push(adapter.send(&message, &|| true).await);
+        }
+        seen
+    };
+    let (requests, seen) = tokio::join!(serve(&listener, answers), sending);
+    let stopped = failed(FailureKind::Configuration, "unauthenticated");
+    assert_eq!(seen, [Answer::NotStarted, sent("wamid.1"), Answer::NotStarted, stopped], "t3 was never taken");
+    let with = |token| ("/messages", Some(token));
+    let (t1, t2, t3) = (with("Bearer t1"), with("Bearer t2"), with("Bearer t3"));
+    let login = ("/login", None);
+    assert_eq!(said(&requests), [login, t1, login, t2, t2, login, t3]);
 }
 
 #[tokio::test]
@@ -194,10 +204,9 @@ async fn the_keeper_of_tokens_is_the_clients() {
     let (listener, url) = listen().await;
     let adapter = account(&url, &client().with_tokens(Arc::new(Kept)));
     let (message, refused) = (message(), (401, json!({})));
-    let answers = vec![refused, token("t2"), accepted()];
+    let answers = vec![refused, token("t2")];
     let (requests, answer) = tokio::join!(serve(&listener, answers), adapter.send(&message, &|| true));
-    assert_eq!(answer, sent("wamid.1"));
-    let expect = [("/messages", Some("Bearer kept")), ("/login", None), ("/messages", Some("Bearer t2"))];
-    assert_eq!(said(&requests), expect);
+    assert_eq!(answer, Answer::NotStarted);
+    assert_eq!(said(&requests), [("/messages", Some("Bearer kept")), ("/login", None)]);
     assert!(!format!("{adapter:?}").contains("pass"), "{adapter:?}");
 }
