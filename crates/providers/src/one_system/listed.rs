@@ -1,8 +1,9 @@
 //! What a session's list of messages says of a message in doubt.
 //!
-//! The list's form is not documented, so that nothing is made of what cannot be read: a message is absent
-//! only if the whole list came, and everything in it could be compared. Only texts can be; of any other
-//! content it is known that nothing at all was sent to the address since, or nothing.
+//! The list's form is not documented, so that nothing is made of what cannot be read. A message was sent
+//! if its text stands there with a time since; it is absent only if the whole list came and holds nothing
+//! at all that was sent to the address since: another text may be ours, shortened or worded otherwise.
+//! Only texts are compared.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use fanfare_domain::content::Content;
@@ -52,30 +53,32 @@ pub(super) fn find(body: &Value, content: &Content, since: DateTime<Utc>) -> Fin
 }
 
 fn compare(entry: &Value, content: &Content, since: DateTime<Utc>) -> Entry {
-    let word = |keys: &[&str]| keys.iter().find_map(|key| entry.get(key)?.as_str());
-    if matches!(word(&["direction"]), Some("incoming" | "inbound" | "in" | "received"))
+    let word = |key: &str| entry.get(key).and_then(Value::as_str);
+    if matches!(word("direction"), Some("incoming" | "inbound" | "in" | "received"))
         || ["from_me", "fromMe"].iter().any(|key| entry.get(key) == Some(&Value::Bool(false)))
     {
         return Entry::Other;
     }
-    let (Content::Text { body: ours, .. }, Some(theirs)) = (content, word(&["message", "body", "text", "content"]))
-    else {
-        return match time(entry) {
-            Some((_, latest)) if latest < since - SKEW => Entry::Other,
-            Some(_) => Entry::Perhaps("the list has a message that cannot be compared"),
-            None => Entry::Perhaps("the list has a message without a time"),
-        };
-    };
-    // Spaces at the ends are lost on the way.
-    if theirs.trim() != ours.trim() {
-        return Entry::Other;
-    }
+    let ours = matches!(content, Content::Text { body, .. } if says(entry, body.trim()));
+    // Clocks differ, and seconds are cut.
+    let since = since - SKEW;
     match time(entry) {
-        None => Entry::Perhaps("the list has such a message without a time"),
-        Some((_, latest)) if latest < since - SKEW => Entry::Other,
-        Some((earliest, _)) if earliest < since => Entry::Perhaps("the list has such a message of about that time"),
-        Some(_) if word(&["status"]) == Some("failed") => Entry::Perhaps("listed as failed"),
+        None => Entry::Perhaps("the list has a message without a time"),
+        Some((_, latest)) if latest < since => Entry::Other,
+        Some(_) if !ours => Entry::Perhaps("the list has another message of that time"),
+        Some((earliest, _)) if earliest < since => Entry::Perhaps("the list has it at a time that is not certain"),
+        Some(_) if word("status") == Some("failed") => Entry::Perhaps("the list has it as failed"),
         Some(_) => Entry::Found(["/id", "/message_id"].iter().find_map(|p| provider_id(entry, p)).and_then(kept)),
+    }
+}
+
+/// Whether a text stands in an entry, wherever; spaces at its ends are lost on the way.
+fn says(entry: &Value, text: &str) -> bool {
+    match entry {
+        Value::String(word) => word.trim() == text,
+        Value::Array(parts) => parts.iter().any(|part| says(part, text)),
+        Value::Object(fields) => fields.values().any(|field| says(field, text)),
+        _ => false,
     }
 }
 
