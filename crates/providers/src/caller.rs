@@ -118,7 +118,8 @@ impl Caller {
         };
         headers.extend(kind.map(|kind| (CONTENT_TYPE, kind)));
         for (name, value) in call.headers {
-            let value = HeaderValue::try_from(value).map_err(|_| NoAnswer::Unreachable("header refused"))?;
+            let mut value = HeaderValue::try_from(value).map_err(|_| NoAnswer::Unreachable("header refused"))?;
+            value.set_sensitive(name == AUTHORIZATION);
             headers.insert(name, value);
         }
         let mut request = Request::new(Full::new(body));

@@ -9,6 +9,7 @@ use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::ConfigError;
+use crate::tokens::{InProcess, Tokens};
 
 /// Shared by the adapters of a process; cheap to clone.
 #[derive(Debug, Clone)]
@@ -17,13 +18,20 @@ pub struct Client {
     pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
     tls: Arc<OnceLock<Arc<ClientConfig>>>,
+    tokens: Option<Arc<dyn Tokens>>,
 }
 
 impl Client {
     /// With the usual time-outs, trusting what the machine trusts (or what `SSL_CERT_FILE` names). The
     /// certificates are read when the first https account is opened.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, connect_timeout: CONNECT_TIMEOUT, request_timeout: REQUEST_TIMEOUT, tls: Arc::default() }
+        Self {
+            clock,
+            connect_timeout: CONNECT_TIMEOUT,
+            request_timeout: REQUEST_TIMEOUT,
+            tls: Arc::default(),
+            tokens: None,
+        }
     }
 
     /// The same with other bounds on connecting, and on a request once connected.
@@ -38,6 +46,15 @@ impl Client {
     pub fn trusting(self, roots: RootCertStore) -> Result<Self, ConfigError> {
         let tls = Arc::new(OnceLock::from(Arc::new(tls_config(roots)?)));
         Ok(Self { tls, ..self })
+    }
+
+    /// The same for the account whose fetched token is kept there. Without it each adapter keeps its own.
+    pub fn with_tokens(self, tokens: Arc<dyn Tokens>) -> Self {
+        Self { tokens: Some(tokens), ..self }
+    }
+
+    pub(crate) fn tokens(&self) -> Arc<dyn Tokens> {
+        self.tokens.clone().unwrap_or_else(|| Arc::new(InProcess::default()))
     }
 
     pub(crate) fn tls(&self) -> Result<Arc<ClientConfig>, ConfigError> {

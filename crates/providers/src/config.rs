@@ -122,6 +122,15 @@ impl Settings {
             text => Ok(text),
         }
     }
+
+    /// A setting that is an id in digits.
+    pub fn number(&self, key: &'static str) -> Result<Option<u64>, ConfigError> {
+        let read = |text: &str| {
+            let digits = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+            digits.ok_or_else(|| ConfigError::Field { field: key, found: text.to_owned(), expected: "digits" })
+        };
+        self.get(key).map(read).transpose()
+    }
 }
 
 /// Reads the address of a provider: http or https, with a host and without credentials, which would be

@@ -12,13 +12,18 @@ mod codes;
 mod config;
 mod connection;
 mod endpoint;
+pub mod grow;
 pub mod hooks;
 pub mod http;
 pub mod kind;
 pub mod meta;
+pub mod one_confirmed;
 pub mod one_msg;
+pub mod one_system;
 pub mod pabbly;
 mod retry_after;
+pub mod tokens;
+mod variables;
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::message::OutMessage;
@@ -34,7 +39,7 @@ use config::Settings;
 /// What every provider can do.
 pub trait Provider: Send + Sync {
     /// Sends a message once and says what became of it. It takes no longer than the client's two
-    /// time-outs; dropping the future closes the connection, after which the message is in doubt.
+    /// time-outs, and as long again for each token that has to be fetched first; dropping the future closes the connection, after which the message is in doubt.
     /// `may_start` is asked when a connection is there, right before the first byte: dialling takes time.
     fn send(&self, message: &OutMessage, may_start: MayStart<'_>) -> impl Future<Output = Answer> + Send;
 
@@ -82,13 +87,20 @@ pub enum Finding {
 pub type MayStart<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// The kinds of account there are: what [`open`] knows.
-pub static KINDS: &[&Kind] = &[&http::KIND, &one_msg::KIND, &pabbly::KIND, &meta::KIND];
+pub static KINDS: &[&Kind] =
+    &[&http::KIND, &one_confirmed::KIND, &one_msg::KIND, &pabbly::KIND, &grow::KIND, &one_system::KIND, &meta::KIND];
 
 /// An account's provider, ready to send. One for each account and process: it holds the connections.
 #[derive(Debug)]
 pub enum Adapter {
     /// The generic provider.
     Http(http::Http),
+    /// 1Confirmed.
+    OneConfirmed(one_confirmed::OneConfirmed),
+    /// 1app Grow.
+    Grow(grow::Grow),
+    /// OneSystem.
+    OneSystem(one_system::OneSystem),
     /// 1MSG.IO.
     OneMsg(one_msg::OneMsg),
     /// Pabbly Chatflow.
@@ -102,6 +114,9 @@ macro_rules! each {
     ($adapter:expr, $provider:ident => $call:expr) => {
         match $adapter {
             Adapter::Http($provider) => $call,
+            Adapter::OneConfirmed($provider) => $call,
+            Adapter::Grow($provider) => $call,
+            Adapter::OneSystem($provider) => $call,
             Adapter::OneMsg($provider) => $call,
             Adapter::Pabbly($provider) => $call,
             Adapter::Meta($provider) => $call,
@@ -137,6 +152,9 @@ pub fn open(kind: &str, settings: &Value, secret: Option<&str>, client: &Client)
     };
     Ok(match kind.name {
         "http" => Adapter::Http(http::Http::open(&settings, secret, client)?),
+        "one_confirmed" => Adapter::OneConfirmed(one_confirmed::OneConfirmed::open(&settings, needed()?, client)?),
+        "grow" => Adapter::Grow(grow::Grow::open(&settings, needed()?, client)?),
+        "one_system" => Adapter::OneSystem(one_system::OneSystem::open(&settings, needed()?, client)?),
         "one_msg" => Adapter::OneMsg(one_msg::OneMsg::open(&settings, needed()?, client)?),
         "pabbly" => Adapter::Pabbly(pabbly::Pabbly::open(&settings, needed()?, client)?),
         "meta" => Adapter::Meta(meta::Meta::open(&settings, needed()?, client)?),

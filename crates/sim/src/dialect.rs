@@ -1,9 +1,12 @@
 //! The interfaces that a simulator can speak: one module each, written from the provider's documents and
 //! without a look at the adapters.
 
+mod grow;
 mod http;
 mod meta;
+mod one_confirmed;
 mod one_msg;
+mod one_system;
 mod pabbly;
 
 use std::borrow::Cow;
@@ -23,6 +26,12 @@ pub enum Kind {
     /// The generic one.
     #[default]
     Http,
+    /// 1Confirmed.
+    OneConfirmed,
+    /// 1app Grow.
+    Grow,
+    /// OneSystem.
+    OneSystem,
     /// 1MSG.IO.
     OneMsg,
     /// Pabbly Chatflow.
@@ -33,12 +42,22 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, by name.
-    pub const ALL: &[(&str, Self)] =
-        &[("http", Self::Http), ("one_msg", Self::OneMsg), ("pabbly", Self::Pabbly), ("meta", Self::Meta)];
+    pub const ALL: &[(&str, Self)] = &[
+        ("http", Self::Http),
+        ("one_confirmed", Self::OneConfirmed),
+        ("one_msg", Self::OneMsg),
+        ("pabbly", Self::Pabbly),
+        ("grow", Self::Grow),
+        ("one_system", Self::OneSystem),
+        ("meta", Self::Meta),
+    ];
 
     pub(crate) fn dialect(self) -> &'static dyn Dialect {
         match self {
             Self::Http => &http::Http,
+            Self::OneConfirmed => &one_confirmed::OneConfirmed,
+            Self::Grow => &grow::Grow,
+            Self::OneSystem => &one_system::OneSystem,
             Self::OneMsg => &one_msg::OneMsg,
             Self::Pabbly => &pabbly::Pabbly,
             Self::Meta => &meta::Meta,

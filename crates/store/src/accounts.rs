@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use fanfare_domain::cap::{Cap, Pace};
 use fanfare_domain::price::Prices;
+use sha2::{Digest as _, Sha256};
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
@@ -77,6 +78,16 @@ impl Account {
 }
 
 impl Account {
+    /// What its provider knows it by, as a hash: with another one a fetched token is void.
+    pub(crate) fn credentials(&self) -> [u8; 32] {
+        let mut hash = Sha256::new_with_prefix(self.kind.as_bytes());
+        hash.update([0]);
+        hash.update(self.settings.to_string());
+        hash.update([0]);
+        hash.update(self.secret.as_deref().unwrap_or_default());
+        hash.finalize().into()
+    }
+
     /// Whether it has a token.
     pub fn has_secret(&self) -> bool {
         self.secret.is_some()

@@ -32,6 +32,7 @@ pub mod runs;
 pub mod seal;
 pub mod suppressions;
 pub mod templates;
+pub mod tokens;
 pub mod tx;
 pub mod workers;
 pub mod workspaces;

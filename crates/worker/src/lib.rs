@@ -16,6 +16,7 @@ mod send;
 mod serve;
 mod slots;
 mod steer;
+mod tokens;
 
 pub use drive::run;
 

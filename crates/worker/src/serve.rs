@@ -19,6 +19,7 @@ use crate::board::Board;
 use crate::flush::{FlushLoop, Note};
 use crate::send;
 use crate::steer::{Signs, Steering};
+use crate::tokens::FleetTokens;
 
 /// Tenant and account.
 pub type AccountKey = (i32, i64);
@@ -128,7 +129,8 @@ impl Serve {
             return Ok(None);
         }
         let secret = accounts::secret(&row, &self.store.seal)?;
-        let client = Client::new(self.store.clock.clone());
+        let tokens = Arc::new(FleetTokens::new(self.store.clone(), row.clone()));
+        let client = Client::new(self.store.clock.clone()).with_tokens(tokens);
         let adapter = fanfare_providers::open(&row.kind, &row.settings, secret.as_deref(), &client)?;
         let account = Account::new(self.store.clone(), &row, adapter, signs, notes);
         Ok(Some((row, account)))

@@ -67,6 +67,8 @@ fn what_a_kind_cannot_do_without_is_named() {
     assert!(said.starts_with("an account of kind meta needs a secret: a system user's access token"), "{said}");
     let said = refusal("meta", &json!({ "phone_number_id": "../1/messages?x=" }), Some("t"));
     assert!(said.starts_with("phone_number_id \"../1/messages?x=\": expected letters"), "{said}");
+    let said = refusal("one_system", &json!({ "session_id": "3/../4" }), Some("t"));
+    assert_eq!(said, "session_id \"3/../4\": expected digits");
 }
 
 #[test]

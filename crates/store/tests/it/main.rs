@@ -8,4 +8,5 @@ mod open;
 mod queue;
 mod scene;
 mod schema;
+mod tokens;
 mod tx;

@@ -60,26 +60,6 @@ async fn without_keys_whatever_is_in_doubt_is_shown_and_never_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reseller_is_sent_each_message_once_and_what_it_queued_is_held() {
-    let settings = serde_json::json!({ "instance_id": "ABC123" });
-    for (kind, settings) in [("one_msg", settings), ("pabbly", serde_json::json!({}))] {
-        let faults = faults_of("429=0.02 500=0.02 500-accepted=0.05 reset-accepted=0.03 malformed=0.05 recipient=0.05");
-        let sim = Config { faults, seed: 8, ..Config::default() };
-        let play = Stage { kind, settings, contacts: 600, idempotent: false, sim, ..Stage::default() }.launch().await;
-        play.scheduler();
-        let worker = play.worker();
-        let done = play.finished().await;
-        let seen = play.sim.stats();
-        assert_eq!((seen.accepted_twice, seen.accepted), (0, seen.accepted_messages), "{kind}, seed 8: {seen:?}");
-        assert_eq!(done.sent + done.failed + done.unknown, 600, "{kind}, seed 8: {done:?}");
-        assert!(done.failed > 0 && done.unknown > 0, "{kind}, seed 8: {done:?}");
-        let doubtful = seen.accepted_messages - done.sent as u64;
-        assert!(doubtful <= done.unknown as u64, "{kind}, seed 8: {done:?} {seen:?}");
-        worker.stop().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_off_is_paid_and_closed() {
     let sim = Config { faults: faults_of("500-accepted=0.1"), seed: 7, ..Config::default() };
     let stage = Stage { contacts: 300, idempotent: false, on_unknown: OnUnknown::WriteOff, sim, ..Stage::default() };

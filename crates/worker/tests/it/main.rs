@@ -2,5 +2,7 @@
 
 mod accounts;
 mod drain;
+mod kinds;
+mod login;
 mod receipts;
 mod stage;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::drain::faults_of;
-use crate::stage::{Play, Stage, WORKSPACE};
+use crate::stage::{Account, Play, Stage, WORKSPACE};
 
 /// Posts a body to an address with these headers; gives the status and the answer.
 async fn post(url: &str, headers: &str, body: &[u8]) -> (u16, String) {
@@ -141,9 +141,8 @@ async fn a_receipt_settles_a_message_in_doubt() {
         seed: 10,
         ..Config::default()
     };
-    let settings = json!({ "phone_number_id": "106540352242922" });
-    let stage =
-        Stage { kind: "meta", settings, contacts: 400, idempotent: false, receipts: true, sim, ..Stage::default() };
+    let account = Account::whatsapp("meta", json!({ "phone_number_id": "106540352242922" }));
+    let stage = Stage { account, contacts: 400, idempotent: false, receipts: true, sim, ..Stage::default() };
     let play = stage.launch().await;
     play.scheduler();
     let worker = play.worker();

@@ -33,10 +33,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What differs between tests.
 pub struct Stage {
-    /// The kind of account, and of simulator.
-    pub kind: &'static str,
-    /// Its settings beside the URL.
-    pub settings: serde_json::Value,
     pub contacts: i32,
     pub caps: &'static [&'static str],
     pub idempotent: bool,
@@ -44,20 +40,43 @@ pub struct Stage {
     pub credit: i64,
     /// Whether the simulator posts receipts, and somebody takes them.
     pub receipts: bool,
+    pub account: Account,
     pub sim: Config,
+}
+
+/// The account, the simulator of its kind, and what is said through it.
+pub struct Account {
+    pub kind: &'static str,
+    /// The URL is added.
+    pub settings: serde_json::Value,
+    pub channel: Channel,
+    pub text: Text,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        let text = Text::Body { subject: None, body: "Hello {{ name }}".into() };
+        Self { kind: "http", settings: serde_json::json!({}), channel: Channel::Sms, text }
+    }
+}
+
+impl Account {
+    /// A WhatsApp account of this kind, which says a text of its own.
+    pub fn whatsapp(kind: &'static str, settings: serde_json::Value) -> Self {
+        Self { kind, settings, channel: Channel::Whatsapp, ..Self::default() }
+    }
 }
 
 impl Default for Stage {
     fn default() -> Self {
         Self {
-            kind: "http",
-            settings: serde_json::json!({}),
             contacts: 500,
             caps: &[],
             idempotent: true,
             on_unknown: OnUnknown::Hold,
             credit: 1_000_000_000,
             receipts: false,
+            account: Account::default(),
             sim: Config::default(),
         }
     }
@@ -92,7 +111,8 @@ impl Stage {
         let db = TestDb::new().await;
         let over = CancellationToken::new();
         let loopback: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let config = Config { kind: self.kind.parse().unwrap(), honour_keys: self.idempotent, ..self.sim.clone() };
+        let config =
+            Config { kind: self.account.kind.parse().unwrap(), honour_keys: self.idempotent, ..self.sim.clone() };
         let sim = Sim::bind(config, loopback).unwrap();
         let handle = sim.handle();
         tokio::spawn(sim.serve(over.clone().cancelled_owned()));
@@ -127,12 +147,12 @@ impl Stage {
         .unwrap();
         drop(c);
         let caps: Vec<Cap> = self.caps.iter().map(|c| c.parse().unwrap()).collect();
-        let mut settings = self.settings.clone();
+        let mut settings = self.account.settings.clone();
         settings["url"] = url.into();
-        let known = Kind::named(self.kind).unwrap();
+        let known = Kind::named(self.account.kind).unwrap();
         let account = NewAccount {
             name: "demo",
-            kind: self.kind,
+            kind: self.account.kind,
             settings: &settings,
             secret: Some("s3cret"),
             sender: Some("Fanfare"),
@@ -144,10 +164,9 @@ impl Stage {
         };
         accounts::add(store, WORKSPACE, account).await.unwrap();
         credits::topup(store, WORKSPACE, self.credit, None).await.unwrap();
-        let text = Text::Body { subject: None, body: "Hello {{ name }}".into() };
+        let text = self.account.text.clone();
         let variant = Variant { language: String::new(), text, defaults: Default::default() };
-        let channel = if self.kind == "http" { Channel::Sms } else { Channel::Whatsapp };
-        let template = Template::compile(channel, vec![variant]).unwrap();
+        let template = Template::compile(self.account.channel, vec![variant]).unwrap();
         templates::add(store, WORKSPACE, "hello", &template).await.unwrap();
         let campaign = NewCampaign {
             name: CAMPAIGN,

@@ -1,0 +1,110 @@
+//! 1Confirmed: `POST /api/v1/login`, `POST /api/v1/messages`.
+//!
+//! Its traps: a token has to be fetched, and a login with a second factor (here any e-mail that begins
+//! with `2fa`) succeeds without one; some refusals are HTTP 200; an address has no plus; there is neither
+//! a key nor a look-up. The token of a login is here `jwt-` and the password.
+//!
+//! Source: 1Confirmed API documentation.
+
+use std::borrow::Cow;
+
+use serde_json::json;
+
+use super::{Dialect, Message, Read, Refusal, json, text};
+use crate::provider::Answer;
+use crate::wire::Parts;
+
+pub(super) struct OneConfirmed;
+
+const LOGIN: &str = "/api/v1/login";
+
+impl Dialect for OneConfirmed {
+    fn base(&self) -> &'static str {
+        "/api/v1"
+    }
+
+    /// The password, or the token that it brought.
+    fn credential<'a>(&self, parts: &Parts<'a>) -> Option<Cow<'a, str>> {
+        if parts.path() == LOGIN {
+            return text(&json(parts)?, "/password").map(Cow::Owned);
+        }
+        let token = parts.bearer()?;
+        Some(Cow::Borrowed(token.strip_prefix("jwt-").unwrap_or(token)))
+    }
+
+    fn read<'a>(&self, parts: &Parts<'a>) -> Read<'a> {
+        match (parts.method, parts.path()) {
+            ("POST", LOGIN) => {
+                let body = json(parts).unwrap_or_default();
+                let (email, password) = (text(&body, "/email"), text(&body, "/password"));
+                let (Some(email), Some(password)) = (email, password) else { return Read::Malformed("email") };
+                return Read::Other(logged_in(&email, &password));
+            }
+            ("GET", "/api/v1/credits") => {
+                let credit = json!({ "success": true, "data": { "id": 1, "credit": 150 }, "message": "Credit" });
+                return Read::Other(Answer::new("200 OK", credit.to_string()));
+            }
+            ("POST", "/api/v1/messages") => {}
+            _ => return Read::Other(Answer::new("404 Not Found", r#"{"message":"Not found"}"#)),
+        }
+        let Some(body) = json(parts) else { return Read::Malformed("template_id") };
+        if !body["template_id"].is_u64() {
+            return Read::Malformed("template_id");
+        }
+        if text(&body, "/name").is_none() {
+            return Read::Malformed("name");
+        }
+        match text(&body, "/phone") {
+            Some(to) if to.bytes().all(|b| b.is_ascii_digit()) => {
+                let said = format!("{} {}", body["template_id"], body["data"]);
+                Read::Message(Message { id: Message::named(&[&to, &said]), to: to.into(), text: None, reference: None })
+            }
+            _ => Read::Malformed("phone"),
+        }
+    }
+
+    fn provider_id(&self, index: usize) -> String {
+        format!("wamid.SIM{:08}", index + 1)
+    }
+
+    fn accepted(&self, provider_id: &str, message: &Message<'_>) -> Answer {
+        let body = json!({
+            "data": {
+                "messaging_product": "whatsapp",
+                "contacts": [{ "input": message.to, "wa_id": message.to }],
+                "messages": [{ "id": provider_id }],
+            },
+            "message": "Message has been sent successfully",
+        });
+        Answer::new("200 OK", body.to_string())
+    }
+
+    fn refusal(&self, why: Refusal) -> Answer {
+        let invalid = |field: &str| {
+            let body = json!({ "message": "The given data was invalid.", "errors": { field: ["It is invalid."] } });
+            Answer::new("422 Unprocessable Entity", body.to_string())
+        };
+        match why {
+            Refusal::Credential => Answer::new("401 Unauthorized", r#"{"message":"Unauthenticated."}"#),
+            Refusal::Malformed(field) => invalid(field),
+            Refusal::Recipient => invalid("phone"),
+            Refusal::TooFast(None) => Answer::new("429 Too Many Requests", r#"{"message":"Too Many Attempts."}"#),
+            Refusal::TooFast(Some(seconds)) => {
+                Answer::new("429 Too Many Requests", r#"{"message":"Too Many Attempts."}"#).after(seconds)
+            }
+            Refusal::Unavailable(_) => Answer::new("503 Service Unavailable", r#"{"message":"Service Unavailable"}"#),
+            Refusal::Broken => Answer::new("500 Internal Server Error", r#"{"message":"Server Error"}"#),
+        }
+    }
+}
+
+fn logged_in(email: &str, password: &str) -> Answer {
+    let body = if email.starts_with("2fa") {
+        let what = "Two-Factor Authentication is enabled. Please provide your 2FA code.";
+        json!({ "success": true, "data": { "user_id": 1, "two_factor_verified": true }, "message": what })
+    } else {
+        let data = json!({ "id": 1, "email": email, "two_factor_enabled": false, "token": format!("jwt-{password}") });
+        json!({ "success": true, "data": data, "message": "User Retrieved Successfully" })
+    };
+    Answer::new("200 OK", body.to_string())
+}
