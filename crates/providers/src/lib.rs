@@ -16,6 +16,7 @@ pub mod http;
 pub mod kind;
 pub mod meta;
 mod retry_after;
+pub mod twilio;
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::message::OutMessage;
@@ -79,7 +80,7 @@ pub enum Finding {
 pub type MayStart<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// The kinds of account there are: what [`open`] knows.
-pub static KINDS: &[&Kind] = &[&http::KIND, &meta::KIND];
+pub static KINDS: &[&Kind] = &[&http::KIND, &meta::KIND, &twilio::KIND];
 
 /// An account's provider, ready to send. One for each account and process: it holds the connections.
 #[derive(Debug)]
@@ -88,6 +89,8 @@ pub enum Adapter {
     Http(http::Http),
     /// The WhatsApp Cloud API.
     Meta(meta::Meta),
+    /// Twilio Messaging.
+    Twilio(twilio::Twilio),
 }
 
 /// Hands a call on to whichever adapter it is.
@@ -96,6 +99,7 @@ macro_rules! each {
         match $adapter {
             Adapter::Http($provider) => $call,
             Adapter::Meta($provider) => $call,
+            Adapter::Twilio($provider) => $call,
         }
     };
 }
@@ -129,6 +133,7 @@ pub fn open(kind: &str, settings: &Value, secret: Option<&str>, client: &Client)
     Ok(match kind.name {
         "http" => Adapter::Http(http::Http::open(&settings, secret, client)?),
         "meta" => Adapter::Meta(meta::Meta::open(&settings, needed()?, client)?),
+        "twilio" => Adapter::Twilio(twilio::Twilio::open(&settings, needed()?, client)?),
         other => return Err(ConfigError::Kind(other.to_owned())),
     })
 }
