@@ -3,6 +3,7 @@
 
 mod http;
 mod meta;
+mod twilio;
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -22,16 +23,19 @@ pub enum Kind {
     Http,
     /// WhatsApp Cloud API.
     Meta,
+    /// Twilio Messaging.
+    Twilio,
 }
 
 impl Kind {
     /// All of them, by name.
-    pub const ALL: &[(&str, Self)] = &[("http", Self::Http), ("meta", Self::Meta)];
+    pub const ALL: &[(&str, Self)] = &[("http", Self::Http), ("meta", Self::Meta), ("twilio", Self::Twilio)];
 
     pub(crate) fn dialect(self) -> &'static dyn Dialect {
         match self {
             Self::Http => &http::Http,
             Self::Meta => &meta::Meta,
+            Self::Twilio => &twilio::Twilio,
         }
     }
 }

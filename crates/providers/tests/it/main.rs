@@ -6,4 +6,5 @@ mod kinds;
 mod peer;
 mod reuse;
 mod settings;
+mod simulated;
 mod tls;
