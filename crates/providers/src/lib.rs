@@ -16,6 +16,7 @@ pub mod http;
 pub mod kind;
 pub mod meta;
 mod retry_after;
+pub mod smtp;
 pub mod twilio;
 
 use chrono::{DateTime, Utc};
@@ -80,7 +81,7 @@ pub enum Finding {
 pub type MayStart<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// The kinds of account there are: what [`open`] knows.
-pub static KINDS: &[&Kind] = &[&http::KIND, &meta::KIND, &twilio::KIND];
+pub static KINDS: &[&Kind] = &[&http::KIND, &meta::KIND, &twilio::KIND, &smtp::KIND];
 
 /// An account's provider, ready to send. One for each account and process: it holds the connections.
 #[derive(Debug)]
@@ -91,6 +92,8 @@ pub enum Adapter {
     Meta(meta::Meta),
     /// Twilio Messaging.
     Twilio(twilio::Twilio),
+    /// Any mail server.
+    Smtp(smtp::Smtp),
 }
 
 /// Hands a call on to whichever adapter it is.
@@ -100,6 +103,7 @@ macro_rules! each {
             Adapter::Http($provider) => $call,
             Adapter::Meta($provider) => $call,
             Adapter::Twilio($provider) => $call,
+            Adapter::Smtp($provider) => $call,
         }
     };
 }
@@ -134,6 +138,7 @@ pub fn open(kind: &str, settings: &Value, secret: Option<&str>, client: &Client)
         "http" => Adapter::Http(http::Http::open(&settings, secret, client)?),
         "meta" => Adapter::Meta(meta::Meta::open(&settings, needed()?, client)?),
         "twilio" => Adapter::Twilio(twilio::Twilio::open(&settings, needed()?, client)?),
+        "smtp" => Adapter::Smtp(smtp::Smtp::open(&settings, secret, client)?),
         other => return Err(ConfigError::Kind(other.to_owned())),
     })
 }

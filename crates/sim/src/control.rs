@@ -52,7 +52,8 @@ impl Handle {
 
     /// The URL of an account at this provider.
     pub fn url(&self) -> String {
-        format!("http://{}{}", self.address, self.provider.dialect.base())
+        let dialect = self.provider.dialect;
+        format!("{}://{}{}", dialect.scheme(), self.address, dialect.base())
     }
 
     /// What it saw. Takes about 1 ms for each million requests.

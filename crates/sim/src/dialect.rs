@@ -3,6 +3,7 @@
 
 mod http;
 mod meta;
+mod smtp;
 mod twilio;
 
 use std::borrow::Cow;
@@ -25,17 +26,21 @@ pub enum Kind {
     Meta,
     /// Twilio Messaging.
     Twilio,
+    /// A mail server.
+    Smtp,
 }
 
 impl Kind {
     /// All of them, by name.
-    pub const ALL: &[(&str, Self)] = &[("http", Self::Http), ("meta", Self::Meta), ("twilio", Self::Twilio)];
+    pub const ALL: &[(&str, Self)] =
+        &[("http", Self::Http), ("meta", Self::Meta), ("twilio", Self::Twilio), ("smtp", Self::Smtp)];
 
     pub(crate) fn dialect(self) -> &'static dyn Dialect {
         match self {
             Self::Http => &http::Http,
             Self::Meta => &meta::Meta,
             Self::Twilio => &twilio::Twilio,
+            Self::Smtp => &smtp::Smtp,
         }
     }
 }
@@ -52,6 +57,11 @@ impl FromStr for Kind {
 
 /// How an interface reads requests and words its answers.
 pub(crate) trait Dialect: Sync {
+    /// Scheme of the base URL: what is spoken at the messages' port.
+    fn scheme(&self) -> &'static str {
+        "http"
+    }
+
     /// Path of the base URL.
     fn base(&self) -> &'static str;
 

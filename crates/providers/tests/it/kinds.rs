@@ -81,7 +81,7 @@ fn first() -> i16 {
 
 #[derive(Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
-enum Outcome {
+pub enum Outcome {
     Failed { failed: FailureKind, detail: String, retry_after_s: Option<u64>, action: Option<Action> },
     Sent { sent: Option<String> },
 }

@@ -7,4 +7,5 @@ mod peer;
 mod reuse;
 mod settings;
 mod simulated;
+mod smtp;
 mod tls;
