@@ -23,7 +23,8 @@ const AT_ONCE: usize = 25;
 
 /// A simulator of a kind, with faults.
 fn simulator(kind: Kind, faults: Faults, seed: u64) -> Handle {
-    let config = Config { kind, faults, seed, honour_keys: false, ..Config::default() };
+    let secret = Some("s3cret".to_owned());
+    let config = Config { kind, faults, seed, secret, honour_keys: false, ..Config::default() };
     let sim = Sim::bind(config, SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let handle = sim.handle();
     tokio::spawn(sim.serve(std::future::pending()));
@@ -65,6 +66,8 @@ fn accepted(sim: &Handle) -> (HashMap<String, usize>, HashMap<String, usize>) {
     let (mut by_address, mut by_id) = (HashMap::new(), HashMap::new());
     for acceptance in sim.accepted(0).accepted {
         *by_address.entry(acceptance.to).or_default() += 1;
+        // What a mail server is known to have taken by.
+        *by_id.entry(format!("{}@example.com", acceptance.id)).or_default() += 1;
         *by_id.entry(acceptance.provider_id).or_default() += 1;
     }
     (by_address, by_id)
@@ -148,4 +151,28 @@ async fn twilio_sends_by_a_service_or_a_sender_and_not_without() {
     assert_eq!(adapter.check().await, Ok("the key may read messages".to_owned()));
     assert!(!format!("{adapter:?}").contains("s3cret"));
     assert_eq!(sim.stats().accepted, 1);
+}
+
+#[tokio::test]
+async fn smtp_is_believed_stage_by_stage() {
+    let sim = simulator(Kind::Smtp, heavy(), 4);
+    let adapter = account("smtp", &sim, json!({ "tls": "none", "user": "shop" }), &client(Clock::system()));
+    let message = |n: u128| OutMessage {
+        id: Uuid::from_u128(n),
+        to: format!("amina{n}@example.org"),
+        from: Some("Shop <shop@example.com>".into()),
+        channel: Channel::Email,
+        content: Content::Html { subject: format!("Spring {n}"), html: "<p>مرحبا</p>".into(), body: None },
+        ..peer::message()
+    };
+    let said = send_all(adapter, (0..800).map(message).collect()).await;
+    for (message, answer) in &said {
+        if let Answer::Sent { provider_id } = answer {
+            assert_eq!(provider_id.as_deref(), Some(format!("{}@example.com", message.id).as_str()));
+        }
+    }
+    judged(&sim, said);
+    let seen = sim.stats();
+    assert!(seen.by_fault.values().filter(|n| **n > 0).count() >= 10, "seed 4: {seen:?}");
+    assert_eq!(seen.accounts.keys().collect::<Vec<_>>(), ["s3cret"]);
 }
