@@ -4,6 +4,7 @@ mod faults;
 mod fixtures;
 mod kinds;
 mod peer;
+mod postfix;
 mod reuse;
 mod settings;
 mod simulated;
