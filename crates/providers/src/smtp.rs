@@ -17,7 +17,7 @@ mod session;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fanfare_domain::clock::Clock;
 use fanfare_domain::content::Feature;
@@ -26,7 +26,7 @@ use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
@@ -141,8 +141,9 @@ impl Smtp {
 
     /// Sends an e-mail over a connection that is kept, or a new one.
     async fn deliver(&self, mail: &Mail, may_start: MayStart<'_>) -> Answer {
-        // Waiting for a place takes time, as dialling does.
-        let Ok(Ok(_place)) = timeout(self.connect_timeout, self.places.acquire()).await else {
+        // Waiting for a place takes time, as dialling does, and leaves that at least half of theirs.
+        let until = Instant::now() + self.connect_timeout;
+        let Ok(Ok(_place)) = timeout(self.connect_timeout / 2, self.places.acquire()).await else {
             return Answer::NotStarted;
         };
         while let Some(session) = self.take_idle() {
@@ -150,7 +151,7 @@ impl Smtp {
                 return answer;
             }
         }
-        let session = match self.dial().await {
+        let session = match self.dial(until).await {
             Ok(session) => session,
             Err(failure) => return Answer::Failed(failure),
         };
@@ -181,8 +182,8 @@ impl Smtp {
         }
     }
 
-    /// Opens a connection and signs in, within the connect time-out.
-    async fn dial(&self) -> Result<Session, Failure> {
+    /// Opens a connection and signs in.
+    async fn dial(&self, until: Instant) -> Result<Session, Failure> {
         let dialled = async {
             let tcp = dial_tcp(&self.host, self.port, self.connect_timeout).await;
             let tcp = tcp.map_err(|how| Failure::new(FailureKind::Unreachable, how))?;
@@ -190,7 +191,7 @@ impl Smtp {
             Session::begin(tcp, &self.tls, &hello, self.login.as_ref()).await
         };
         let late = |_| Err(Failure::new(FailureKind::Unreachable, "connect timeout"));
-        timeout(self.connect_timeout, dialled).await.unwrap_or_else(late)
+        timeout_at(until, dialled).await.unwrap_or_else(late)
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<(Session, Instant)>> {
@@ -218,7 +219,7 @@ impl Provider for Smtp {
     }
 
     async fn check(&self) -> Result<String, Failure> {
-        let session = self.dial().await?;
+        let session = self.dial(Instant::now() + self.connect_timeout).await?;
         self.keep(session);
         Ok(if self.login.is_some() { "signed in" } else { "connected; nobody signs in" }.to_owned())
     }

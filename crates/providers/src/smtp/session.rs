@@ -164,10 +164,11 @@ impl Session {
     /// Sends one e-mail, all within `limit`.
     pub async fn transact(&mut self, mail: &Mail, limit: Duration) -> Ended {
         let mut stage = Stage::Mail;
-        let stop = match timeout(limit, self.stages(mail, &mut stage)).await {
+        let ended = timeout(limit, self.stages(mail, &mut stage)).await;
+        let (stop, late) = match ended {
             Ok(Ok(())) => return Ended::Accepted,
-            Ok(Err(stop)) => stop,
-            Err(_) => Stop::Lost("timeout"),
+            Ok(Err(stop)) => (stop, false),
+            Err(_) => (Stop::Lost("timeout"), true),
         };
         // 421 announces the end; whatever was promised out of turn is not built on.
         let closes = match &stop {
@@ -175,8 +176,9 @@ impl Session {
             Stop::Replied(reply) => reply.code == 421 || reply.code < 400,
         };
         self.over |= closes;
-        match (closes, stage) {
-            (true, Stage::Mail) => Ended::Stale(stop.failure(stage)),
+        match stage {
+            // After a time-out there is no time left for another.
+            Stage::Mail if closes && !late => Ended::Stale(stop.failure(stage)),
             _ => Ended::Failed(stop.failure(stage)),
         }
     }
