@@ -1,13 +1,13 @@
 # `make demo` and `make test` do all the rest themselves on a machine that has Rust.
 # ARGS are handed on: make demo ARGS='--recipients 50000 --faults heavy'
 
-.PHONY: demo test check bench postgres
+.PHONY: demo test check bench postgres postfix
 
 demo: postgres
 	cargo build --locked --release -p fanfare-cli
 	@scripts/demo.sh $(ARGS)
 
-test: postgres
+test: postgres postfix
 	@status=0; cargo test --locked --workspace $(ARGS) || status=$$?; \
 	cargo run --locked --quiet -p fanfare-testdb -- stop; exit $$status
 
@@ -21,3 +21,6 @@ bench: postgres
 
 postgres:
 	@scripts/postgres.sh
+
+postfix:
+	@scripts/postfix.sh

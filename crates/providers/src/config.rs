@@ -94,12 +94,17 @@ impl Settings {
 
     /// Where the provider is: as given, or as documented.
     pub fn url(&self) -> Result<Url, ConfigError> {
+        let expected = "an http or https URL with a host, for example https://example.com/send";
+        self.url_of(&["http", "https"], expected, "--url https://example.com/send")
+    }
+
+    /// The same, with other schemes.
+    pub fn url_of(&self, schemes: &[&str], expected: &'static str, example: &'static str) -> Result<Url, ConfigError> {
         match self.texts.get("url").map(String::as_str).or(self.kind.base_url) {
-            Some(url) => address("url", url),
+            Some(url) => address("url", url, schemes, expected),
             None => {
                 let (kind, what) = (self.kind.name, "where its messages are posted to");
-                let example = "--url https://example.com/send".to_owned();
-                Err(ConfigError::Missing { kind, key: "a URL", what, example })
+                Err(ConfigError::Missing { kind, key: "a URL", what, example: example.to_owned() })
             }
         }
     }
@@ -133,13 +138,12 @@ impl Settings {
     }
 }
 
-/// Reads the address of a provider: http or https, with a host and without credentials, which would be
-/// stored unsealed and shown.
-pub(crate) fn address(field: &'static str, text: &str) -> Result<Url, ConfigError> {
+/// Reads the address of a provider: of one of the schemes, with a host and without credentials, which would
+/// be stored unsealed and shown.
+fn address(field: &'static str, text: &str, schemes: &[&str], expected: &'static str) -> Result<Url, ConfigError> {
     let refuse = |found: &str, expected| Err(ConfigError::Field { field, found: found.to_owned(), expected });
-    let expected = "an http or https URL with a host, for example https://example.com/send";
     let Ok(mut url) = Url::parse(text) else { return refuse(text, expected) };
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+    if !schemes.contains(&url.scheme()) || !url.has_host() {
         return refuse(text, expected);
     }
     if !url.username().is_empty() || url.password().is_some() {

@@ -61,12 +61,7 @@ impl Endpoint {
         let host = url.host().ok_or_else(refuse)?.to_owned();
         let port = url.port_or_known_default().ok_or_else(refuse)?;
         let tls = if url.scheme() == "https" {
-            let name = match &host {
-                Host::Domain(name) => ServerName::try_from(name.clone()).map_err(|_| refuse())?,
-                Host::Ipv4(ip) => ServerName::from(*ip),
-                Host::Ipv6(ip) => ServerName::from(*ip),
-            };
-            Some((TlsConnector::from(client.tls()?), name))
+            Some((TlsConnector::from(client.tls()?), server_name(&host).ok_or_else(refuse)?))
         } else {
             None
         };
@@ -144,7 +139,7 @@ impl Endpoint {
     /// Opens a connection within the connect time-out, or says why not.
     async fn dial(&self) -> Result<Box<Connection>, &'static str> {
         let dialled = async {
-            let tcp = self.dial_tcp().await?;
+            let tcp = dial_tcp(&self.host, self.port, self.connect_timeout).await?;
             let stream: Stream = match &self.tls {
                 None => Either::Left(tcp),
                 Some((connector, name)) => {
@@ -158,28 +153,37 @@ impl Endpoint {
             Err(_) => Err("connect timeout"),
         }
     }
+}
 
-    /// Tries the host's addresses in turn, each for its share of the time: one that swallows packets must
-    /// not hide one that works.
-    async fn dial_tcp(&self) -> Result<TcpStream, &'static str> {
-        let addresses: Vec<SocketAddr> = match &self.host {
-            Host::Ipv4(ip) => vec![SocketAddr::from((*ip, self.port))],
-            Host::Ipv6(ip) => vec![SocketAddr::from((*ip, self.port))],
-            Host::Domain(name) => {
-                let found = tokio::net::lookup_host((name.as_str(), self.port)).await;
-                found.map_err(|_| "name not resolved")?.collect()
-            }
-        };
-        let mut failed = "name not resolved";
-        let share = self.connect_timeout / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
-        for address in addresses {
-            match timeout(share, connect(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(e)) => failed = io_name(&e),
-                Err(_) => failed = "connect timeout",
-            }
+/// Tries the host's addresses in turn, each for its share of the time: one that swallows packets must
+/// not hide one that works.
+pub(crate) async fn dial_tcp(host: &Host<String>, port: u16, limit: Duration) -> Result<TcpStream, &'static str> {
+    let addresses: Vec<SocketAddr> = match host {
+        Host::Ipv4(ip) => vec![SocketAddr::from((*ip, port))],
+        Host::Ipv6(ip) => vec![SocketAddr::from((*ip, port))],
+        Host::Domain(name) => {
+            let found = tokio::net::lookup_host((name.as_str(), port)).await;
+            found.map_err(|_| "name not resolved")?.collect()
         }
-        Err(failed)
+    };
+    let mut failed = "name not resolved";
+    let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    for address in addresses {
+        match timeout(share, connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(e)) => failed = io_name(&e),
+            Err(_) => failed = "connect timeout",
+        }
+    }
+    Err(failed)
+}
+
+/// The name that a server's certificate must have.
+pub(crate) fn server_name(host: &Host<String>) -> Option<ServerName<'static>> {
+    match host {
+        Host::Domain(name) => ServerName::try_from(name.clone()).ok(),
+        Host::Ipv4(ip) => Some(ServerName::from(*ip)),
+        Host::Ipv6(ip) => Some(ServerName::from(*ip)),
     }
 }
 
@@ -194,7 +198,8 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn tls_name(error: &io::Error) -> &'static str {
+/// A short name for a failed handshake.
+pub(crate) fn tls_name(error: &io::Error) -> &'static str {
     match error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(_)) => "certificate refused",
         Some(_) => "TLS failed",

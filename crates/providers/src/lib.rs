@@ -22,7 +22,9 @@ pub mod one_msg;
 pub mod one_system;
 pub mod pabbly;
 mod retry_after;
+pub mod smtp;
 pub mod tokens;
+pub mod twilio;
 mod variables;
 
 use chrono::{DateTime, Utc};
@@ -87,8 +89,17 @@ pub enum Finding {
 pub type MayStart<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// The kinds of account there are: what [`open`] knows.
-pub static KINDS: &[&Kind] =
-    &[&http::KIND, &one_confirmed::KIND, &one_msg::KIND, &pabbly::KIND, &grow::KIND, &one_system::KIND, &meta::KIND];
+pub static KINDS: &[&Kind] = &[
+    &http::KIND,
+    &one_confirmed::KIND,
+    &one_msg::KIND,
+    &pabbly::KIND,
+    &grow::KIND,
+    &one_system::KIND,
+    &meta::KIND,
+    &twilio::KIND,
+    &smtp::KIND,
+];
 
 /// An account's provider, ready to send. One for each account and process: it holds the connections.
 #[derive(Debug)]
@@ -107,6 +118,10 @@ pub enum Adapter {
     Pabbly(pabbly::Pabbly),
     /// The WhatsApp Cloud API.
     Meta(meta::Meta),
+    /// Twilio Messaging.
+    Twilio(twilio::Twilio),
+    /// Any mail server.
+    Smtp(smtp::Smtp),
 }
 
 /// Hands a call on to whichever adapter it is.
@@ -120,6 +135,8 @@ macro_rules! each {
             Adapter::OneMsg($provider) => $call,
             Adapter::Pabbly($provider) => $call,
             Adapter::Meta($provider) => $call,
+            Adapter::Twilio($provider) => $call,
+            Adapter::Smtp($provider) => $call,
         }
     };
 }
@@ -158,6 +175,8 @@ pub fn open(kind: &str, settings: &Value, secret: Option<&str>, client: &Client)
         "one_msg" => Adapter::OneMsg(one_msg::OneMsg::open(&settings, needed()?, client)?),
         "pabbly" => Adapter::Pabbly(pabbly::Pabbly::open(&settings, needed()?, client)?),
         "meta" => Adapter::Meta(meta::Meta::open(&settings, needed()?, client)?),
+        "twilio" => Adapter::Twilio(twilio::Twilio::open(&settings, needed()?, client)?),
+        "smtp" => Adapter::Smtp(smtp::Smtp::open(&settings, secret, client)?),
         other => return Err(ConfigError::Kind(other.to_owned())),
     })
 }

@@ -53,7 +53,8 @@ impl Handle {
 
     /// The URL of an account at this provider.
     pub fn url(&self) -> String {
-        format!("http://{}{}", self.address, self.provider.dialect.base())
+        let dialect = self.provider.dialect;
+        format!("{}://{}{}", dialect.scheme(), self.address, dialect.base())
     }
 
     /// Posts receipts there from now on.

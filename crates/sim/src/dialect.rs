@@ -8,6 +8,8 @@ mod one_confirmed;
 mod one_msg;
 mod one_system;
 mod pabbly;
+mod smtp;
+mod twilio;
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -38,6 +40,10 @@ pub enum Kind {
     Pabbly,
     /// WhatsApp Cloud API.
     Meta,
+    /// Twilio Messaging.
+    Twilio,
+    /// A mail server.
+    Smtp,
 }
 
 impl Kind {
@@ -50,6 +56,8 @@ impl Kind {
         ("grow", Self::Grow),
         ("one_system", Self::OneSystem),
         ("meta", Self::Meta),
+        ("twilio", Self::Twilio),
+        ("smtp", Self::Smtp),
     ];
 
     pub(crate) fn dialect(self) -> &'static dyn Dialect {
@@ -61,6 +69,8 @@ impl Kind {
             Self::OneMsg => &one_msg::OneMsg,
             Self::Pabbly => &pabbly::Pabbly,
             Self::Meta => &meta::Meta,
+            Self::Twilio => &twilio::Twilio,
+            Self::Smtp => &smtp::Smtp,
         }
     }
 }
@@ -77,6 +87,11 @@ impl FromStr for Kind {
 
 /// How an interface reads requests and words its answers.
 pub(crate) trait Dialect: Sync {
+    /// Scheme of the base URL: what is spoken at the messages' port.
+    fn scheme(&self) -> &'static str {
+        "http"
+    }
+
     /// Path of the base URL.
     fn base(&self) -> &'static str;
 

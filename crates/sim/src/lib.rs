@@ -12,6 +12,7 @@
 //! | `POST /reset` | forgets what was seen |
 //!
 //! All but the first are also served at a second address, the control address, which an outage leaves alone.
+//! A mail server (`smtp`) takes messages by SMTP, so that the rest is at the control address only.
 //!
 //! The server is a loop over a socket with `httparse`, without a framework. It shares the machine with
 //! what is measured, so a request must cost little; and a reset, a silence or a slow body is then one line
@@ -29,6 +30,7 @@ mod ledger;
 mod provider;
 mod receipts;
 mod server;
+mod smtp;
 mod wire;
 
 pub use cap::Cap;

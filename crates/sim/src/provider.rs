@@ -104,12 +104,11 @@ impl Provider {
     pub fn react(&self, reader: &Reader, request: &Request) -> Reaction {
         let (at_us, parts) = (self.unix_us(request.arrived), reader.parts(request));
         let credential = self.dialect.credential(&parts);
-        let account = locked(&self.judge).arrived(credential.as_deref().unwrap_or("-"), at_us);
-        let fault = self.settings.read().unwrap_or_else(PoisonError::into_inner).faults.draw(&self.rng);
+        let (account, fault) = self.arrived(credential.as_deref(), at_us);
         if fault == Some(Fault::Reset) {
             return self.strike(Fault::Reset);
         }
-        if self.config.secret.is_some() && credential.as_deref() != self.config.secret.as_deref() {
+        if !self.lets_in(credential.as_deref()) {
             return self.reject(Refusal::Credential);
         }
         let message = match self.dialect.read(&parts) {
@@ -120,7 +119,6 @@ impl Provider {
             Read::Malformed(why) => return self.reject(Refusal::Malformed(why)),
         };
         if let Some(wait_us) = self.over_cap(account, at_us) {
-            locked(&self.judge).over_cap += 1;
             let wait_s = (wait_us + 999_999) / 1_000_000;
             return Reaction::Answer(self.dialect.refusal(Refusal::TooFast(Some(wait_s))));
         }
@@ -137,7 +135,7 @@ impl Provider {
     }
 
     /// Accepts a message, or finds it accepted before; `fault` is one that comes after that.
-    fn accept(&self, message: &Message<'_>, account: u32, at_us: i64, fault: Option<Fault>) -> Reaction {
+    pub fn accept(&self, message: &Message<'_>, account: u32, at_us: i64, fault: Option<Fault>) -> Reaction {
         let honours = self.config.honour_keys && self.dialect.honours_keys();
         let (index, is_new) = {
             let mut ledger = locked(&self.ledger);
@@ -169,7 +167,7 @@ impl Provider {
     }
 
     /// A fault that comes instead of an acceptance.
-    fn strike(&self, fault: Fault) -> Reaction {
+    pub fn strike(&self, fault: Fault) -> Reaction {
         locked(&self.judge).struck(fault);
         let why = match fault {
             Fault::Throttle => Refusal::TooFast(None),
@@ -182,7 +180,8 @@ impl Provider {
         Reaction::Answer(self.dialect.refusal(why))
     }
 
-    fn reject(&self, why: Refusal) -> Reaction {
+    /// Refuses a request for what it holds.
+    pub fn reject(&self, why: Refusal) -> Reaction {
         locked(&self.judge).rejected += 1;
         Reaction::Answer(self.dialect.refusal(why))
     }
@@ -196,9 +195,23 @@ impl Provider {
         Reaction::Answer(self.dialect.listed(&found))
     }
 
-    fn over_cap(&self, account: u32, at_us: i64) -> Option<i64> {
+    /// Notes a request of the account with this credential; the account, and the fault that it meets.
+    pub fn arrived(&self, credential: Option<&str>, at_us: i64) -> (u32, Option<Fault>) {
+        let account = locked(&self.judge).arrived(credential.unwrap_or("-"), at_us);
+        (account, self.settings.read().unwrap_or_else(PoisonError::into_inner).faults.draw(&self.rng))
+    }
+
+    /// Whether this credential is the expected one.
+    pub fn lets_in(&self, credential: Option<&str>) -> bool {
+        self.config.secret.is_none() || credential == self.config.secret.as_deref()
+    }
+
+    /// After how many µs there is room for a request that is above the cap.
+    pub fn over_cap(&self, account: u32, at_us: i64) -> Option<i64> {
         let cap = self.config.cap?;
-        locked(&self.allowed).entry(account).or_default().admit(cap, at_us).err()
+        let wait_us = locked(&self.allowed).entry(account).or_default().admit(cap, at_us).err();
+        locked(&self.judge).over_cap += u64::from(wait_us.is_some());
+        wait_us
     }
 
     fn post_receipts(&self, message: &Message<'_>, provider_id: &str) {
@@ -248,9 +261,9 @@ impl Provider {
         self.started_us + i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
     }
 
-    /// Notes the time from a request to its answer.
-    pub fn answered(&self, request: &Request) {
-        locked(&self.judge).answered(request.arrived.elapsed());
+    /// Notes the time from a request, arrived then, to its answer.
+    pub fn answered(&self, arrived: Instant) {
+        locked(&self.judge).answered(arrived.elapsed());
     }
 
     /// Notes whether a receipt was taken.

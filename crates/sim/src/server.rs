@@ -17,6 +17,7 @@ use crate::arrival;
 use crate::control::Handle;
 use crate::provider::{Answer, Provider, Reaction, SLOW_BODY};
 use crate::receipts::{Outbox, Receipt, post_all};
+use crate::smtp;
 use crate::wire::{NoRequest, Reader};
 
 /// Connections that wait to be accepted.
@@ -148,7 +149,7 @@ async fn accept_until(over: impl Future<Output = ()>, listener: TcpListener, han
             () = &mut over => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(converse(stream, handle.clone(), at_control));
+                    connections.spawn(serve_one(stream, handle.clone(), at_control));
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: some connection must end first.
@@ -164,10 +165,17 @@ async fn accept_until(over: impl Future<Output = ()>, listener: TcpListener, han
 }
 
 /// Serves one connection to its end.
-async fn converse(mut stream: TcpStream, handle: Handle, at_control: bool) {
+async fn serve_one(stream: TcpStream, handle: Handle, at_control: bool) {
     // Without it answers are only later.
     let _ = stream.set_nodelay(true);
     arrival::stamp(&stream);
+    match handle.provider.dialect.scheme() {
+        "smtp" if !at_control => smtp::converse(stream, &handle.provider).await,
+        _ => converse(stream, handle, at_control).await,
+    }
+}
+
+async fn converse(mut stream: TcpStream, handle: Handle, at_control: bool) {
     let provider = &*handle.provider;
     let mut reader = Reader::new();
     let mut out = Vec::with_capacity(256);
@@ -202,7 +210,7 @@ async fn converse(mut stream: TcpStream, handle: Handle, at_control: bool) {
             Reaction::ResetAtOnce | Reaction::Reset => return reset(stream),
             Reaction::Silence => return be_silent(stream).await,
         };
-        provider.answered(&request);
+        provider.answered(request.arrived);
         reader.done(&request);
         if !goes_on {
             return;
@@ -250,13 +258,13 @@ fn write_head(out: &mut Vec<u8>, answer: &Answer, last: bool) {
 }
 
 /// Closes a connection with a reset instead of an orderly end.
-fn reset(stream: TcpStream) {
+pub(crate) fn reset(stream: TcpStream) {
     // If it fails the connection is gone already.
     let _ = stream.set_zero_linger();
 }
 
 /// Keeps a client waiting until it gives up.
-async fn be_silent(mut stream: TcpStream) {
+pub(crate) async fn be_silent(mut stream: TcpStream) {
     let mut ignored = [0; 1024];
     let gone = async { while stream.read(&mut ignored).await.is_ok_and(|bytes| bytes > 0) {} };
     if timeout(SILENCE_MAX, gone).await.is_err() {

@@ -30,6 +30,8 @@ use crate::peer::{self, Request, listen};
 struct Account {
     settings: Value,
     secret: Option<String>,
+    /// The account's sender, where it must have one.
+    from: Option<String>,
     /// The plain message of `answers.json` and `look_ups.json`.
     plain: Content,
     /// An answer that accepts any message.
@@ -80,7 +82,7 @@ fn first() -> i16 {
 
 #[derive(Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
-enum Outcome {
+pub enum Outcome {
     Failed { failed: FailureKind, detail: String, retry_after_s: Option<u64>, action: Option<Action> },
     Sent { sent: Option<String> },
 }
@@ -166,7 +168,8 @@ impl Data {
 
     fn message(&self, content: Content) -> OutMessage {
         let channel = self.kind.channels().next().unwrap();
-        OutMessage { channel, content, run_id: 7_340_861_934_283_749_120, seq: 17, ..peer::message() }
+        let from = self.account.from.clone();
+        OutMessage { channel, content, from, run_id: 7_340_861_934_283_749_120, seq: 17, ..peer::message() }
     }
 
     /// Hands one request of `act` to a server that answers it so.
@@ -196,7 +199,7 @@ async fn each_content_makes_its_request() {
             let mut message = data.message(case.content);
             message.channel = case.channel.unwrap_or(message.channel);
             message.to = case.to.unwrap_or(message.to);
-            message.from = case.from;
+            message.from = case.from.or(message.from);
             message.content.check(message.channel).unwrap_or_else(|e| panic!("{what}: {e}"));
             said.extend(message.content.features().into_iter().map(|f| (message.channel as i16, f)));
             let (request, answer) =

@@ -2,11 +2,14 @@
 
 mod faults;
 mod fixtures;
+mod judged;
 mod kinds;
 mod one_confirmed;
 mod peer;
+mod postfix;
 mod reuse;
 mod settings;
 mod simulated;
+mod smtp;
 mod through_sim;
 mod tls;

@@ -18,7 +18,8 @@ fn refusal(kind: &str, settings: &Value, secret: Option<&str>) -> String {
 #[tokio::test]
 async fn each_known_kind_opens() {
     for kind in KINDS {
-        let mut settings = json!({ "url": "http://[::1]:8080/send?x=1" });
+        let url = if kind.name == "smtp" { "smtp://[::1]:2525" } else { "http://[::1]:8080/send?x=1" };
+        let mut settings = json!({ "url": url });
         kind.settings.iter().filter(|s| s.required).for_each(|s| settings[s.key] = "5".into());
         open(kind.name, &settings, Some("s3cret"), &Client::new(Clock::system())).unwrap();
     }

@@ -24,7 +24,7 @@ pub fn trusting_us(client: Client) -> Client {
     client.trusting(roots).unwrap()
 }
 
-fn acceptor() -> TlsAcceptor {
+pub fn acceptor() -> TlsAcceptor {
     let chain = vec![CertificateDer::from_pem_file(format!("{FOLDER}/server.pem")).unwrap()];
     let key = PrivateKeyDer::from_pem_file(format!("{FOLDER}/server.key")).unwrap();
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));

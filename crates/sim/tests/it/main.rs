@@ -5,3 +5,4 @@ mod control;
 mod exchange;
 mod faults;
 mod receipts;
+mod smtp;
