@@ -28,7 +28,7 @@ pub struct Config {
     pub receipts_to: Option<Target>,
     /// Which receipts each acceptance has.
     pub receipts: Vec<Status>,
-    /// What posts are signed with, where the interface signs.
+    /// What posts are signed with, where the interface signs; else the secret.
     pub hook_key: Option<String>,
     /// The control address; without it, a free port beside the address for messages.
     pub control: Option<SocketAddr>,

@@ -146,8 +146,6 @@ pub(crate) enum Read<'a> {
     Message(Message<'a>),
     /// To know what was accepted for this address.
     ListTo(String),
-    /// To know about the acceptance with this id.
-    ById(String),
     /// Something else, with its answer.
     Other(Answer),
     /// Nothing that the interface knows; says what is wrong.

@@ -118,11 +118,6 @@ impl Ledger {
         self.by_address.get(to).cloned().unwrap_or_default()
     }
 
-    /// The acceptance with this id.
-    pub fn by_id(&self, provider_id: &str, dialect: &dyn Dialect) -> Vec<usize> {
-        (0..self.entries.len()).find(|index| dialect.provider_id(*index) == provider_id).into_iter().collect()
-    }
-
     /// An acceptance as a list shows it.
     pub fn listed(&self, index: usize, dialect: &dyn Dialect) -> Listed {
         let entry = &self.entries[index];
@@ -165,7 +160,7 @@ mod tests {
         assert_eq!((ledger.accepted(), ledger.messages(), ledger.accepted_twice()), (4, 2, 1));
         assert_eq!((ledger.find(a, 0), ledger.find(b, 0), ledger.find(a, 1)), (Some(0), Some(1), None));
         let dialect = Kind::Http.dialect();
-        assert_eq!((ledger.to("+1"), ledger.by_id("sim-2", dialect)), (vec![0, 2, 3], vec![1]));
+        assert_eq!(ledger.to("+1"), [0, 2, 3]);
         let listed = ledger.listed(1, dialect);
         assert_eq!((listed.to.as_str(), listed.text.as_str()), ("+22", "for +22"));
         let page = ledger.page(1, dialect);

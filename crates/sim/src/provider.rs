@@ -114,7 +114,6 @@ impl Provider {
         let message = match self.dialect.read(&parts) {
             Read::Message(message) => message,
             Read::ListTo(to) => return self.list(|ledger| ledger.to(&to)),
-            Read::ById(id) => return self.list(|ledger| ledger.by_id(&id, self.dialect)),
             Read::Other(answer) => return Reaction::Answer(answer),
             Read::Malformed(why) => return self.reject(Refusal::Malformed(why)),
         };
@@ -252,7 +251,7 @@ impl Provider {
 
     /// What posts are signed with.
     pub fn hook_key(&self) -> &str {
-        self.config.hook_key.as_deref().unwrap_or_default()
+        self.config.hook_key.as_deref().or(self.config.secret.as_deref()).unwrap_or_default()
     }
 
     /// Microseconds since the Unix epoch of a moment: the wall clock at the start, and monotonic from there.

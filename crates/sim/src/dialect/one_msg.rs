@@ -13,6 +13,7 @@ use url::form_urlencoded;
 
 use super::{Dialect, Message, Read, Refusal, json, text};
 use crate::provider::Answer;
+use crate::receipts::{Post, Receipt, Status, Target};
 use crate::wire::Parts;
 
 pub(super) struct OneMsg;
@@ -76,6 +77,13 @@ impl Dialect for OneMsg {
             1 => format!("wamid.SIM{number:08}"),
             _ => format!("0XzkSIM{number:08}"),
         }
+    }
+
+    fn receipt(&self, r: &Receipt, at_us: i64, _: &Target, _: &str) -> Option<Post> {
+        let status = if r.status == Status::Read { "viewed" } else { r.status.as_str() };
+        let chat = format!("{}@c.us", r.to.trim_start_matches('+'));
+        let ack = json!({ "id": r.provider_id, "chatId": chat, "status": status, "timestamp": at_us / 1_000_000 });
+        Some(Post::json(&json!({ "ack": [ack], "instanceId": "SIM1" })))
     }
 
     fn accepted(&self, provider_id: &str, message: &Message<'_>) -> Answer {

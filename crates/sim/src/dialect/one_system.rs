@@ -12,6 +12,7 @@ use url::form_urlencoded;
 
 use super::{Dialect, Listed, Message, Read, Refusal, json, text};
 use crate::provider::Answer;
+use crate::receipts::{Post, Receipt, Target};
 use crate::wire::Parts;
 
 pub(super) struct OneSystem;
@@ -59,6 +60,11 @@ impl Dialect for OneSystem {
         }
         let said = text(&body, "/message").unwrap_or_else(|| format!("{} {body}", parts.path()));
         Read::Message(Message { id: Message::named(&[&to, &said]), to: to.into(), text: Some(said), reference: None })
+    }
+
+    fn receipt(&self, r: &Receipt, _: i64, _: &Target, _: &str) -> Option<Post> {
+        let event = format!("message.{}", r.status.as_str());
+        Some(Post::json(&json!({ "event": event, "data": { "id": r.provider_id, "to": r.to } })))
     }
 
     fn accepted(&self, provider_id: &str, _: &Message<'_>) -> Answer {

@@ -10,10 +10,13 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::DateTime;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
+use sha1::Sha1;
 
 use super::{Dialect, Listed, Message, Read, Refusal};
 use crate::provider::Answer;
+use crate::receipts::{Post, Receipt, Target};
 use crate::wire::Parts;
 
 pub(super) struct Twilio;
@@ -76,6 +79,21 @@ impl Dialect for Twilio {
         let info = format!("https://www.twilio.com/docs/errors/{code}");
         let body = json!({ "code": number, "message": message, "more_info": info, "status": status_number });
         Answer::new(status, body.to_string())
+    }
+
+    fn receipt(&self, r: &Receipt, _: i64, to: &Target, key: &str) -> Option<Post> {
+        // In the order of their names, as they are signed.
+        let fields =
+            [("MessageSid", r.provider_id.as_str()), ("MessageStatus", r.status.as_str()), ("To", r.to.as_str())];
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let mut mac = Hmac::<Sha1>::new_from_slice(key.as_bytes()).ok()?;
+        mac.update(to.url().as_bytes());
+        fields.iter().for_each(|(name, value)| {
+            mac.update(name.as_bytes());
+            mac.update(value.as_bytes());
+        });
+        let signature = Some(("x-twilio-signature", STANDARD.encode(mac.finalize().into_bytes())));
+        Some(Post { content_type: "application/x-www-form-urlencoded", signature, body })
     }
 
     fn listed(&self, found: &[Listed]) -> Answer {
