@@ -65,7 +65,8 @@ pub struct Add {
     /// Name of a template that the provider has approved
     #[arg(long, value_name = "[LANGUAGE=]NAME", conflicts_with_all = ["body", "body_file", "subject"])]
     provider_template: Vec<String>,
-    /// A positional parameter of the provider's template, e.g. '{{ name }}'; repeat it in their order
+    /// A positional parameter of the provider's template, e.g. '{{ name }}'; repeat it in their order. Where
+    /// its variables have names (1Confirmed, OneSystem): 'variable={{ name }}'
     #[arg(long = "param", value_name = "TEXT", requires = "provider_template")]
     params: Vec<String>,
     /// A JSON file with a content of another type: image, buttons, list, location, template with header or

@@ -7,6 +7,7 @@
 //! stable over attempts, and a receiver may fold two of one.
 //!
 //! A server allows few connections, so at most [`CONNECTIONS_MAX`] are open at a time, and they are used again.
+//! One that turns out to have been closed is replaced, since MAIL hands over nothing of a message.
 //!
 //! Source: RFC 6409 (submission), RFC 5321, RFC 8314 (ports and TLS).
 

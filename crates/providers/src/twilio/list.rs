@@ -32,7 +32,7 @@ pub(super) struct Sought<'a> {
 }
 
 /// How a listed message compares.
-#[derive(Clone, Copy, PartialEq, PartialOrd)]
+#[derive(Clone, Copy)]
 enum Likeness {
     /// It is another one.
     None,
