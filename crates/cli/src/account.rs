@@ -150,7 +150,8 @@ pub fn read_short(from: impl std::io::Read) -> std::io::Result<String> {
     Ok(text)
 }
 
-fn kind(name: &str) -> Result<&'static Kind, String> {
+/// A kind of provider by its name.
+pub fn kind(name: &str) -> Result<&'static Kind, String> {
     Kind::named(name).ok_or_else(|| ConfigError::Kind(name.to_owned()).to_string())
 }
 

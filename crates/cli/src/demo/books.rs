@@ -1,16 +1,14 @@
 //! The final account of the demo: each row, each message, each credit, and what the provider saw.
 
 use std::collections::HashSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use fanfare_domain::id::message_id;
 use fanfare_domain::state::MessageState;
 use fanfare_scheduler::plan::Plan;
 use fanfare_sim::{Handle, Stats};
 use fanfare_store::audit::{Audit, audit};
-use fanfare_store::{PgConnection, credits, deliveries};
+use fanfare_store::{PgConnection, credits, deliveries, progress};
 use serde::Serialize;
-use uuid::Uuid;
 
 use super::show::busiest;
 use super::{Demo, Drain, Killed};
@@ -21,6 +19,9 @@ use crate::output::{bold, count, credits as shown, duration, on_terminal, paint}
 
 /// Messages that are read at once.
 const PAGE: i32 = 5_000;
+/// Longest wait for receipts after the last message, and how often they are looked for.
+const RECEIPTS_WAIT: Duration = Duration::from_secs(15);
+const RECEIPTS_LOOK: Duration = Duration::from_millis(100);
 /// Entries of the ledger that are read; a run has one or two for each flush.
 const LEDGER_MAX: i64 = 10_000_000;
 
@@ -73,11 +74,12 @@ pub async fn close(
     files: Vec<Imported>,
     plan: Plan,
     drain: Drain,
-    handle: &Handle,
+    (handle, receipts): (&Handle, bool),
     began: Instant,
 ) -> anyhow::Result<Books> {
     let mut c = context.store.pool.acquire().await?;
     let Drain { status, killed } = drain;
+    let status = if receipts { reported(&mut c, context.workspace_id, status, handle).await? } else { status };
     let credits = credits_of(&mut c, context.workspace_id).await?;
     let stats = handle.stats();
     let agreed = compare(&mut c, context.workspace_id, &status, handle).await?;
@@ -88,12 +90,41 @@ pub async fn close(
     checks.push(messages(&status));
     checks.push(agreed);
     checks.push(once(&provider));
+    checks.extend(receipts.then(|| received(&status, &provider)));
     checks.push(cap(&provider, demo));
     checks.push(balance(&credits, &status));
     checks.push(audited(&audit));
     let ok = checks.iter().all(|c| c.ok);
     let seconds = began.elapsed().as_secs_f64();
     Ok(Books { ok, seconds, files, plan, run: status, killed, credits, provider, checks, audit })
+}
+
+/// Waits for the receipts that are still on their way; the status with all of them.
+async fn reported(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    mut status: Status,
+    handle: &Handle,
+) -> anyhow::Result<Status> {
+    let until = Instant::now() + RECEIPTS_WAIT;
+    let run_id: i64 = status.run.parse()?;
+    loop {
+        let p = progress::progress(c, workspace_id, run_id).await?;
+        (status.delivered, status.read) = (p.delivered, p.read);
+        (status.sent, status.unknown, status.cost) = (p.sent, p.unknown, p.cost);
+        let accepted = handle.stats().accepted_messages as i64;
+        if p.delivered >= accepted && p.read >= accepted && p.sent >= accepted || Instant::now() > until {
+            return Ok(status);
+        }
+        tokio::time::sleep(RECEIPTS_LOOK).await;
+    }
+}
+
+/// Every accepted message has been reported on, whatever came twice or late.
+fn received(s: &Status, p: &Provider) -> Check {
+    let (accepted, posted) = (p.stats.accepted_messages as i64, count(p.stats.receipts.posted as i64));
+    let detail = format!("{} delivered and {} read, of {posted} receipts", count(s.delivered), count(s.read));
+    Check { name: "receipts".to_owned(), ok: (s.delivered, s.read) == (accepted, accepted), detail }
 }
 
 async fn credits_of(c: &mut PgConnection, workspace_id: i32) -> anyhow::Result<Credits> {
@@ -135,12 +166,17 @@ fn messages(s: &Status) -> Check {
     Check::sum("messages", (s.total, "messages"), &parts)
 }
 
-/// Every message by its id: what we call sent the provider has accepted, and what we call failed it has not.
+/// An address, however a service writes it.
+fn plain(address: &str) -> String {
+    address.trim_start_matches('+').to_lowercase()
+}
+
+/// Every message by its address: what we call sent the provider has accepted, and what we call failed it has not.
 async fn compare(c: &mut PgConnection, workspace_id: i32, s: &Status, handle: &Handle) -> anyhow::Result<Check> {
-    let mut accepted: HashSet<Uuid> = HashSet::new();
+    let mut accepted: HashSet<String> = HashSet::new();
     let mut page = handle.accepted(0);
     while !page.accepted.is_empty() {
-        accepted.extend(page.accepted.iter().map(|a| a.id));
+        accepted.extend(page.accepted.iter().map(|a| plain(&a.to)));
         page = handle.accepted(page.next);
     }
     let run_id: i64 = s.run.parse()?;
@@ -148,7 +184,7 @@ async fn compare(c: &mut PgConnection, workspace_id: i32, s: &Status, handle: &H
     let total = deliveries::total(c, workspace_id, run_id).await?;
     for lo in (0..total).step_by(PAGE as usize) {
         for d in deliveries::page(c, workspace_id, run_id, (lo, total.min(lo + PAGE)), None).await? {
-            let has_it = accepted.remove(&message_id(workspace_id, run_id, d.seq));
+            let has_it = accepted.remove(&plain(&d.address));
             match (d.state, has_it) {
                 (MessageState::Unknown, _) => doubtful += 1,
                 (MessageState::Sent, true) => agreed += 1,

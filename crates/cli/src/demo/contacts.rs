@@ -21,22 +21,24 @@ const FAULTY: &[&str] = &["n/a", "0555", "+999 12 34 56 78", "0551 22 33 4x", "2
 /// Refused rows that are shown.
 const REJECTS_SHOWN: usize = 3;
 
-/// Writes a file with `good` contacts, and one faulty row and one repeated address for each hundred.
-pub fn generate(path: &Path, good: i64, seed: u64) -> io::Result<()> {
+/// Writes a file with `good` contacts, with e-mails if they are wanted, and one faulty row and one repeated
+/// address for each hundred.
+pub fn generate(path: &Path, good: i64, seed: u64, emails: bool) -> io::Result<()> {
     let rng = Rng::seeded(seed);
     let pick = |from: &'static [&'static str]| from[rng.below(from.len() as u64) as usize];
     let mut out = BufWriter::new(File::create(path)?);
     // As a French Excel writes it.
-    writeln!(out, "Téléphone;Nom;Langue;Ville")?;
+    writeln!(out, "Téléphone;Nom;Langue;Ville;Courriel")?;
+    let email = |i: i64| if emails { format!("client{i}@example.com") } else { String::new() };
     for i in 0..good {
         let (name, family) = (pick(FIRST_NAMES), pick(LAST_NAMES));
         let language = ["", "", "", "fr", "fr", "ar"][rng.below(6) as usize];
-        writeln!(out, "{};{name} {family};{language};Oran", phone(i))?;
+        writeln!(out, "{};{name} {family};{language};Oran;{}", phone(i), email(i))?;
         if i % 100 == 50 {
-            writeln!(out, "{};{name};;", pick(FAULTY))?;
+            writeln!(out, "{};{name};;;", pick(FAULTY))?;
         }
         if i % 100 == 99 {
-            writeln!(out, "{};{name} {family};;Alger", phone(i - 7))?;
+            writeln!(out, "{};{name} {family};;Alger;", phone(i - 7))?;
         }
     }
     out.flush()

@@ -4,6 +4,7 @@
 mod books;
 mod contacts;
 mod fleet;
+mod provider;
 mod show;
 
 use std::path::PathBuf;
@@ -17,8 +18,10 @@ use fanfare_domain::clock::Clock;
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::{OnMissing, OnUnknown, RunState};
-use fanfare_domain::template::{Template, Text, Variant};
+use fanfare_domain::template::Template;
 use fanfare_importer::{Options, Source};
+use fanfare_providers::Kind;
+use fanfare_providers::kind::{Doubt, Keys, Receipts};
 use fanfare_scheduler::control;
 use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_scheduler::plan;
@@ -27,9 +30,9 @@ use fanfare_store::accounts::{self, NewAccount};
 use fanfare_store::campaigns::{self, Campaign, NewCampaign};
 use fanfare_store::{credits, runs, templates, workers, workspaces};
 use serde::Serialize;
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::account;
 use crate::campaign::plan as plan_view;
 use crate::campaign::status::{self, Status};
 use crate::context::{Context, Global};
@@ -61,9 +64,12 @@ const STILL_MAX: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// How many contacts
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
-    recipients: u32,
+    /// Which provider is simulated: see fanfare account kinds
+    #[arg(long, default_value = "http", value_parser = account::kind, value_name = "KIND")]
+    provider: &'static Kind,
+    /// How many contacts [default: 10000; 2000 with --provider]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    recipients: Option<u32>,
     /// The account's limit
     #[arg(long, default_value = "2000/s", value_name = "COUNT/UNIT")]
     cap: Cap,
@@ -76,6 +82,17 @@ pub struct Demo {
     /// Seed of contacts and faults
     #[arg(long, default_value_t = 1)]
     seed: u64,
+}
+
+impl Demo {
+    fn recipients(&self) -> u32 {
+        self.recipients.unwrap_or(if self.provider.name == "http" { 10_000 } else { 2_000 })
+    }
+
+    /// Whether repeats of a key are dropped: the generic server of the demo does that.
+    fn keys(&self) -> bool {
+        matches!(self.provider.keys, Keys::Honoured | Keys::Said)
+    }
 }
 
 /// The files of the demo, removed at its end.
@@ -115,18 +132,20 @@ async fn play(
     let _over = over.clone().drop_guard();
     let sim = simulator(demo)?;
     let handle = sim.handle();
-    tokio::spawn(async move { sim.serve(over.cancelled()).await });
+    tokio::spawn(sim.serve(over.clone().cancelled_owned()));
     let what = format!(
-        "{} contacts through {} worker processes at {}, provider faults: {}",
-        count(i64::from(demo.recipients)),
+        "{} contacts through {} worker processes at {}, by {}, provider faults: {}",
+        count(i64::from(demo.recipients())),
         demo.workers,
         demo.cap,
+        demo.provider.service,
         demo.faults
     );
     say(output, &format!("{}  {what}\n", bold("Fanfare demo")))?;
 
     let files = load(context, demo, scratch, output).await?;
     let campaign = define(context, demo, &handle).await?;
+    let receipts = provider::listen(context, demo.provider, &handle, &over).await?;
     let plan = plan::plan(&context.store, context.workspace_id, CAMPAIGN, false, |_, _| {}).await?;
     say(output, &format!("{}\n{}\n", bold("Plan"), plan_view::render(&plan)))?;
 
@@ -135,7 +154,7 @@ async fn play(
     say(output, &bold("Sending"))?;
     let drain = drain(context, demo, &campaign, launched.run_id, &handle, &mut fleet, output).await?;
     fleet.stop().await?;
-    books::close(context, demo, files, plan, drain, &handle, began).await
+    books::close(context, demo, files, plan, drain, (&handle, receipts), began).await
 }
 
 /// Prints for people only.
@@ -178,6 +197,9 @@ fn simulator(demo: &Demo) -> anyhow::Result<Sim> {
         faults = faults.with(Chance { fault: Fault::SilenceAccepted, probability: 0.0 })?;
     }
     let config = Config {
+        kind: demo.provider.name.parse()?,
+        receipts: provider::RECEIPTS.to_vec(),
+        hook_key: (demo.provider.name != "twilio").then(|| provider::HOOK_KEY.to_owned()),
         latency: LATENCY,
         faults,
         secret: Some(SECRET.to_owned()),
@@ -198,9 +220,10 @@ async fn load(context: &Context, demo: &Demo, scratch: &Scratch, output: Output)
         files.push(load_one(context, path, output).await?);
         contacts += files.last().map_or(0, |f| f.summary.counts.imported);
     }
-    let wanted = i64::from(demo.recipients) - contacts;
+    let wanted = i64::from(demo.recipients()) - contacts;
     let path = scratch.0.join("generated.csv");
-    contacts::generate(&path, wanted, demo.seed).with_context(|| format!("cannot write {}", path.display()))?;
+    contacts::generate(&path, wanted, demo.seed, provider::channel(demo.provider) == Channel::Email)
+        .with_context(|| format!("cannot write {}", path.display()))?;
     files.push(load_one(context, path, output).await?);
     say(output, &format!("{}\n{}", bold("Contacts"), contacts::render(&files)))?;
     say(output, "")?;
@@ -222,33 +245,26 @@ async fn load_one(context: &Context, path: PathBuf, output: Output) -> anyhow::R
 /// Account, credit, template, campaign.
 async fn define(context: &Context, demo: &Demo, handle: &Handle) -> anyhow::Result<Campaign> {
     let (store, workspace_id) = (&context.store, context.workspace_id);
+    let kind = demo.provider;
+    let settings = provider::settings(kind, &handle.url());
     let account = NewAccount {
         name: ACCOUNT,
-        kind: fanfare_providers::http::KIND.name,
-        settings: &json!({ "url": handle.url() }),
+        kind: kind.name,
+        settings: &settings,
         secret: Some(SECRET),
-        sender: None,
-        idempotent: true,
-        looks_up: false,
-        correlates: false,
+        sender: provider::sender(kind),
+        idempotent: demo.keys(),
+        looks_up: kind.doubt == Doubt::LookUp,
+        correlates: kind.receipts != Receipts::None && !kind.echoes,
         caps: &[demo.cap],
         prices: &Prices([(String::new(), PRICE), ("FR".to_owned(), PRICE_FR)].into()),
     };
     accounts::add(store, workspace_id, account).await?;
     // The dearest message for everybody, twice.
-    let enough = i64::from(demo.recipients) * PRICE_FR * 2 * 2;
+    let enough = i64::from(demo.recipients()) * PRICE_FR * 2 * 2;
     credits::topup(store, workspace_id, enough, Some("demo")).await?;
-    let variant = |language: &str, body: &str| Variant {
-        language: language.to_owned(),
-        text: Text::Body { subject: None, body: body.to_owned() },
-        defaults: [].into(),
-    };
-    let texts = vec![
-        variant("", r#"Hello {{ first_name | default("friend") }}, spring is here: 20% off until Sunday."#),
-        variant("fr", r#"Bonjour {{ first_name | default("à vous") }}, c'est le printemps : -20% jusqu'à dimanche."#),
-        variant("ar", r#"مرحبا {{ first_name | default("صديقنا") }}، حل الربيع: خصم 20٪ حتى الأحد."#),
-    ];
-    templates::add(store, workspace_id, TEMPLATE, &Template::compile(Channel::Sms, texts)?).await?;
+    let template = Template::compile(provider::channel(kind), provider::texts(kind))?;
+    templates::add(store, workspace_id, TEMPLATE, &template).await?;
     let campaign = NewCampaign {
         name: CAMPAIGN,
         template: TEMPLATE,
@@ -312,7 +328,7 @@ async fn drain(
                 killed.replaced_by = fleet.start_worker().await?;
                 let pid = killed.replaced_by;
                 show.note(&format!("worker process {pid} takes its place"))?;
-                show.note(&dim("what the dead one held is in doubt until it is sent again, under the same keys"))?;
+                show.note(&dim(provider::fate_of_the_doubtful(demo.provider, demo.keys())))?;
             }
             _ => {}
         }
