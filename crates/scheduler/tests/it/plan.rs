@@ -185,7 +185,7 @@ async fn a_stopped_account_an_empty_list_and_a_foreign_channel_are_refused() {
     let mut c = scene.store.pool.acquire().await.unwrap();
     accounts::stop(&mut c, scene.workspace_id, scene.campaign.account_id, "401 bad token").await.unwrap();
     accounts::stop(&mut c, scene.workspace_id, scene.campaign.account_id, "later").await.unwrap();
-    scene.sql("update account set kind = 'fax'").await;
+    scene.sql("update account set kind = 'meta'").await;
     let plan = scene.plan().await;
     let all = refusals(&plan);
     for expected in ["stopped: 401 bad token", "does not carry sms", "list \"people\" is empty"] {
