@@ -137,9 +137,10 @@ impl Server {
 /// Drops the databases of test processes that were killed: their connection is gone.
 async fn remove_stale(admin: &mut PgConnection) -> Result<()> {
     let stale: Vec<String> = sqlx::query_scalar(
-        r"select datname from pg_database where datname like 'fanfare\_test\_%' and not exists
-            (select from pg_stat_activity where starts_with(datname, application_name || '_')
-                                            and application_name like 'fanfare\_test\_%')",
+        // The activity has a datname of its own, which is not meant.
+        r"select d.datname from pg_database d where d.datname like 'fanfare\_test\_%' and not exists
+            (select from pg_stat_activity a where starts_with(d.datname, a.application_name || '_')
+                                              and a.application_name like 'fanfare\_test\_%')",
     )
     .fetch_all(&mut *admin)
     .await?;
