@@ -13,6 +13,7 @@ mod fleet;
 mod import;
 mod limit;
 mod meter;
+mod storm;
 
 use std::path::PathBuf;
 
@@ -48,6 +49,8 @@ enum Bench {
     Crash,
     /// 100k messages with heavy faults, audited every 100 ms
     Conservation,
+    /// 100k receipts, a third of them repeats, all out of order, while 20k messages are sent
+    Storm,
     /// The bare HTTP client, as a process of its own (used by drain)
     #[command(hide = true)]
     Bare {
@@ -61,8 +64,16 @@ enum Bench {
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let all =
-        [Bench::Import, Bench::Expand, Bench::Drain, Bench::Depth, Bench::Limit, Bench::Crash, Bench::Conservation];
+    let all = [
+        Bench::Import,
+        Bench::Expand,
+        Bench::Drain,
+        Bench::Depth,
+        Bench::Limit,
+        Bench::Crash,
+        Bench::Conservation,
+        Bench::Storm,
+    ];
     let mut report = Map::new();
     for bench in cli.bench.map_or(all.to_vec(), |one| vec![one]) {
         report.insert(name(bench).to_owned(), runtime.block_on(run(bench, &cli))?);
@@ -85,6 +96,7 @@ async fn run(bench: Bench, cli: &Cli) -> anyhow::Result<Value> {
         Bench::Limit => limit::run(program, divide).await,
         Bench::Crash => crash::run(program, divide).await,
         Bench::Conservation => crash::conservation(program, divide).await,
+        Bench::Storm => storm::run(program, divide).await,
         Bench::Bare { port, messages } => bare::run(port, messages).await,
     }
 }
@@ -98,6 +110,7 @@ fn name(bench: Bench) -> &'static str {
         Bench::Limit => "limit",
         Bench::Crash => "crash",
         Bench::Conservation => "conservation",
+        Bench::Storm => "storm",
         Bench::Bare { .. } => "bare",
     }
 }
