@@ -46,7 +46,7 @@ with dead as (
          -- Sent again where the provider drops repeats, or where the campaign takes the risk. The wait
          -- lets a worker that is slow rather than dead report first; a look-up lets the provider's list
          -- catch up.
-         case when a.looks_up then clock_timestamp() + interval '20 s'
+         case when a.looks_up then clock_timestamp() + interval '120 s'
               when a.idempotent or c.on_unknown = 2 then clock_timestamp() + interval '2 s'
               else 'infinity' end,
          u.reserve_each, 'worker lost'

@@ -99,7 +99,7 @@ alter table progress add column replied bigint not null default 0;
 comment on column progress.delivered is 'Messages reported as delivered, or as read.';
 comment on column progress.read is 'Messages reported as read.';
 comment on column progress.undelivered is 'Accepted messages reported as failed.';
-comment on column progress.replied is 'Messages that were answered, by a text or a button.';
+comment on column progress.replied is 'Answers to messages, by a text or a button; each kind of answer counts.';
 
 alter table account add column hook_sha256 bytea;
 alter table account add column hook_key bytea;

@@ -5,21 +5,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
+use fanfare_domain::limits::HOOK_BYTES_MAX;
 use fanfare_providers::Kind;
 use fanfare_providers::hooks::{Deaf, Heard, Posted, hear};
 use fanfare_store::Store;
 use fanfare_store::hooks::{self, Hook};
 use fanfare_store::receipts::Taken;
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::intake::Intake;
 
 /// An account's hook is read anew after this: a changed secret or key takes effect within it.
 const KNOWN_FOR: Duration = Duration::from_secs(2);
+/// Longest wait for a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Accounts that are remembered, those that do not exist included.
 const KNOWN_MAX: usize = 10_000;
 
@@ -31,6 +35,7 @@ pub struct Hooks {
     store: Store,
     intake: Intake,
     known: Mutex<HashMap<i64, Known>>,
+    reading: tokio::sync::Mutex<()>,
     counts: Counts,
 }
 
@@ -64,7 +69,13 @@ struct Rejected(StatusCode, String);
 
 impl Hooks {
     pub fn new(store: Store, intake: Intake) -> Self {
-        Self { store, intake, known: Mutex::default(), counts: Counts::default() }
+        Self {
+            store,
+            intake,
+            known: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+            counts: Counts::default(),
+        }
     }
 
     /// The account's hook, if `secret` is its. Who guesses learns nothing from the answer.
@@ -84,6 +95,11 @@ impl Hooks {
     }
 
     async fn read(&self, account_id: i64) -> Result<Option<Arc<Hook>>, Rejected> {
+        // One at a time: strangers who guess must not take the connections that sending needs.
+        let _turn = self.reading.lock().await;
+        if let Some(hook) = self.remembered(account_id) {
+            return Ok(hook);
+        }
         let found = async {
             let mut c = self.store.pool.acquire().await?;
             hooks::find(&mut c, account_id).await
@@ -155,15 +171,24 @@ pub async fn post(
     Path((account, secret)): Path<(String, String)>,
     uri: Uri,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Response {
     let done = async {
+        // Who does not know the secret is not listened to.
         let hook = hooks.hook(&account, &secret).await?;
+        let body = whole(body).await?;
         let request = Request { is_get: false, uri: &uri, headers: &headers, body: &body, secret: &secret };
         let heard = hooks.heard(&hook, request)?;
         hooks.take(&hook, heard).await
     };
     hooks.answer(done.await)
+}
+
+/// The body, if it comes whole, in time and not too long.
+async fn whole(body: Body) -> Result<Bytes, Rejected> {
+    let too_late = || Rejected(StatusCode::REQUEST_TIMEOUT, "the body did not come in time".to_owned());
+    let too_long = || Rejected(StatusCode::PAYLOAD_TOO_LARGE, format!("longer than {HOOK_BYTES_MAX} bytes"));
+    timeout(BODY_TIMEOUT, to_bytes(body, HOOK_BYTES_MAX)).await.map_err(|_| too_late())?.map_err(|_| too_long())
 }
 
 /// `GET /hooks/{account}/{secret}`

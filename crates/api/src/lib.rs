@@ -17,9 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
-use fanfare_domain::limits::HOOK_BYTES_MAX;
 use fanfare_store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -72,7 +70,6 @@ impl Server {
         let router = Router::new()
             .route("/hooks/{account}/{secret}", get(hooks::challenge).post(hooks::post))
             .route("/health", get(hooks::health))
-            .layer(DefaultBodyLimit::max(HOOK_BYTES_MAX))
             .with_state(hooks);
         let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
         let served = async { serving.await.map_err(|source| ServeError { address, source }) };

@@ -24,12 +24,13 @@ pub fn attempts_max(kind: FailureKind) -> i16 {
     }
 }
 
-/// A message in doubt is looked up after this, and then less and less often: a provider's list may lag.
-const LOOK_UP_FIRST_MS: u64 = 20_000;
+/// A message in doubt is looked up after this, and then less and less often: a provider's list may lag, and
+/// what it does not have yet must not be taken for absent.
+const LOOK_UP_FIRST_MS: u64 = 120_000;
 
-/// Wait before the look-up of a message in doubt, after so many attempts and look-ups.
-pub fn look_up_wait(attempts: i16, rng: &Rng) -> Duration {
-    let doublings = attempts.clamp(1, 20) as u32 - 1;
+/// Wait before the look-up of a message in doubt, after so many look-ups that told nothing.
+pub fn look_up_wait(unsure: i16, rng: &Rng) -> Duration {
+    let doublings = unsure.clamp(0, 20) as u32;
     let wait_ms = (LOOK_UP_FIRST_MS << doublings).min(BACKOFF_CAP_MS);
     Duration::from_millis(wait_ms + rng.below(wait_ms / 4))
 }

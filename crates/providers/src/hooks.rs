@@ -155,7 +155,8 @@ fn detail(text: Option<String>) -> Option<String> {
 /// Seconds since the Unix epoch, as a number or a text.
 fn unix(value: &Value, pointer: &str) -> Option<DateTime<Utc>> {
     let seconds: i64 = text(value, pointer)?.parse().ok()?;
-    DateTime::from_timestamp(seconds, 0)
+    // To the end of the year 9999: the database knows no more years than that, and nobody means them.
+    (0..=253_402_300_799).contains(&seconds).then(|| DateTime::from_timestamp(seconds, 0))?
 }
 
 /// A phone that stands there in digits, in E.164.

@@ -73,8 +73,10 @@ async fn closing(store: &Store, stop: &CancellationToken) {
             if let Err(error) = reclaim_all(store).await {
                 tracing::warn!(?error, "reclaiming failed, trying again");
             }
-            if let Err(error) = report_all(store).await {
-                tracing::warn!(?error, "matching receipts failed, trying again");
+            match receipts::match_early(store).await {
+                Ok(0) => {}
+                Ok(matched) => tracing::debug!(matched, "early receipts taken"),
+                Err(error) => tracing::warn!(?error, "matching receipts failed, trying again"),
             }
         }
         match close_once(store).await {
@@ -93,25 +95,11 @@ async fn closing(store: &Store, stop: &CancellationToken) {
 /// # Errors
 /// When the database fails.
 pub async fn reclaim_all(store: &Store) -> Result<()> {
-    while let Some((worker_id, parked)) = queue::reclaim(&store.pool, shard(store)).await? {
+    while let Some((worker_id, parked)) = queue::reclaim(&store.pool, &store.ids, shard(store)).await? {
         for p in &parked {
             tracing::warn!(worker_id, run_id = p.run_id, messages = p.parked, "messages of a dead worker are in doubt");
         }
         tracing::info!(worker_id, "buried a dead worker");
-    }
-    Ok(())
-}
-
-/// Takes receipts that came before their message was known, and settles messages in doubt that a receipt
-/// speaks of.
-///
-/// # Errors
-/// When the database fails.
-pub async fn report_all(store: &Store) -> Result<()> {
-    let matched = receipts::match_early(store).await?;
-    let settled = receipts::settle_reported(store).await?;
-    if matched > 0 || settled > 0 {
-        tracing::info!(matched, settled, "receipts matched");
     }
     Ok(())
 }

@@ -74,7 +74,27 @@ const RULES: &[(&str, &str)] = &[
          join account a on a.workspace_id = o.workspace_id and a.account_id = o.account_id
          -- A provider that honours the key answers a repeat as accepted without sending again.
          where o.workspace_id = $1 and o.class = 1 and not a.idempotent and c.on_unknown <> 2
+           -- Nor does a receipt or a look-up send.
+           and o.detail is distinct from 'by receipt' and o.detail is distinct from 'look-up: found'
          group by o.run_id, o.seq having count(*) > 1",
+    ),
+    (
+        "reports match their counters",
+        "-- audit: reports
+         with found as (
+           select run_id, count(*) filter (where kind = 2) as delivered, count(*) filter (where kind = 3) as read,
+                  count(*) filter (where kind = 4) as undelivered, count(*) filter (where kind >= 5) as replied
+           from receipt where workspace_id = $1 group by run_id
+         ), kept as (
+           select run_id, sum(delivered) as delivered, sum(read) as read, sum(undelivered) as undelivered,
+                  sum(replied) as replied
+           from progress where workspace_id = $1 group by run_id
+         )
+         select format('run %s: delivered %s counted, %s found; read %s, %s; failed %s, %s; answered %s, %s', run_id,
+                       k.delivered, f.delivered, k.read, f.read, k.undelivered, f.undelivered, k.replied, f.replied)
+         from kept k left join found f using (run_id)
+         where (k.delivered, k.read, k.undelivered, k.replied)
+               is distinct from (coalesce(f.delivered, 0), coalesce(f.read, 0), coalesce(f.undelivered, 0), coalesce(f.replied, 0))",
     ),
     (
         "waiting messages match their counters",

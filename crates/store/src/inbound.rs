@@ -19,7 +19,10 @@ pub async fn take(store: &Store, workspace_id: i32, account_id: i64, all: &[Inbo
     let mut tx = store.pool.begin().await?;
     let mut heard: BTreeMap<&str, DateTime<Utc>> = BTreeMap::new();
     let mut new = Vec::new();
-    for inbound in all {
+    // In one order, so that two of these at once cannot wait for each other.
+    let mut sorted: Vec<&Inbound> = all.iter().collect();
+    sorted.sort_by(|a, b| a.provider_id.cmp(&b.provider_id));
+    for inbound in sorted {
         let at = inbound.at.unwrap_or(now);
         let done = sqlx::query(
             "-- inbound: take
@@ -55,19 +58,22 @@ pub async fn take(store: &Store, workspace_id: i32, account_id: i64, all: &[Inbo
     .bind(&ats)
     .execute(&mut *tx)
     .await?;
+    // By address, and each one's wishes in the order in which they were written.
+    new.sort_by_key(|i| (&i.address, i.at));
     for inbound in &new {
-        let address = &inbound.address;
+        let (address, at) = (&inbound.address, inbound.at.unwrap_or(now).min(now));
         match inbound.meaning {
             Meaning::OptOut => {
                 let origin = [(address.clone(), "opted out".to_owned())];
-                suppressions::add(&mut tx, workspace_id, &origin, Reason::Recipient, now).await?;
+                suppressions::add(&mut tx, workspace_id, &origin, Reason::Recipient, at).await?;
             }
-            Meaning::OptIn => suppressions::come_back(&mut tx, workspace_id, address).await?,
+            Meaning::OptIn => suppressions::come_back(&mut tx, workspace_id, address, at).await?,
             Meaning::Reply | Meaning::Button => {}
         }
     }
     tx.commit().await?;
-    let answers: Vec<Receipt> = new.iter().filter_map(|i| answer(i)).collect();
+    // Of all of them: the first try may have failed here, and a receipt counts once.
+    let answers: Vec<Receipt> = all.iter().filter_map(answer).collect();
     if !answers.is_empty() {
         receipts::take(store, workspace_id, account_id, &answers).await?;
     }

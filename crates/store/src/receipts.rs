@@ -3,7 +3,7 @@
 //! Each kind counts once for a message, in whatever order and however often it comes. A receipt also
 //! settles a message in doubt: who reports of it has accepted it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::limits::PROGRESS_SHARDS;
@@ -28,6 +28,9 @@ pub struct Taken {
     /// Messages in doubt that they settled.
     pub settled: i64,
 }
+
+/// Early receipts that are taken at once.
+const EARLY_PAGE: usize = 5_000;
 
 /// One row to store.
 struct Line<'a> {
@@ -66,20 +69,24 @@ pub async fn take(store: &Store, workspace_id: i32, account_id: i64, receipts: &
     let stored = insert(&mut tx, workspace_id, account_id, &lines).await?;
     taken.unknown = stored.unknown;
     let told = lines.iter().filter(|l| l.kind == l.receipt.kind).count() as u64;
-    let new = stored.new.iter().filter(|(run, seq, kind)| told_as(&lines, *run, *seq, *kind)).count() as u64;
+    let delivered = told_delivered(&lines);
+    let was_told = |(run_id, seq, kind): &&(i64, i32, i16)| {
+        *kind != ReceiptKind::Delivered.as_i16() || delivered.contains(&(*run_id, *seq))
+    };
+    let new = stored.new.iter().filter(was_told).count() as u64;
     (taken.new, taken.repeated) = (new, told.saturating_sub(new + stored.unknown));
     // Below 16.
     let shard = store.rng.below(PROGRESS_SHARDS) as i16;
-    taken.settled = settle_all(store, &mut tx, workspace_id, &lines, shard).await?;
+    taken.settled = settle_all(store, &mut tx, (workspace_id, account_id), &lines, shard).await?;
     count(&mut tx, workspace_id, &stored.new, shard).await?;
     tx.commit().await?;
     Ok(taken)
 }
 
-/// Whether this was said, rather than followed from something else that was.
-fn told_as(lines: &[Line<'_>], run_id: i64, seq: i32, kind: i16) -> bool {
-    kind != ReceiptKind::Delivered.as_i16()
-        || lines.iter().any(|l| (l.run_id, l.seq) == (run_id, seq) && l.receipt.kind == ReceiptKind::Delivered)
+/// Messages whose delivery was said, rather than followed from their being read.
+fn told_delivered(lines: &[Line<'_>]) -> HashSet<(i64, i32)> {
+    let told = lines.iter().filter(|l| l.receipt.kind == ReceiptKind::Delivered);
+    told.map(|l| (l.run_id, l.seq)).collect()
 }
 
 /// The messages of the provider's ids that are known.
@@ -164,7 +171,10 @@ async fn insert(c: &mut PgConnection, workspace_id: i32, account_id: i64, lines:
            select u.*, m.seq is null as unknown
            from unnest($3::bigint[], $4::int[], $5::smallint[], $6::bool[], $7::timestamptz[], $8::text[])
                 as u(run_id, seq, kind, told, at, detail)
-           left join recipient m on m.workspace_id = $1 and m.run_id = u.run_id and m.seq = u.seq
+           -- Of this account: another one's secret says nothing here.
+           left join (run r join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id)
+             on r.workspace_id = $1 and r.run_id = u.run_id and c.account_id = $2
+           left join recipient m on m.workspace_id = $1 and m.run_id = r.run_id and m.seq = u.seq
          ), stored as (
            insert into receipt (workspace_id, run_id, seq, kind, account_id, at, received_at, detail)
            select $1, run_id, seq, kind, $2, coalesce(at, clock_timestamp()), clock_timestamp(), detail
@@ -196,7 +206,7 @@ async fn insert(c: &mut PgConnection, workspace_id: i32, account_id: i64, lines:
 async fn settle_all(
     store: &Store,
     c: &mut PgConnection,
-    workspace_id: i32,
+    (workspace_id, account_id): (i32, i64),
     lines: &[Line<'_>],
     shard: i16,
 ) -> Result<i64> {
@@ -204,22 +214,28 @@ async fn settle_all(
     for line in lines {
         by_run.entry(line.run_id).or_default().push(line.seq);
     }
-    let mut settled = 0;
+    // All of them are locked before the first is settled: retries before credit, as in every flush.
+    let mut doubts = Vec::new();
     for (run_id, seqs) in by_run {
         let in_doubt: Vec<i32> = sqlx::query_scalar(
             "-- receipts: in doubt
-             select seq from retry where workspace_id = $1 and run_id = $2 and seq = any ($3) and kind = 2 order by seq",
+             select seq from retry
+             where workspace_id = $1 and run_id = $2 and seq = any ($3) and kind = 2 and account_id = $4
+             order by seq for update",
         )
         .bind(workspace_id)
         .bind(run_id)
         .bind(&seqs)
+        .bind(account_id)
         .fetch_all(&mut *c)
         .await?;
-        if !in_doubt.is_empty() {
-            let (class, detail) = (Class::Sent, Some(BY_RECEIPT));
-            let verdict = Verdict { workspace_id, run_id, seqs: Some(&in_doubt), class, detail, shard };
-            settled += settle(c, &store.ids, verdict).await?;
-        }
+        doubts.extend((!in_doubt.is_empty()).then_some((run_id, in_doubt)));
+    }
+    let mut settled = 0;
+    for (run_id, in_doubt) in doubts {
+        let (class, detail) = (Class::Sent, Some(BY_RECEIPT));
+        let verdict = Verdict { workspace_id, run_id, seqs: Some(&in_doubt), class, detail, shard };
+        settled += settle(c, &store.ids, verdict).await?;
     }
     Ok(settled)
 }
@@ -277,14 +293,36 @@ struct Early {
 /// # Errors
 /// When the database fails.
 pub async fn match_early(store: &Store) -> Result<u64> {
+    let mut taken = 0;
+    loop {
+        let (found, new) = match_some(store).await?;
+        taken += new;
+        if found < EARLY_PAGE {
+            break;
+        }
+    }
+    sqlx::query(
+        "-- match_early: forget
+         delete from receipt_early e where e.received_at < clock_timestamp() - interval '1 hour'
+           and not exists (select from sent_id s where s.workspace_id = e.workspace_id and s.account_id = e.account_id
+                             and s.provider_id = e.provider_id)",
+    )
+    .execute(&store.pool)
+    .await?;
+    Ok(taken)
+}
+
+/// Takes a page of them; how many there were, and how many of them were new.
+async fn match_some(store: &Store) -> Result<(usize, u64)> {
     let mut c = store.pool.acquire().await?;
     let found: Vec<Early> = sqlx::query_as(
         "-- match_early
          select e.workspace_id, e.account_id, e.provider_id, e.kind, e.at, e.detail
          from receipt_early e join sent_id s
            on s.workspace_id = e.workspace_id and s.account_id = e.account_id and s.provider_id = e.provider_id
-         order by e.workspace_id, e.account_id limit 5000",
+         order by e.workspace_id, e.account_id limit $1",
     )
+    .bind(EARLY_PAGE as i64)
     .fetch_all(&mut *c)
     .await?;
     let mut taken = 0;
@@ -306,12 +344,7 @@ pub async fn match_early(store: &Store) -> Result<u64> {
         .execute(&mut *c)
         .await?;
     }
-    sqlx::query(
-        "-- match_early: forget\n delete from receipt_early where received_at < clock_timestamp() - interval '1 hour'",
-    )
-    .execute(&mut *c)
-    .await?;
-    Ok(taken)
+    Ok((found.len(), taken))
 }
 
 impl Early {
@@ -324,33 +357,6 @@ impl Early {
             detail: self.detail.clone(),
         })
     }
-}
-
-/// Settles messages in doubt of which there is a receipt: one may have come before the doubt. Gives how many.
-///
-/// # Errors
-/// When the database fails.
-pub async fn settle_reported(store: &Store) -> Result<i64> {
-    let mut c = store.pool.acquire().await?;
-    let found: Vec<(i32, i64, Vec<i32>)> = sqlx::query_as(
-        "-- settle_reported
-         select t.workspace_id, t.run_id, array_agg(distinct t.seq)
-         from retry t join receipt r on r.workspace_id = t.workspace_id and r.run_id = t.run_id and r.seq = t.seq
-         where t.kind = 2 group by t.workspace_id, t.run_id",
-    )
-    .fetch_all(&mut *c)
-    .await?;
-    let mut settled = 0;
-    for (workspace_id, run_id, seqs) in found {
-        let (class, detail) = (Class::Sent, Some(BY_RECEIPT));
-        let shard = store.rng.below(PROGRESS_SHARDS) as i16;
-        let mut tx = sqlx::Connection::begin(&mut *c).await?;
-        settled +=
-            settle(&mut tx, &store.ids, Verdict { workspace_id, run_id, seqs: Some(&seqs), class, detail, shard })
-                .await?;
-        tx.commit().await?;
-    }
-    Ok(settled)
 }
 
 /// One report of a message, as it is kept.

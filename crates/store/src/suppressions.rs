@@ -148,15 +148,16 @@ pub async fn among(c: &mut PgConnection, workspace_id: i32, addresses: &[&str]) 
 }
 
 /// Lifts the suppression of a recipient who comes back, if it was their own: what a person or a file
-/// suppressed stays so.
+/// suppressed stays so, and what they asked for after `at` too: a word may come late.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn come_back(c: &mut PgConnection, workspace_id: i32, address: &str) -> Result<()> {
-    sqlx::query("-- come_back\n delete from suppression where workspace_id = $1 and address = $2 and reason = $3")
+pub async fn come_back(c: &mut PgConnection, workspace_id: i32, address: &str, at: DateTime<Utc>) -> Result<()> {
+    sqlx::query("-- come_back\n delete from suppression where workspace_id = $1 and address = $2 and reason = $3 and created_at <= $4")
         .bind(workspace_id)
         .bind(address)
         .bind(Reason::Recipient as i16)
+        .bind(at)
         .execute(c)
         .await?;
     Ok(())

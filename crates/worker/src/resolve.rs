@@ -71,10 +71,10 @@ fn fate(failure: &Failure, case: Case, rng: &Rng) -> Fate {
             (false, false) => Fate::Retry(wait()),
             (false, true) => Fate::Final { cost: 0 },
             (true, false) if !case.looks_up => Fate::Unknown(Some(wait())),
-            (true, false) => doubtful(case, rng),
+            (true, false) => doubtful(case, case.attempt, rng),
             (true, true) => Fate::Unknown(None),
         },
-        FailureKind::Unknown if case.looks_up => doubtful(case, rng),
+        FailureKind::Unknown if case.looks_up => doubtful(case, 0, rng),
         FailureKind::Unknown => {
             let repeat = case.idempotent || case.on_unknown == OnUnknown::Resend;
             Fate::Unknown((repeat && !spent).then(wait))
@@ -83,9 +83,9 @@ fn fate(failure: &Failure, case: Case, rng: &Rng) -> Fate {
 }
 
 /// A message in doubt at a provider that can be asked: it is, for as long as an answer may come.
-fn doubtful(case: Case, rng: &Rng) -> Fate {
+fn doubtful(case: Case, unsure: i16, rng: &Rng) -> Fate {
     let spent = case.attempt >= attempts_max(FailureKind::Unknown);
-    Fate::Unknown((!spent).then(|| look_up_wait(case.attempt, rng)))
+    Fate::Unknown((!spent).then(|| look_up_wait(unsure, rng)))
 }
 
 /// The same for what a look-up found.
@@ -94,8 +94,8 @@ pub fn looked_up(finding: &Finding, case: Case, rng: &Rng) -> (Fate, Class, Sign
         Finding::Sent { .. } => (Fate::Final { cost: case.price }, Class::Sent, Sign::Healthy),
         // Now it certainly was not accepted, and goes on as any other.
         Finding::Absent => (Fate::Retry(Duration::ZERO), Class::Transient, Sign::Healthy),
-        Finding::Unsure(_) => (doubtful(case, rng), Class::Unknown, Sign::Healthy),
-        Finding::Failed(failure) => (doubtful(case, rng), Class::Unknown, sign(failure)),
+        Finding::Unsure(_) => (doubtful(case, case.attempt, rng), Class::Unknown, Sign::Healthy),
+        Finding::Failed(failure) => (doubtful(case, case.attempt, rng), Class::Unknown, sign(failure)),
         Finding::NotStarted => (Fate::Returned, Class::Unknown, Sign::Healthy),
     }
 }
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn what_can_be_looked_up_is_and_what_was_not_accepted_is_sent_again() {
         let case = Case { looks_up: true, ..case() };
-        assert!(matches!(fate_of(FailureKind::Unknown, case), Fate::Unknown(Some(wait)) if wait.as_secs() >= 20));
+        assert!(matches!(fate_of(FailureKind::Unknown, case), Fate::Unknown(Some(wait)) if wait.as_secs() >= 120));
         let found = |finding, case| looked_up(&finding, case, &Rng::seeded(1)).0;
         let doubtful = Case { in_doubt: true, attempt: 2, ..case };
         assert_eq!(found(Finding::Sent { provider_id: None }, doubtful), Fate::Final { cost: 7 });

@@ -7,7 +7,7 @@ use fanfare_domain::id::message_id;
 use fanfare_domain::message::OutMessage;
 use fanfare_domain::outcome::{Action, Answer, Class, Failure, FailureKind};
 use fanfare_providers::{Finding, Provider as _};
-use fanfare_store::queue::{Fate, Lease, Message, Settlement};
+use fanfare_store::queue::{BY_RECEIPT, Fate, Lease, Message, Settlement};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -146,6 +146,10 @@ impl Batch {
             return self.hand_back(position);
         }
         let message = &self.messages[position];
+        if message.accepted {
+            let (fate, detail) = (Fate::Final { cost: self.case(position).price }, Some(BY_RECEIPT.to_owned()));
+            return self.note(Settlement { detail, ..Settlement::of(&self.lease, position, fate, Class::Sent) });
+        }
         let too_late = too_late(self.run.info.expires_at, self.account.store.clock.now());
         // To ask what became of a message is no message.
         let asks = self.account.looks_up && self.lease.in_doubt(position);

@@ -59,8 +59,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// When so much of the run is decided, the worker is killed; that long it stays dead.
 const KILL_AT: f64 = 0.3;
 const DEAD_FOR: Duration = Duration::from_secs(1);
-/// When nothing has changed for this long, the demo has failed.
-const STILL_MAX: Duration = Duration::from_secs(120);
+/// When nothing has changed for this long, the demo has failed: longer than the wait for a look-up.
+const STILL_MAX: Duration = Duration::from_secs(400);
 
 #[derive(Debug, Args)]
 pub struct Demo {

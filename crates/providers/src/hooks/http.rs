@@ -9,7 +9,7 @@
 //! `confirmed`, `cancelled`, `interacted` or `replied`. A message from a recipient has `from` instead;
 //! with `button`, the payload of the button that was pressed.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 use fanfare_domain::id::message_of;
 use fanfare_domain::receipt::{About, Inbound, Receipt, ReceiptKind};
 use serde_json::Value;
@@ -66,8 +66,8 @@ fn at(report: &Value) -> Result<Option<DateTime<Utc>>, Deaf> {
     match text(report, "/at") {
         None => Ok(None),
         Some(at) => match DateTime::parse_from_rfc3339(&at) {
-            Ok(at) => Ok(Some(at.to_utc())),
-            Err(_) => Err(Deaf::Malformed("at is not a time as in 2026-12-01T09:00:00Z")),
+            Ok(at) if (1970..=9999).contains(&at.year()) => Ok(Some(at.to_utc())),
+            _ => Err(Deaf::Malformed("at is not a time as in 2026-12-01T09:00:00Z")),
         },
     }
 }

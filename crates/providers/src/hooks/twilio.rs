@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use fanfare_domain::limits::PROVIDER_ID_BYTES_MAX;
 use fanfare_domain::message::OutMessage;
 use fanfare_domain::receipt::{About, Inbound, Meaning, Receipt, ReceiptKind};
 use url::form_urlencoded;
@@ -23,7 +24,8 @@ pub(super) fn hear(posted: Posted<'_>) -> Result<Heard, Deaf> {
     if !signed_sha1(key, &text, signature) {
         return Err(Deaf::Forged);
     }
-    let field = |name: &str| form.get(name).filter(|v| !v.is_empty()).cloned();
+    let sound = |v: &&String| !v.is_empty() && v.len() <= PROVIDER_ID_BYTES_MAX && !v.contains('\0');
+    let field = |name: &str| form.get(name).filter(sound).cloned();
     let sid = field("MessageSid").or_else(|| field("SmsSid")).ok_or(Deaf::Malformed("MessageSid is missing"))?;
     let mut news = News::default();
     if let (Some(from), Some(body)) = (field("From"), form.get("Body")) {

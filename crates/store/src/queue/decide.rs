@@ -7,7 +7,7 @@ use fanfare_domain::state::OnUnknown;
 use sqlx::PgPool;
 
 use super::settle::{Verdict, settle};
-use crate::Result;
+use crate::{Error, Result};
 
 /// A person's decision.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +32,7 @@ pub struct Decision<'a> {
 /// A message to be sent again goes with its run, which is running again if it was finished.
 ///
 /// # Errors
-/// When the database fails; nothing is decided then.
+/// [`Error::Conflict`] when its run sends nothing more; else when the database fails. Nothing is decided then.
 pub async fn decide(pool: &PgPool, ids: &Ids, d: Decision<'_>) -> Result<bool> {
     let mut tx = pool.begin().await?;
     // Flows before retries, the claim's order.
@@ -63,6 +63,10 @@ pub async fn decide(pool: &PgPool, ids: &Ids, d: Decision<'_>) -> Result<bool> {
                 .await?;
         }
         OnUnknown::Resend => {
+            if !may_go_on(&mut tx, d).await? {
+                let why = "its run is cancelled, past its expiry, or not the campaign's newest: it sends nothing more";
+                return Err(Error::Conflict(why.to_owned()));
+            }
             // Certain again, by decision: it waits like any message that was not accepted.
             due(&mut tx, d, "now").await?;
             make_certain(&mut tx, d).await?;
@@ -98,25 +102,51 @@ async fn due(c: &mut sqlx::PgConnection, d: Decision<'_>, at: &str) -> Result<()
     Ok(())
 }
 
-/// From doubt to a retry: what was reserved is freed, and reserved anew by the claim.
+/// Whether the run still sends, or may be opened again.
+async fn may_go_on(c: &mut sqlx::PgConnection, d: Decision<'_>) -> Result<bool> {
+    let may = sqlx::query_scalar(
+        "-- decide: may go on
+         select r.state in (2, 3, 5) and coalesce(r.expires_at > clock_timestamp(), true)
+           and not exists (select from run n where n.workspace_id = r.workspace_id and n.campaign_id = r.campaign_id
+                             and n.run_id > r.run_id)
+         from run r where r.workspace_id = $1 and r.run_id = $2 for no key update of r",
+    )
+    .bind(d.workspace_id)
+    .bind(d.run_id)
+    .fetch_one(c)
+    .await?;
+    Ok(may)
+}
+
+/// From doubt to a retry: what was reserved is freed, and reserved anew by the claim. Retry, credit,
+/// progress: the order of every flush.
 async fn make_certain(c: &mut sqlx::PgConnection, d: Decision<'_>) -> Result<()> {
-    sqlx::query(
+    let reserved: i64 = sqlx::query_scalar(
         "-- decide: make certain
-         with was as (
-           select reserved from retry where workspace_id = $1 and run_id = $2 and seq = $3
-         ), now as (
-           update retry set kind = 1, reserved = 0 where workspace_id = $1 and run_id = $2 and seq = $3
-         ), freed as (
-           update credit set reserved = credit.reserved - was.reserved from was
-           where credit.workspace_id = $1 and was.reserved > 0
-         )
-         insert into progress as p (workspace_id, run_id, shard, retrying, unknown) values ($1, $2, $4, 1, -1)
+         with was as (select reserved from retry where workspace_id = $1 and run_id = $2 and seq = $3)
+         update retry t set kind = 1, reserved = 0 from was
+         where t.workspace_id = $1 and t.run_id = $2 and t.seq = $3 returning was.reserved",
+    )
+    .bind(d.workspace_id)
+    .bind(d.run_id)
+    .bind(d.seq)
+    .fetch_one(&mut *c)
+    .await?;
+    if reserved > 0 {
+        sqlx::query("-- decide: credit\n update credit set reserved = reserved - $2 where workspace_id = $1")
+            .bind(d.workspace_id)
+            .bind(reserved)
+            .execute(&mut *c)
+            .await?;
+    }
+    sqlx::query(
+        "-- decide: progress
+         insert into progress as p (workspace_id, run_id, shard, retrying, unknown) values ($1, $2, $3, 1, -1)
          on conflict (workspace_id, run_id, shard)
          do update set retrying = p.retrying + 1, unknown = p.unknown - 1",
     )
     .bind(d.workspace_id)
     .bind(d.run_id)
-    .bind(d.seq)
     .bind(d.shard)
     .execute(c)
     .await?;

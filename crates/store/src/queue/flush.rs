@@ -10,6 +10,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::books::{Books, Sums};
 use super::claim::{Lease, Span};
+use super::settle::settle_reported;
 use crate::Result;
 use crate::copy::Rows;
 
@@ -152,6 +153,8 @@ pub async fn flush(
     let reserve: HashMap<i64, i64> = marks.iter().map(|m| (m.lease_id, m.reserve_each)).collect();
 
     let (mine, mut lost): (Vec<_>, Vec<_>) = settlements.iter().partition(|s| alive.contains(&s.lease_id));
+    // In one order, so that two of these at once cannot wait for each other.
+    lost.sort_by_key(|s| (s.run_id, s.seq));
     if again {
         // The lost commit may have handed it back, and its next attempt may be what is in doubt now.
         lost.retain(|s| s.fate != Fate::Returned);
@@ -174,6 +177,7 @@ pub async fn flush(
     waiting(&mut tx, who, &effective).await?;
     returned(&mut tx, who, &effective).await?;
     books.write(&mut tx, ids, who).await?;
+    settle_new_doubts(&mut tx, ids, who, &effective).await?;
     tx.commit().await?;
 
     let lost_leases = marks.iter().map(|m| m.lease_id).filter(|id| !alive.contains(id)).collect();
@@ -345,6 +349,18 @@ async fn late_outcome(c: &mut PgConnection, who: Flusher, s: &Settlement, late: 
     .bind(&s.detail)
     .execute(c)
     .await?;
+    Ok(())
+}
+
+/// Settles those of the new doubts that a receipt has spoken of already.
+async fn settle_new_doubts(c: &mut PgConnection, ids: &Ids, who: Flusher, effective: &[Effective<'_>]) -> Result<()> {
+    let mut by_run: BTreeMap<i64, Vec<i32>> = BTreeMap::new();
+    for s in effective.iter().map(|e| e.settlement).filter(|s| matches!(s.fate, Fate::Unknown(_))) {
+        by_run.entry(s.run_id).or_default().push(s.seq);
+    }
+    for (run_id, seqs) in by_run {
+        settle_reported(c, ids, (who.workspace_id, run_id), Some(&seqs), who.shard).await?;
+    }
     Ok(())
 }
 

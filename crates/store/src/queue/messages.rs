@@ -27,6 +27,8 @@ pub struct Message {
     pub params: Option<Json<Vec<serde_json::Value>>>,
     /// Suppressed since the audience was frozen.
     pub suppressed: bool,
+    /// It waited, and meanwhile there is proof that an earlier attempt was accepted.
+    pub accepted: bool,
 }
 
 /// The messages of a lease, in its order, with suppression looked up afresh.
@@ -38,7 +40,8 @@ pub async fn messages(c: &mut PgConnection, workspace_id: i32, lease: &Lease) ->
         Span::Range { lo, hi } => {
             sqlx::query_as(
                 "-- messages of a range
-                 select r.seq, r.address, r.country, r.units, r.variant, r.params, s.address is not null as suppressed
+                 select r.seq, r.address, r.country, r.units, r.variant, r.params, s.address is not null as suppressed,
+                        false as accepted
                  from recipient r
                  left join suppression s on s.workspace_id = r.workspace_id and s.address = r.address
                  where r.workspace_id = $1 and r.run_id = $2 and r.seq >= $3 and r.seq < $4 order by r.seq",
@@ -53,7 +56,10 @@ pub async fn messages(c: &mut PgConnection, workspace_id: i32, lease: &Lease) ->
         Span::List { seqs, .. } => {
             sqlx::query_as(
                 "-- messages of a list
-                 select r.seq, r.address, r.country, r.units, r.variant, r.params, s.address is not null as suppressed
+                 select r.seq, r.address, r.country, r.units, r.variant, r.params, s.address is not null as suppressed,
+                        exists (select from receipt c where c.workspace_id = $1 and c.run_id = $2 and c.seq = r.seq)
+                          or exists (select from outcome o where o.workspace_id = $1 and o.run_id = $2 and o.seq = r.seq
+                                       and o.class = 1) as accepted
                  from recipient r
                  left join suppression s on s.workspace_id = r.workspace_id and s.address = r.address
                  where r.workspace_id = $1 and r.run_id = $2 and r.seq = any ($3) order by r.seq",

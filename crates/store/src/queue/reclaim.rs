@@ -1,7 +1,9 @@
 //! Reclaiming what dead workers held.
 
+use fanfare_domain::id::Ids;
 use sqlx::{FromRow, PgPool};
 
+use super::settle::settle_reported;
 use crate::Result;
 
 /// Messages parked as unknown.
@@ -21,7 +23,7 @@ pub struct Parked {
 ///
 /// # Errors
 /// When the database fails; nothing is done then.
-pub async fn reclaim(pool: &PgPool, shard: i16) -> Result<Option<(i64, Vec<Parked>)>> {
+pub async fn reclaim(pool: &PgPool, ids: &Ids, shard: i16) -> Result<Option<(i64, Vec<Parked>)>> {
     let mut tx = pool.begin().await?;
     // The claim holds the row for key share, so no lease can be added behind this lock.
     let dead: Option<i64> = sqlx::query_scalar(
@@ -46,6 +48,9 @@ pub async fn reclaim(pool: &PgPool, shard: i16) -> Result<Option<(i64, Vec<Parke
                 .bind(shard)
                 .fetch_all(&mut *tx)
                 .await?;
+        for row in &rows {
+            settle_reported(&mut tx, ids, (workspace_id, row.run_id), None, shard).await?;
+        }
         parked.extend(rows);
     }
     sqlx::query("delete from worker where worker_id = $1 -- reclaim: bury").bind(worker_id).execute(&mut *tx).await?;

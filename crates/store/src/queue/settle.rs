@@ -43,10 +43,15 @@ pub struct Verdict<'a> {
 pub async fn settle(c: &mut PgConnection, ids: &Ids, v: Verdict<'_>) -> Result<i64> {
     let sums: Sums = sqlx::query_as(
         "-- settle
-         with gone as (
-           delete from retry t using run r
+         with held as materialized (
+           -- In order, so that two of these at once cannot wait for each other.
+           select t.seq from retry t
            where t.workspace_id = $1 and t.run_id = $2 and t.kind = 2
              and (t.seq = any ($3) or $3::int[] is null and t.due_at = 'infinity')
+           order by t.seq for update
+         ), gone as (
+           delete from retry t using held h, run r
+           where t.workspace_id = $1 and t.run_id = $2 and t.seq = h.seq
              and r.workspace_id = $1 and r.run_id = $2
            returning t.seq, t.attempts, t.account_id, t.reserved, r.prices
          ), priced as (
@@ -106,4 +111,35 @@ async fn enter(c: &mut PgConnection, ids: &Ids, v: Verdict<'_>, sums: &Sums) -> 
         charge(c, ids, v.workspace_id, v.run_id, sums.cost, sums.messages as i32).await?;
     }
     Ok(())
+}
+
+/// Settles the messages in doubt among these (all of the run without them) of which there is a receipt: it
+/// may have come before the doubt. Gives how many.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is broken then.
+pub(crate) async fn settle_reported(
+    c: &mut PgConnection,
+    ids: &Ids,
+    (workspace_id, run_id): (i32, i64),
+    seqs: Option<&[i32]>,
+    shard: i16,
+) -> Result<i64> {
+    let found: Vec<i32> = sqlx::query_scalar(
+        "-- settle_reported
+         select t.seq from retry t
+         where t.workspace_id = $1 and t.run_id = $2 and t.kind = 2 and (t.seq = any ($3) or $3::int[] is null)
+           and exists (select from receipt r where r.workspace_id = $1 and r.run_id = $2 and r.seq = t.seq)
+         order by t.seq",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .bind(seqs)
+    .fetch_all(&mut *c)
+    .await?;
+    if found.is_empty() {
+        return Ok(0);
+    }
+    let (class, detail) = (Class::Sent, Some(BY_RECEIPT));
+    settle(c, ids, Verdict { workspace_id, run_id, seqs: Some(&found), class, detail, shard }).await
 }

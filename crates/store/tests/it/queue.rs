@@ -153,7 +153,7 @@ async fn random_life(seed: u64) {
                     .execute(&db.store.pool)
                     .await
                     .unwrap();
-                queue::reclaim(&db.store.pool, 1).await.unwrap().expect("one is dead");
+                queue::reclaim(&db.store.pool, &db.store.ids, 1).await.unwrap().expect("one is dead");
                 actors.push(Actor::start(&db, next_worker).await);
                 next_worker += 1;
                 "reclaim"

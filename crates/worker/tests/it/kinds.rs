@@ -1,5 +1,6 @@
 //! Draining through providers of other kinds: whatever a provider answers, nothing is sent twice.
 
+use fanfare_domain::state::RunState;
 use fanfare_domain::template::Text;
 use fanfare_providers::Kind;
 use fanfare_providers::kind::Keys;
@@ -22,7 +23,16 @@ async fn check(kind: &'static str, settings: Value, text: Text, settled: bool) {
     let play = Stage { contacts: CONTACTS, idempotent, account, sim, ..Stage::default() }.launch().await;
     play.scheduler();
     let worker = play.worker();
-    let done = play.finished().await;
+    // Nobody waits two minutes for a look-up here.
+    let nudge = "update retry set due_at = clock_timestamp() where kind = 2 and due_at < 'infinity'";
+    let done = loop {
+        sqlx::query(nudge).execute(&play.db.store.pool).await.unwrap();
+        let status = play.status().await;
+        if status.state().unwrap() == RunState::Finished {
+            break play.finished().await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    };
     let seen = play.sim.stats();
     let what = format!("{kind}, seed 8: {done:?} {seen:?}");
     assert_eq!((seen.accepted_twice, done.sent + done.failed + done.unknown), (0, i64::from(CONTACTS)), "{what}");
