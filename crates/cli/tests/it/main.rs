@@ -5,6 +5,7 @@ mod arrows;
 mod bad_input;
 mod crash;
 mod demo;
+mod doubt;
 mod files;
 mod house;
 mod journey;

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use fanfare_domain::id::message_id;
 use fanfare_domain::rng::Rng;
+use fanfare_domain::state::OnUnknown;
 use fanfare_sim::{Config, Status};
 use fanfare_store::progress::Progress;
+use fanfare_store::queue::{self, Decision};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -128,6 +130,54 @@ async fn who_opts_out_is_sent_nothing_more_and_who_comes_back_is() {
     assert_eq!((done.sent, done.suppressed), (48, 2), "{done:?}");
     let heard: i64 = sqlx::query_scalar("select count(*) from conversation").fetch_one(&mut *c).await.unwrap();
     assert_eq!(heard, 4);
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_that_comes_late_does_not_undo_a_later_one() {
+    let (play, _) = waiting(1).await;
+    let wrote = |n: u32, text: &str, at: &str| {
+        json!({ "from": "+213550000001", "text": text, "message_id": format!("m{n}"), "at": at }).to_string()
+    };
+    for (n, text, at) in [(1, "stop", "2026-11-01T10:00:00Z"), (2, "start", "2026-11-01T09:59:00Z")] {
+        assert_eq!(post(&play.hook, "", wrote(n, text, at).as_bytes()).await.0, 200);
+    }
+    let suppressed = "select count(*) from suppression";
+    let count = async || sqlx::query_scalar::<_, i64>(suppressed).fetch_one(&play.db.store.pool).await.unwrap();
+    assert_eq!(count().await, 1);
+    assert_eq!(post(&play.hook, "", wrote(3, "start", "2026-11-01T10:01:00Z").as_bytes()).await.0, 200);
+    assert_eq!(count().await, 0);
+}
+
+/// A person had it sent again, and before it was, there is proof that it had been accepted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_not_sent_again_once_its_acceptance_is_proved() {
+    let sim = Config { faults: faults_of("reset-accepted=0.2"), seed: 12, ..Config::default() };
+    let play = Stage { contacts: 50, idempotent: false, receipts: true, sim, ..Stage::default() }.launch().await;
+    // The receipts of the simulator itself go nowhere.
+    play.sim.post_receipts_to("http://127.0.0.1:9/".parse().unwrap());
+    play.scheduler();
+    let worker = play.worker();
+    let done = play.finished().await;
+    worker.stop().await;
+    assert!(done.unknown > 0, "seed 12: {done:?}");
+    let seen = play.sim.stats().requests;
+    let store = &play.db.store;
+    let doubtful: Vec<i32> =
+        sqlx::query_scalar("select seq from retry where kind = 2 order by seq").fetch_all(&store.pool).await.unwrap();
+    for seq in &doubtful {
+        let (verdict, decided_at) = (OnUnknown::Resend, store.clock.now());
+        let run_id = done.run_id;
+        let decision =
+            Decision { workspace_id: WORKSPACE, run_id, seq: *seq, verdict, decided_by: "test", decided_at, shard: 0 };
+        assert!(queue::decide(&store.pool, &store.ids, decision).await.unwrap());
+        let receipt = json!({ "id": message_id(WORKSPACE, run_id, *seq), "status": "delivered" }).to_string();
+        assert_eq!(post(&play.hook, "", receipt.as_bytes()).await.0, 200);
+    }
+    let worker = play.worker();
+    let done = play.until("all are sent", |p| p.sent == 50).await;
+    assert_eq!((done.unknown, play.sim.stats().requests), (0, seen), "seed 12: {done:?}");
+    play.finished().await;
     worker.stop().await;
 }
 
