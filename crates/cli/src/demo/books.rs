@@ -7,7 +7,8 @@ use fanfare_domain::state::MessageState;
 use fanfare_scheduler::plan::Plan;
 use fanfare_sim::{Handle, Stats};
 use fanfare_store::audit::{Audit, audit};
-use fanfare_store::{PgConnection, credits, deliveries, progress};
+use fanfare_store::queue::BY_RECEIPT;
+use fanfare_store::{PgConnection, credits, deliveries, progress, receipts};
 use serde::Serialize;
 
 use super::show::busiest;
@@ -79,7 +80,7 @@ pub async fn close(
 ) -> anyhow::Result<Books> {
     let mut c = context.store.pool.acquire().await?;
     let Drain { status, killed } = drain;
-    let status = if receipts { reported(&mut c, context.workspace_id, status, handle).await? } else { status };
+    let status = if receipts { reported(context, status, handle).await? } else { status };
     let credits = credits_of(&mut c, context.workspace_id).await?;
     let stats = handle.stats();
     let agreed = compare(&mut c, context.workspace_id, &status, handle).await?;
@@ -103,15 +104,13 @@ pub async fn close(
 }
 
 /// Waits for the receipts that are still on their way; the status with all of them.
-async fn reported(
-    c: &mut PgConnection,
-    workspace_id: i32,
-    mut status: Status,
-    handle: &Handle,
-) -> anyhow::Result<Status> {
+async fn reported(context: &Context, mut status: Status, handle: &Handle) -> anyhow::Result<Status> {
+    let (c, workspace_id) = (&mut *context.store.pool.acquire().await?, context.workspace_id);
     let until = Instant::now() + RECEIPTS_WAIT;
     let run_id: i64 = status.run.parse()?;
     loop {
+        // The schedulers are gone, and some receipts came before their message was written down.
+        receipts::match_early(&context.store).await?;
         let p = progress::progress(c, workspace_id, run_id).await?;
         (status.delivered, status.read) = (p.delivered, p.read);
         (status.sent, status.unknown, status.cost) = (p.sent, p.unknown, p.cost);
@@ -136,7 +135,9 @@ async fn named(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> anyhow::
     let (mut named, total) = (0, deliveries::total(c, workspace_id, run_id).await?);
     for lo in (0..total).step_by(PAGE as usize) {
         let page = deliveries::page(c, workspace_id, run_id, (lo, total.min(lo + PAGE)), Some(MessageState::Sent));
-        named += page.await?.iter().filter(|d| d.provider_id.is_some() || d.detail.is_some()).count() as i64;
+        named +=
+            page.await?.iter().filter(|d| d.provider_id.is_some() || d.detail.as_deref() == Some(BY_RECEIPT)).count()
+                as i64;
     }
     Ok(named)
 }
