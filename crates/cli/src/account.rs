@@ -11,7 +11,7 @@ use fanfare_domain::cap::Cap;
 use fanfare_domain::clock::Clock;
 use fanfare_domain::phone::Region;
 use fanfare_domain::price::Prices;
-use fanfare_providers::kind::{Doubt, Keys, Receipts};
+use fanfare_providers::kind::Keys;
 use fanfare_providers::{Client, ConfigError, Kind};
 use fanfare_store::accounts::{self, Account, NewAccount};
 use fanfare_store::{PgConnection, prices};
@@ -299,8 +299,8 @@ async fn add(
         secret: given.secret.as_deref(),
         sender: new.sender.as_deref(),
         idempotent,
-        looks_up: new.kind.doubt == Doubt::LookUp,
-        correlates: new.kind.receipts != Receipts::None && !new.kind.echoes,
+        looks_up: new.kind.looks_up(),
+        correlates: new.kind.correlates(),
         caps: &new.caps(),
         prices: &given.prices,
     };

@@ -73,7 +73,7 @@ fn about(kind: &Kind) -> String {
     };
     let receipts = match kind.receipts {
         Receipts::Webhook => "by webhook",
-        Receipts::Poll => "asked for",
+        Receipts::Poll => "none posted: it would have to be asked, which is not done",
         Receipts::None => "none",
     };
     let window = if kind.window { "24 hours after the recipient wrote; templates at any time" } else { "none" };

@@ -128,6 +128,16 @@ impl Kind {
         Some(documented.unwrap_or("its documents have no such message"))
     }
 
+    /// Whether messages in doubt are looked up there.
+    pub fn looks_up(&self) -> bool {
+        self.doubt == Doubt::LookUp
+    }
+
+    /// Whether its ids must be kept, for the posts that name a message by nothing else.
+    pub fn correlates(&self) -> bool {
+        self.receipts == Receipts::Webhook && !self.echoes
+    }
+
     /// The setting of this key.
     pub fn setting(&self, key: &str) -> Option<&'static Setting> {
         self.settings.iter().find(|s| s.key == key)

@@ -21,7 +21,7 @@ use fanfare_domain::state::{OnMissing, OnUnknown, RunState};
 use fanfare_domain::template::Template;
 use fanfare_importer::{Options, Source};
 use fanfare_providers::Kind;
-use fanfare_providers::kind::{Doubt, Keys, Receipts};
+use fanfare_providers::kind::Keys;
 use fanfare_scheduler::control;
 use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_scheduler::plan;
@@ -254,8 +254,8 @@ async fn define(context: &Context, demo: &Demo, handle: &Handle) -> anyhow::Resu
         secret: Some(SECRET),
         sender: provider::sender(kind),
         idempotent: demo.keys(),
-        looks_up: kind.doubt == Doubt::LookUp,
-        correlates: kind.receipts != Receipts::None && !kind.echoes,
+        looks_up: kind.looks_up(),
+        correlates: kind.correlates(),
         caps: &[demo.cap],
         prices: &Prices([(String::new(), PRICE), ("FR".to_owned(), PRICE_FR)].into()),
     };

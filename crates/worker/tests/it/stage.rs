@@ -10,7 +10,6 @@ use fanfare_domain::price::Prices;
 use fanfare_domain::state::{OnMissing, OnUnknown};
 use fanfare_domain::template::{Template, Text, Variant};
 use fanfare_providers::Kind;
-use fanfare_providers::kind::{Doubt, Receipts};
 use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_scheduler::{expand, tick};
 use fanfare_sim::{Config, Handle, Sim};
@@ -157,8 +156,8 @@ impl Stage {
             secret: Some("s3cret"),
             sender: Some("Fanfare"),
             idempotent: self.idempotent,
-            looks_up: known.doubt == Doubt::LookUp,
-            correlates: known.receipts != Receipts::None && !known.echoes,
+            looks_up: known.looks_up(),
+            correlates: known.correlates(),
             caps: &caps,
             prices: &Prices([(String::new(), PRICE)].into()),
         };
