@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use fanfare_domain::clock::Clock;
 use fanfare_domain::content::Feature;
+use fanfare_domain::outcome::{Failure, FailureKind};
 use fanfare_providers::kind::{Doubt, Keys, Kind, Offer, Receipts};
 use fanfare_providers::{Client, KINDS, Provider as _};
 use fanfare_store::{accounts, hooks};
@@ -54,7 +55,15 @@ fn about(kind: &Kind) -> String {
             false => format!("{channel}: {}", features.iter().map(words).collect::<Vec<_>>().join(", ")),
         })
         .collect();
-    let refuses: Vec<String> = kind.refuses.iter().map(|(f, why)| format!("{}: {why}", f.name())).collect();
+    // Neighbours of one reason share a line.
+    let refuses: Vec<String> = kind
+        .refuses
+        .chunk_by(|a, b| a.1 == b.1)
+        .map(|same| {
+            let names: Vec<&str> = same.iter().map(|(feature, _)| feature.name()).collect();
+            format!("{}: {}", names.join(", "), same[0].1)
+        })
+        .collect();
     let settings: Vec<String> = kind
         .settings
         .iter()
@@ -110,6 +119,9 @@ pub async fn check(context: &Context, name: &str, output: Output) -> anyhow::Res
         Ok(said) => output.result(&json!({ "account": name, "checked": made, "said": said }), |_| {
             if made { format!("account {name} works: {said}") } else { said.clone() }
         }),
+        Err(Failure { kind: FailureKind::Unreachable | FailureKind::Unknown, detail, .. }) => {
+            bail!("account {name:?} could not be checked, its provider gave no clear answer: {detail}")
+        }
         Err(failure) => bail!("account {name:?} does not work: its provider said {}", failure.detail),
     }
 }

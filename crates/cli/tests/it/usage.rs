@@ -66,3 +66,25 @@ async fn whoever_reads_may_stop_reading() {
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_provider_says_what_it_is() {
+    let home = Home::new().await;
+    let kinds = home.json(&["account", "kinds"]);
+    let names: Vec<&str> = kinds["kinds"].as_array().unwrap().iter().map(|k| k["name"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 9, "{names:?}");
+    for name in names {
+        let said = home.ok(&["account", "kinds", name]);
+        assert!(said.contains("carries") && said.contains("in doubt"), "{said}");
+    }
+    let said = home.fails(2, &["account", "add", "wa", "--kind", "meta", "--secret", "s"]);
+    assert!(said.contains("--set phone_number_id="), "{said}");
+    let said = home.fails(2, &["account", "add", "wa", "--kind", "meta", "--secret", "s", "--idempotent", "true"]);
+    assert!(said.contains("has no idempotency keys"), "{said}");
+    // Nobody listens there: that is no word of the provider's.
+    let url = ["--url", "http://127.0.0.1:9", "--set", "phone_number_id=1"];
+    home.ok(&[&["account", "add", "wa", "--kind", "meta", "--secret", "s"], &url[..]].concat());
+    let said = home.fails(1, &["account", "check", "wa"]);
+    assert!(said.contains("could not be checked") && said.contains("connection refused"), "{said}");
+    assert_eq!(home.json(&["account", "show", "wa"])["caps"], serde_json::json!(["80/s"]));
+}

@@ -226,3 +226,16 @@ async fn a_preview_shows_real_contacts_and_what_is_the_matter_with_them() {
     assert_eq!(seen[2].left_out.as_deref(), Some("its address is suppressed"));
     assert!(preview(&scene.store, scene.workspace_id, "hello", "peple", 3).await.is_err());
 }
+
+#[tokio::test]
+async fn what_the_account_cannot_carry_is_refused_with_the_reason() {
+    let setting = Setting { channel: Channel::Whatsapp, ..Setting::default() };
+    let scene = Scene::set(setting, &[person("+213555000001")]).await;
+    let kind = |kind: &str| scene.sql(format!("update account set kind = '{kind}'"));
+    kind("meta").await;
+    assert_eq!(refusals(&scene.plan().await), "");
+    kind("one_confirmed").await;
+    let all = refusals(&scene.plan().await);
+    let expected = "of kind one_confirmed does not carry text by whatsapp: single messages are templates only";
+    assert!(all.contains(expected) && all.contains("fanfare account kinds one_confirmed"), "{all}");
+}
