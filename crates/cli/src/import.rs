@@ -223,11 +223,14 @@ async fn all(
 ) -> anyhow::Result<()> {
     for (i, (file, rejects)) in what.files.iter().zip(rejects).enumerate() {
         let imported = one(context, Source::named(file), what.options(rejects.clone()), !output.json).await;
-        let imported = imported.map_err(|e| match (i, what.files.len() - i - 1) {
-            (0, 0) => e,
-            (before, after) => e.context(format!(
-                "{before} files are in, this one and {after} more are not; run the same command again"
-            )),
+        let imported = imported.map_err(|e| match i {
+            0 if what.files.len() == 1 => e,
+            before => {
+                let all = what.files.len();
+                e.context(format!(
+                    "{before} of {all} files are in, from this one on none is; run the same command again"
+                ))
+            }
         })?;
         let imported = Imported { told: what.told(workspace), ..imported };
         if !output.json {

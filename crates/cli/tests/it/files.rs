@@ -78,7 +78,7 @@ async fn what_is_in_is_on_record_when_a_later_file_fails() {
     assert_eq!((done.code, &said["imported"], &said["files"][0]["rows"]), (1, &2.into(), &2.into()), "{said}");
     assert!(said["error"].as_str().unwrap().contains("gone.csv: cannot open it"), "{said}");
     let done = home.run(&args);
-    assert!(done.err.contains("1 files are in, this one and 1 more are not"), "{done:?}");
+    assert!(done.err.contains("1 of 3 files are in, from this one on none is"), "{done:?}");
 }
 
 /// Interrupted in its midst, an import says what is in, and the same command does the rest.

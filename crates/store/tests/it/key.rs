@@ -1,5 +1,6 @@
 //! The key and the database that knows it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -22,6 +23,8 @@ async fn fresh() -> (TestDb, TempDir) {
     (db, TempDir::new().unwrap())
 }
 
+static FREE: Prices = Prices(BTreeMap::new());
+
 fn account(name: &str) -> NewAccount<'_> {
     NewAccount {
         name,
@@ -33,7 +36,7 @@ fn account(name: &str) -> NewAccount<'_> {
         looks_up: false,
         correlates: false,
         caps: &[],
-        prices: Box::leak(Box::new(Prices::default())),
+        prices: &FREE,
     }
 }
 
