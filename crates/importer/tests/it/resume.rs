@@ -5,8 +5,10 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use fanfare_importer::{ImportError, Options, Position, Progress, Quiet, Source, Stage};
+use fanfare_importer::{ImportError, Options, Position, Progress, Quiet, Source, Stage, import};
+use fanfare_store::Store;
 use fanfare_store::contacts::OnDuplicate;
+use sqlx::postgres::PgPoolOptions;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::support::{Scene, many, options, shown, with};
@@ -22,14 +24,18 @@ impl Progress for After {
     }
 }
 
-/// Runs an import until `rows` rows are committed, and drops it there.
+/// Runs an import until `rows` rows are committed, and drops it there. Its connections are its own, as a
+/// program's are that is killed: one may be left in the midst of a transaction.
 async fn killed(scene: &Scene, path: &Path, options: Options, rows: i64) {
+    let shared = scene.store();
+    let own = PgPoolOptions::new().connect_lazy_with(shared.pool.connect_options().as_ref().clone());
+    let store = Store::from_pool(own, shared.seal.clone());
     let (sender, mut committed) = mpsc::unbounded_channel();
     let mut progress = After(rows, sender);
     tokio::select! {
         biased;
         _ = committed.recv() => {}
-        done = scene.import_watched(Source::Path(path.to_owned()), options, &mut progress) => panic!("{done:?}"),
+        done = import(&store, scene.workspace_id, Source::Path(path.to_owned()), options, &mut progress) => panic!("{done:?}"),
     }
 }
 
