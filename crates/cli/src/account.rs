@@ -1,26 +1,29 @@
 //! `fanfare account`: credentials at providers, with their limits and prices.
 
 use std::io::{IsTerminal as _, Read as _};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
 use clap::{ArgGroup, Args, Subcommand};
 use fanfare_domain::cap::Cap;
 use fanfare_domain::clock::Clock;
+use fanfare_domain::pace::WarmUp;
 use fanfare_domain::phone::Region;
 use fanfare_domain::price::Prices;
 use fanfare_providers::kind::Keys;
 use fanfare_providers::{Client, ConfigError, Kind};
-use fanfare_store::accounts::{self, Account, NewAccount};
+use fanfare_store::accounts::{self, Account, Limits, NewAccount};
 use fanfare_store::{PgConnection, prices};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::context::{Context, Global};
 use crate::kinds;
-use crate::output::{Output, Table, Usage, credits, fields, when};
+use crate::output::{Output, Table, Usage, count, credits, fields, when};
 use crate::parse;
 
 /// A longer secret is none.
@@ -81,6 +84,12 @@ pub struct Add {
     /// documents say]
     #[arg(long = "cap", value_name = "COUNT/UNIT")]
     caps: Vec<Cap>,
+    /// Most different recipients in any 24 hours: the tier that the provider grants, e.g. 250 or 10000
+    #[arg(long, value_name = "COUNT")]
+    recipients_per_day: Option<NonZeroU32>,
+    /// A new sender's ramp: so many sends on the first day, and by the factor more each day, e.g. 500x1.5
+    #[arg(long, value_name = "FIRSTxFACTOR")]
+    warm_up: Option<WarmUp>,
     /// For kind http: whether the server accepts a message once only per Idempotency-Key. Where it does
     /// not, a message in doubt is not sent again [default: false]
     #[arg(long, value_name = "true|false", action = clap::ArgAction::Set)]
@@ -92,7 +101,7 @@ pub struct Add {
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("change").required(true).multiple(true)
-    .args(["secret", "secret_file", "caps", "no_cap", "prices"]))]
+    .args(["secret", "secret_file", "caps", "no_cap", "recipients_per_day", "warm_up", "prices"]))]
 pub struct Set {
     /// Which
     name: String,
@@ -104,6 +113,12 @@ pub struct Set {
     /// Take all limits away
     #[arg(long, conflicts_with = "caps")]
     no_cap: bool,
+    /// Most different recipients in any 24 hours; none takes the limit away
+    #[arg(long, value_name = "COUNT|none", value_parser = or_none::<NonZeroU32>)]
+    recipients_per_day: Option<OrNone<NonZeroU32>>,
+    /// The ramp, e.g. 500x1.5; none ends it
+    #[arg(long, value_name = "FIRSTxFACTOR|none", value_parser = or_none::<WarmUp>)]
+    warm_up: Option<OrNone<WarmUp>>,
     /// A price for runs to come; repeat it for several
     #[arg(long = "price", value_name = "[COUNTRY=]MICRO", value_parser = price)]
     prices: Vec<(String, i64)>,
@@ -186,6 +201,8 @@ struct Shown {
     sender: Option<String>,
     idempotent: bool,
     caps: Vec<String>,
+    recipients_per_day: Option<i64>,
+    warm_up: Option<String>,
     prices: Prices,
     stopped_reason: Option<String>,
     created_at: DateTime<Utc>,
@@ -252,6 +269,35 @@ impl Add {
     }
 }
 
+fn per_day(recipients: NonZeroU32) -> i64 {
+    i64::from(recipients.get())
+}
+
+/// A value, or none.
+#[derive(Debug, Clone, Copy)]
+struct OrNone<T>(Option<T>);
+
+fn or_none<T: FromStr<Err: ToString>>(text: &str) -> Result<OrNone<T>, String> {
+    match text {
+        "none" => Ok(OrNone(None)),
+        value => value.parse().map(|value| OrNone(Some(value))).map_err(|e: T::Err| e.to_string()),
+    }
+}
+
+impl Set {
+    /// The limits that the account has after the change; `None` if they stay as they are.
+    fn limits<'a>(&'a self, account: &'a Account) -> Option<Limits<'a>> {
+        let caps = self.no_cap || !self.caps.is_empty();
+        (caps || self.recipients_per_day.is_some() || self.warm_up.is_some()).then(|| Limits {
+            caps: if caps { &self.caps } else { &account.caps },
+            recipients_per_day: self
+                .recipients_per_day
+                .map_or(account.recipients_per_day, |given| given.0.map(per_day)),
+            warm_up: self.warm_up.map_or(account.warm_up, |given| given.0),
+        })
+    }
+}
+
 /// What an account is given, read.
 struct Given {
     secret: Option<String>,
@@ -301,7 +347,11 @@ async fn add(
         idempotent,
         looks_up: new.kind.looks_up(),
         correlates: new.kind.correlates(),
-        caps: &new.caps(),
+        limits: Limits {
+            caps: &new.caps(),
+            recipients_per_day: new.recipients_per_day.map(per_day),
+            warm_up: new.warm_up,
+        },
         prices: &given.prices,
     };
     accounts::add(&context.store, context.workspace_id, account).await?;
@@ -315,8 +365,8 @@ async fn set(context: &Context, change: &Set, given: &Given, output: Output) -> 
         check(&account.kind, &account.settings, Some(secret))?;
         accounts::set_secret(store, workspace_id, name, Some(secret)).await?;
     }
-    if change.no_cap || !change.caps.is_empty() {
-        accounts::set_caps(store, workspace_id, name, &change.caps).await?;
+    if let Some(limits) = change.limits(&accounts::get(&mut *store.pool.acquire().await?, workspace_id, name).await?) {
+        accounts::set_limits(store, workspace_id, name, limits).await?;
     }
     for (country, micro) in &given.prices.0 {
         accounts::set_price(&mut *store.pool.acquire().await?, workspace_id, name, country, *micro).await?;
@@ -347,6 +397,8 @@ async fn show(context: &Context, name: &str, output: Output) -> anyhow::Result<(
             ("sender", a.sender.clone().unwrap_or_default()),
             ("idempotent", if a.idempotent { "yes".into() } else { "no: what is in doubt is not sent again".into() }),
             ("caps", listed(&a.caps)),
+            ("recipients", a.recipients_per_day.map(|n| format!("{} in 24 hours", count(n))).unwrap_or_default()),
+            ("ramp", a.warm_up.clone().unwrap_or_default()),
             ("price", prices_in_words(&a.prices)),
             ("state", state(a)),
             ("added", when(a.created_at)),
@@ -380,6 +432,8 @@ async fn shown(c: &mut PgConnection, account: Account) -> anyhow::Result<Shown> 
         sender: account.sender,
         idempotent: account.idempotent,
         caps: account.caps.iter().map(ToString::to_string).collect(),
+        recipients_per_day: account.recipients_per_day,
+        warm_up: account.warm_up.map(|ramp| ramp.to_string()),
         prices,
         stopped_reason: account.stopped_reason,
         created_at: account.created_at,

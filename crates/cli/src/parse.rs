@@ -46,6 +46,26 @@ pub fn name(text: &str) -> Result<String, String> {
     Err(format!("{text:?} is no name: expected 1 to 100 characters without line breaks and without blanks at its ends"))
 }
 
+/// `main=3`: an account and its share. What is before the last `=` is the account.
+pub fn share(text: &str) -> Result<(String, i32), String> {
+    let refuse = || format!("{text:?} is not ACCOUNT=N: write for example main=3, with N from 1 to 1000");
+    let (account, share) = text.rsplit_once('=').ok_or_else(refuse)?;
+    match share.parse() {
+        Ok(share) if !account.is_empty() && (1..=1000).contains(&share) => Ok((account.to_owned(), share)),
+        _ => Err(refuse()),
+    }
+}
+
+/// `main=+15551234567`: an account and an address it sends from.
+pub fn sender(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((account, sender)) if !account.is_empty() && !sender.is_empty() => {
+            Ok((account.to_owned(), sender.to_owned()))
+        }
+        _ => Err(format!("{text:?} is not ACCOUNT=ADDRESS: write for example main=+15551234567")),
+    }
+}
+
 /// An amount to be added: whole micro-credits.
 pub fn micro(text: &str) -> Result<i64, String> {
     match text.parse() {

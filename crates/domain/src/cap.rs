@@ -76,52 +76,8 @@ impl Cap {
 
     /// d: a hundredth of the window, within bounds. A slow account needs its connection anew for each
     /// send, and the dialling takes its time.
-    fn lateness_us(self) -> i64 {
+    pub(crate) fn lateness_us(self) -> i64 {
         (self.per_us / 100).clamp(LATENESS_MIN_US, LATENESS_MAX_US)
-    }
-}
-
-/// What a set of caps comes to: one slot distance, and a count by the day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Pace {
-    /// Distance of slots, µs; 0 = no cap.
-    pub period_us: i64,
-    /// The window that gave it, µs.
-    pub window_us: i64,
-    /// How long after its slot a send may still start, µs.
-    pub lateness_us: i64,
-    /// Most sends in any 24 hours; 0 = no cap.
-    pub day_cap: i64,
-}
-
-impl Pace {
-    /// The pace that keeps all of `caps`: the largest slot distance, the smallest daily count.
-    pub fn of(caps: &[Cap]) -> Self {
-        let slotted = caps.iter().filter(|c| c.per_us < DAY_US).max_by_key(|c| c.period_us());
-        let period_us = slotted.map_or(0, |c| c.period_us());
-        // What the distance leaves room for in every window; in that of its own it is d.
-        let room = caps.iter().filter(|c| c.per_us < DAY_US).map(|c| c.count * period_us - c.per_us - SLACK_US).min();
-        let day = caps.iter().filter(|c| c.per_us >= DAY_US).map(|c| c.count).min();
-        Self {
-            period_us,
-            lateness_us: room.unwrap_or(LATENESS_MIN_US).min(LATENESS_MAX_US),
-            window_us: slotted.map_or(0, |c| c.per_us),
-            day_cap: day.unwrap_or(0),
-        }
-    }
-
-    /// Seconds that `messages` take at this pace, counting from an idle account.
-    pub fn seconds_for(&self, messages: u64) -> f64 {
-        let slotted = messages as f64 * self.period_us as f64 / 1e6;
-        match self.day_cap {
-            0 => slotted,
-            cap => {
-                let full_days = messages.saturating_sub(1) / cap as u64;
-                let rest = messages - full_days * cap as u64;
-                let last_day = rest as f64 * self.period_us as f64 / 1e6;
-                (full_days as f64 * 86_400.0 + last_day).max(slotted)
-            }
-        }
     }
 }
 
@@ -153,26 +109,6 @@ mod tests {
             for (i, start) in seen.iter().enumerate() {
                 let end = seen.partition_point(|t| *t <= start + cap.per_us);
                 assert!(end - i <= cap.count as usize, "{} in a window of {cap}, seed 7", end - i);
-            }
-        }
-    }
-
-    #[test]
-    fn the_pace_of_several_caps_keeps_each() {
-        let caps: Vec<Cap> = ["60/min", "1000/h", "10000/d"].map(|c| c.parse().unwrap()).into();
-        let pace = Pace::of(&caps);
-        assert_eq!(pace.window_us, 3_600_000_000);
-        assert_eq!(pace.day_cap, 10_000);
-        assert!(pace.period_us >= 3_600_000);
-        assert!(pace.seconds_for(25_000) > 2.0 * 86_400.0);
-        assert_eq!(Pace::of(&[]).period_us, 0);
-        for caps in [["60/min", "1000/h"], ["80/s", "1000/h"], ["1/s", "60/min"], ["1000/s", "59999/min"]] {
-            let caps: Vec<Cap> = caps.map(|c| c.parse().unwrap()).into();
-            let pace = Pace::of(&caps);
-            assert!(pace.lateness_us >= LATENESS_MIN_US, "{caps:?}: {pace:?}");
-            for cap in &caps {
-                let held = (cap.per_us + pace.lateness_us + SLACK_US - 1) / pace.period_us + 1;
-                assert!(held <= cap.count, "{held} in a window of {cap}: {pace:?}");
             }
         }
     }

@@ -4,10 +4,12 @@
 pub mod cap;
 pub mod clock;
 pub mod content;
+pub mod forecast;
 pub mod id;
 pub mod limits;
 pub mod message;
 pub mod outcome;
+pub mod pace;
 pub mod phone;
 pub mod price;
 pub mod receipt;

@@ -20,6 +20,8 @@ pub const PATH_JITTER_US: i64 = 12_000;
 pub const SLACK_US: i64 = ROUND_TRIP_US + PATH_JITTER_US + 1;
 /// A cap over this long or longer is counted by hours instead of spread into slots.
 pub const DAY_US: i64 = 86_400_000_000;
+/// The hours that such a count is made of.
+pub const HOUR_US: i64 = 3_600_000_000;
 
 /// Most messages a worker holds for one account, from claim to committed outcome.
 pub const HELD_MAX: usize = 4_096;
@@ -48,6 +50,8 @@ pub const WORKER_TTL: Duration = Duration::from_secs(6);
 pub const ACCOUNTS_EVERY: Duration = Duration::from_millis(250);
 /// How often the scheduler looks for work.
 pub const SCHEDULE_EVERY: Duration = Duration::from_millis(200);
+/// How often the scheduler forgets what counts no more.
+pub const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// How often the scheduler looks for dead workers.
 pub const RECLAIM_EVERY: Duration = Duration::from_secs(2);
 

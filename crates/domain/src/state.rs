@@ -76,6 +76,28 @@ stored! {
 }
 
 stored! {
+    /// How the accounts of a campaign divide it.
+    Sharing, "sharing" {
+        /// As fast as each can: the fastest sends most.
+        Together = 1 "together",
+        /// By their shares; the slowest sets the pace of all.
+        Shares = 2 "shares",
+        /// A later one only what the earlier ones cannot send now.
+        InOrder = 3 "in_order",
+    }
+}
+
+stored! {
+    /// Why an account sends nothing of a run that runs.
+    Closed, "reason" {
+        /// The credit does not pay for its messages.
+        Credit = 1 "credit",
+        /// An answer of its provider.
+        Provider = 2 "provider",
+    }
+}
+
+stored! {
     /// What to do with a recipient who lacks a variable.
     OnMissing, "policy" {
         /// Refuse the launch.

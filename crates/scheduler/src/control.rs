@@ -1,11 +1,11 @@
-//! Pausing, resuming, cancelling: one short transaction each. The flow is locked first, then the run,
-//! as the claim does. Workers see the flow's new epoch and drop what they hold.
+//! Pausing, resuming, cancelling: one short transaction each. The flows are locked first, then the
+//! run, as the claim does. Workers see the flows' new epochs and drop what they hold.
 
 use fanfare_domain::state::{PausedReason, RunState};
 use fanfare_store::error::ensure_affected;
 use fanfare_store::runs::{self, Standing};
 use fanfare_store::tx::run_tx;
-use fanfare_store::{PgConnection, Store, campaigns, credits};
+use fanfare_store::{PgConnection, Store, campaigns, credits, flows};
 use serde::Serialize;
 
 use crate::{Error, Result};
@@ -33,7 +33,7 @@ pub async fn pause(store: &Store, workspace_id: i32, campaign: &str) -> Result<C
             (RunState::Paused, _) => return refuse(campaign, "is paused already"),
             (state, _) => return refuse(campaign, not_running(state)),
         }
-        runs::close_flow(c, workspace_id, run).await?;
+        flows::close(c, workspace_id, run.run_id).await?;
         Ok(Ok((RunState::Paused, Some(PausedReason::Person))))
     })
     .await
@@ -51,7 +51,7 @@ pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<
             RunState::Running => return refuse(campaign, "is running already"),
             state => return refuse(campaign, not_running(state)),
         }
-        let needs = runs::reserve_each(c, workspace_id, run).await?;
+        let needs = flows::least_reserve(c, workspace_id, run.run_id).await?;
         if run.paused_reason == Some(PausedReason::Credit)
             && credits::balance(c, workspace_id).await?.available() < needs
         {
@@ -59,7 +59,7 @@ pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<
                 format!("is out of credit: a message needs {needs} micro-credits, top up with fanfare credits topup");
             return refuse(campaign, what);
         }
-        runs::open_flow(c, workspace_id, run).await?;
+        flows::open(c, workspace_id, run.run_id).await?;
         Ok(Ok((RunState::Running, None)))
     })
     .await
@@ -74,7 +74,7 @@ pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<
 pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
     change(store, workspace_id, campaign, async |c, run| match run.state {
         RunState::Scheduled => {
-            runs::forget_flow(c, workspace_id, run).await?;
+            flows::forget(c, workspace_id, run.run_id).await?;
             Ok(Ok((RunState::Cancelled, None)))
         }
         // Else some of its unsent messages would count as expired, and some as cancelled.
@@ -82,7 +82,7 @@ pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<
             refuse(campaign, "is past its expiry: what is unsent is not sent any more")
         }
         RunState::Running | RunState::Paused => {
-            runs::close_flow(c, workspace_id, run).await?;
+            flows::close(c, workspace_id, run.run_id).await?;
             Ok(Ok((RunState::Cancelling, None)))
         }
         state => refuse(campaign, not_running(state)),
@@ -117,7 +117,7 @@ async fn try_change(
     let Some(seen) = runs::newest(&mut tx, workspace_id, id).await? else {
         return refuse(campaign, format!("was never launched: fanfare campaign launch {campaign}"));
     };
-    runs::lock_flow(&mut tx, workspace_id, seen).await?;
+    flows::lock(&mut tx, workspace_id, seen.run_id).await?;
     // What was seen before the lock may be past.
     let Some(run) = runs::newest(&mut tx, workspace_id, id).await? else { return refuse(campaign, "is gone") };
     let (state, reason) = match act(&mut tx, run).await? {

@@ -8,8 +8,7 @@
 use std::ops::ControlFlow;
 
 use fanfare_domain::limits::{FIRST_SEGMENT_CONTACTS, SEGMENT_BYTES_MAX, SEGMENT_CONTACTS};
-use fanfare_domain::price::Prices;
-use fanfare_store::audience::{self as store_audience, Contact, LeftOut, NewSegment, Unfinished};
+use fanfare_store::audience::{self as store_audience, Contact, LeftOut, NewSegment, Priced, Unfinished};
 use fanfare_store::copy::Rows;
 use fanfare_store::tx::run_tx;
 use fanfare_store::{Error, PgConnection, Result, Store, runs, templates};
@@ -86,7 +85,7 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
         }
         None => (stretch.read(c, &run, audience, chunks).await, store_audience::write_recipients(c, coming).await),
     };
-    let Stretch { contacts, complete, dearest, next_seq, left_out, last, .. } = stretch?;
+    let Stretch { contacts, complete, priced, next_seq, left_out, last, .. } = stretch?;
     let written = written?;
     if contacts > 0 {
         let (segment_no, lo, hi) = (run.segment_no, run.seq, next_seq);
@@ -94,9 +93,9 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
         let segment = NewSegment { segment_no, lo, hi, after_address, left_out };
         store_audience::write_segment(c, (workspace_id, run_id), &segment, written).await?;
     }
-    let key = (workspace_id, run.account_id, run_id);
+    let dearest: Vec<(i64, i64)> = priced.iter().map(|(account, dearest)| (account.account_id, *dearest)).collect();
     let (expanded_to, complete_at) = (last.or(run.expanded_to), complete.then(|| store.clock.now()));
-    if !store_audience::advance(c, key, expanded_to.as_deref(), dearest, complete_at).await? {
+    if !store_audience::advance(c, (workspace_id, run_id), expanded_to.as_deref(), &dearest, complete_at).await? {
         return Ok(Expanded::Skipped);
     }
     tracing::info!(workspace_id, run_id, segment = run.segment_no, contacts, complete, "segment expanded");
@@ -107,13 +106,13 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
 struct Stretch<'r> {
     workspace_id: i32,
     run_id: i64,
-    prices: &'r Prices,
+    /// The accounts, and the dearest message through each, micro-credits.
+    priced: Vec<(&'r Priced, i64)>,
     rows: Rows,
     /// Sent in chunks so far.
     bytes: usize,
     next_seq: i32,
     left_out: LeftOut,
-    dearest: i64,
     contacts: i64,
     /// Address of the last contact, if there may be more behind it.
     last: Option<String>,
@@ -125,12 +124,11 @@ impl<'r> Stretch<'r> {
         Self {
             workspace_id,
             run_id,
-            prices: &run.prices,
+            priced: run.accounts.iter().map(|account| (account, 0)).collect(),
             rows: Rows::default(),
             bytes: 0,
             next_seq: run.seq,
             left_out: LeftOut::default(),
-            dearest: 0,
             contacts: 0,
             last: None,
             complete: false,
@@ -191,7 +189,9 @@ impl<'r> Stretch<'r> {
         let key = (self.workspace_id, self.run_id, self.next_seq);
         let (how, whom) = ((recipient.units, recipient.variant), (recipient.address, recipient.country));
         store_audience::push_recipient(&mut self.rows, key, how, whom, params.as_deref());
-        self.dearest = self.dearest.max(self.prices.of(recipient.country, recipient.units));
+        for (account, dearest) in &mut self.priced {
+            *dearest = (*dearest).max(account.prices.of(recipient.country, recipient.units));
+        }
         self.next_seq += 1;
     }
 }

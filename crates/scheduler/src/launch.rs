@@ -1,13 +1,15 @@
 //! Launching: refuses what the plan refuses, then freezes what the run is made of.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use fanfare_domain::price::Prices;
 use fanfare_domain::state::RunState;
-use fanfare_store::runs::{self, NewRun};
+use fanfare_store::campaigns::CampaignAccount;
+use fanfare_store::runs::{self, NewRun, NewRunAccount};
 use fanfare_store::tx::run_tx;
 use fanfare_store::{Store, campaigns};
 use serde::Serialize;
 
-use crate::plan::{Plan, Prepared, before, examine, prepare};
+use crate::plan::{AccountLine, Plan, Prepared, before, examine, prepare};
 use crate::{Error, Result};
 
 /// How to launch.
@@ -63,17 +65,32 @@ pub async fn launch(store: &Store, workspace_id: i32, campaign: &str, how: Launc
     if !plan.refusals.is_empty() {
         return Err(Error::Refused(plan.refusals));
     }
-    let run = insert(store, &prepared, &plan, how).await?;
+    let accounts = accounts(&prepared, &plan);
+    let run = insert(store, &prepared, &plan, &accounts, how).await?;
     let (run_id, scheduled_for) = (run.run_id, run.scheduled_for);
     tracing::info!(workspace_id, run_id, contacts = plan.audience, recipients = plan.recipients, %scheduled_for, "launched");
     let state = if run.starts_now { RunState::Running } else { RunState::Scheduled };
     Ok(RunInfo { run_id, campaign: campaign.to_owned(), state, scheduled_for, plan })
 }
 
+/// The accounts as they are frozen in the run.
+fn accounts<'a>(prepared: &'a Prepared, plan: &Plan) -> Vec<NewRunAccount<'a>> {
+    let with_prices = prepared.campaign.accounts.iter().zip(&prepared.prices).zip(&plan.accounts);
+    let account = |((account, prices), line): ((&'a CampaignAccount, &'a Prices), &AccountLine)| NewRunAccount {
+        account_id: account.account_id,
+        share: account.share,
+        sender: account.sender.as_deref(),
+        prices,
+        reserve_each: line.dearest,
+    };
+    with_prices.map(account).collect()
+}
+
 async fn insert<'a>(
     store: &Store,
     prepared: &'a Prepared,
     plan: &Plan,
+    accounts: &'a [NewRunAccount<'a>],
     Launch { at, again }: Launch,
 ) -> Result<NewRun<'a>> {
     let campaign = &prepared.campaign;
@@ -84,15 +101,14 @@ async fn insert<'a>(
     let run = NewRun {
         run_id: store.ids.next(),
         campaign_id: campaign.campaign_id,
-        account_id: campaign.account_id,
+        accounts,
+        sharing: campaign.sharing,
         scheduled_for: at.unwrap_or(now),
         starts_now,
         template_version: campaign.template_version,
         variables: &prepared.variables,
-        prices: &prepared.prices,
         planned: plan.audience,
         weight: campaign.weight,
-        reserve_each: plan.dearest,
         expires_at: expires_after.filter(|_| starts_now).and_then(|after| now.checked_add_signed(after)),
     };
     run_tx("launch", || async {

@@ -1,16 +1,16 @@
 //! The dry run of a launch: what it would send, what that costs, how long it takes, what stands in its way.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use fanfare_domain::cap::Pace;
 use fanfare_domain::content::Feature;
+use fanfare_domain::forecast::{Forecast, forecast};
 use fanfare_domain::limits::RECIPIENTS_MAX;
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{OnMissing, RunState};
+use fanfare_domain::state::{OnMissing, RunState, Sharing};
 use fanfare_domain::template::variable_name;
 use fanfare_providers::Kind;
 use fanfare_store::accounts::{self, Account};
-use fanfare_store::campaigns::{self, Campaign};
+use fanfare_store::campaigns::{self, Campaign, CampaignAccount};
 use fanfare_store::credits::{self, Credit};
 use fanfare_store::nearest::nearest;
 use fanfare_store::runs::Standing;
@@ -29,8 +29,10 @@ pub struct Plan {
     pub campaign: String,
     /// Its list.
     pub list: String,
-    /// Its account.
-    pub account: String,
+    /// Its accounts, in their order.
+    pub accounts: Vec<AccountLine>,
+    /// How they divide it.
+    pub sharing: Sharing,
     /// Its template.
     pub template: String,
     /// The version that would be sent.
@@ -51,13 +53,13 @@ pub struct Plan {
     pub segments: i64,
     /// Messages by country of the recipient.
     pub countries: Vec<CountryLine>,
-    /// Micro-credits in all.
+    /// Micro-credits in all, as the accounts are expected to divide it.
     pub cost: i64,
-    /// The dearest message, micro-credits: what a claim reserves for each.
-    pub dearest: i64,
+    /// Micro-credits if each message went through the account that is dearest for it.
+    pub cost_at_most: i64,
     /// What there is to pay it with.
     pub credit: CreditLine,
-    /// How long sending takes at the account's limits; `None` without a limit.
+    /// How long sending takes at the accounts' limits; `None` without a limit.
     pub seconds: Option<f64>,
     /// When it would be done if launched now.
     pub finishes_at: Option<DateTime<Utc>>,
@@ -67,6 +69,23 @@ pub struct Plan {
     pub refusals: Vec<Problem>,
     /// What does not hinder a launch and should be known.
     pub warnings: Vec<Problem>,
+}
+
+/// What is expected of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AccountLine {
+    /// Its name.
+    pub account: String,
+    /// The address it sends from for this campaign, unless its own.
+    pub sender: Option<String>,
+    /// Its part, where the campaign is divided by shares.
+    pub share: Option<i32>,
+    /// Messages.
+    pub messages: i64,
+    /// Micro-credits.
+    pub cost: i64,
+    /// The dearest message through it, micro-credits: what a claim reserves for each.
+    pub dearest: i64,
 }
 
 /// Contacts that are not written to, by reason.
@@ -130,8 +149,9 @@ pub struct CreditLine {
 pub(crate) struct Prepared {
     pub workspace_id: i32,
     pub campaign: Campaign,
-    pub account: Account,
-    pub prices: Prices,
+    /// Its accounts, in their order, with their prices beside them.
+    pub accounts: Vec<Account>,
+    pub prices: Vec<Prices>,
     pub variables: Vec<String>,
     pub size: i64,
     credit: Credit,
@@ -184,30 +204,33 @@ pub(crate) fn before(campaign: &str, standing: Standing, again: bool) -> Option<
 /// Reads what a plan needs beside the contacts.
 pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &str) -> Result<Prepared> {
     let campaign = campaigns::get(c, workspace_id, campaign).await?;
-    let account = accounts::by_id(c, workspace_id, campaign.account_id).await?;
+    let (mut through, mut account_prices) = (Vec::new(), Vec::new());
+    for account in &campaign.accounts {
+        through.push(accounts::by_id(c, workspace_id, account.account_id).await?);
+        account_prices.push(prices::load(c, workspace_id, account.account_id).await?);
+    }
     let template = templates::compile(c, workspace_id, campaign.template_id, campaign.template_version).await?;
     let size = store_audience::size(c, workspace_id, campaign.list_id).await?;
     Ok(Prepared {
         workspace_id,
-        prices: prices::load(c, workspace_id, campaign.account_id).await?,
+        prices: account_prices,
         variables: template.variables().to_vec(),
         credit: credits::balance(c, workspace_id).await?,
-        refusals: cheap_refusals(&campaign, &account, &template.features(), size),
+        refusals: cheap_refusals(&campaign, &through, &template.features(), size),
         audience: Audience::new(template, campaign.on_missing),
         campaign,
-        account,
+        accounts: through,
         size,
     })
 }
 
-fn cheap_refusals(campaign: &Campaign, account: &Account, features: &[Feature], size: i64) -> Vec<Problem> {
+fn cheap_refusals(campaign: &Campaign, accounts: &[Account], features: &[Feature], size: i64) -> Vec<Problem> {
     let mut refusals = Vec::new();
-    let name = &account.name;
-    if let Some(reason) = &account.stopped_reason {
-        let remedy = format!("put it right, then fanfare account resume {name}");
-        refusals.push(Problem::new(format!("account {name:?} is stopped: {reason}"), remedy));
+    // While one of them can send, the others are only to be known of.
+    if accounts.iter().all(|account| account.stopped_reason.is_some()) {
+        refusals.extend(accounts.iter().filter_map(stopped));
     }
-    refusals.extend(not_carried(account, campaign.channel, features));
+    refusals.extend(accounts.iter().flat_map(|account| not_carried(account, campaign.channel, features)));
     let list = &campaign.list;
     if size == 0 {
         let remedy = format!("import contacts into it: fanfare import FILE --list {list}");
@@ -218,6 +241,12 @@ fn cheap_refusals(campaign: &Campaign, account: &Account, features: &[Feature], 
         refusals.push(Problem::new(problem, "split the list"));
     }
     refusals
+}
+
+fn stopped(account: &Account) -> Option<Problem> {
+    let (name, reason) = (&account.name, account.stopped_reason.as_ref()?);
+    let remedy = format!("put it right, then fanfare account resume {name}");
+    Some(Problem::new(format!("account {name:?} is stopped: {reason}"), remedy))
 }
 
 /// What the template says that the account's provider does not carry.
@@ -254,21 +283,23 @@ pub(crate) async fn examine(
     now: DateTime<Utc>,
     progress: &mut (dyn FnMut(i64, i64) + Send),
 ) -> Result<(Plan, Prepared)> {
-    let (campaign, account) = (&prepared.campaign, &prepared.account);
+    let campaign = &prepared.campaign;
     let available = prepared.credit.available();
     let key = (prepared.workspace_id, campaign.list_id);
-    let price = (&prepared.prices, available);
+    let price = (prepared.prices.as_slice(), available);
     let tally = Tally::take(c, key, &mut prepared.audience, price, prepared.size, progress).await?;
     let attributes = store_audience::attribute_names(c, prepared.workspace_id, campaign.list_id);
     let unknown: Vec<String> = prepared.audience.unseen().map(str::to_owned).collect();
     let attributes = if unknown.is_empty() { Vec::new() } else { attributes.await? };
 
-    let pace = Pace::of(&account.caps);
-    let seconds = (!account.caps.is_empty()).then(|| pace.seconds_for(tally.recipients.unsigned_abs()));
+    let paces: Vec<_> = prepared.accounts.iter().map(Account::pace).zip(shares(campaign)).collect();
+    let expected = forecast(campaign.sharing, &paces, tally.recipients.unsigned_abs());
+    let (seconds, cost) = (expected.seconds, blend(&tally.costs, &expected));
     let mut plan = Plan {
         campaign: campaign.name.clone(),
         list: campaign.list.clone(),
-        account: account.name.clone(),
+        accounts: lines(campaign, &tally, &expected),
+        sharing: campaign.sharing,
         template: campaign.template.clone(),
         template_version: campaign.template_version,
         channel: campaign.channel,
@@ -278,21 +309,25 @@ pub(crate) async fn examine(
         excluded: tally.excluded,
         missing: missing(&prepared.variables, &tally.lacking),
         segments: tally.units,
-        countries: tally.countries.into_values().collect(),
-        cost: tally.cost,
-        dearest: tally.dearest,
+        countries: tally
+            .countries
+            .into_values()
+            .map(|(line, costs)| CountryLine { cost: blend(&costs, &expected), ..line })
+            .collect(),
+        cost,
+        cost_at_most: tally.cost_at_most,
         credit: CreditLine {
             balance: prepared.credit.balance,
             reserved: prepared.credit.reserved,
             available,
-            enough: tally.cost <= available,
+            enough: tally.cost_at_most <= available,
             covers: tally.covered,
         },
         seconds,
         finishes_at: seconds.and_then(|s| now.checked_add_signed(TimeDelta::try_milliseconds((s * 1e3) as i64)?)),
         samples: tally.samples,
         refusals: prepared.refusals.clone(),
-        warnings: Vec::new(),
+        warnings: prepared.accounts.iter().filter_map(stopped).filter(|w| !prepared.refusals.contains(w)).collect(),
     };
     plan.note_unknown(&unknown, &attributes, tally.contacts);
     plan.note_missing();
@@ -300,6 +335,33 @@ pub(crate) async fn examine(
     plan.note_credit();
     plan.note_expiry(campaign.expires_after_s);
     Ok((plan, prepared))
+}
+
+fn shares(campaign: &Campaign) -> impl Iterator<Item = i32> {
+    campaign.accounts.iter().map(|account| account.share.unwrap_or(1))
+}
+
+/// What is expected of each account.
+fn lines(campaign: &Campaign, tally: &Tally<'_>, expected: &Forecast) -> Vec<AccountLine> {
+    let line = |(i, account): (usize, &CampaignAccount)| {
+        let messages = expected.messages[i].cast_signed();
+        let cost = of_part(tally.costs[i], messages, tally.recipients);
+        let CampaignAccount { name, sender, share, .. } = account.clone();
+        AccountLine { account: name, sender, share, messages, cost, dearest: tally.dearest[i] }
+    };
+    campaign.accounts.iter().enumerate().map(line).collect()
+}
+
+/// What costs that much through each account comes to as they are expected to divide it.
+fn blend(costs: &[i64], expected: &Forecast) -> i64 {
+    let all: u64 = expected.messages.iter().sum();
+    let parts = costs.iter().zip(&expected.messages);
+    parts.map(|(cost, messages)| of_part(*cost, messages.cast_signed(), all.cast_signed())).sum()
+}
+
+/// `cost` of `all`, for `part` of them.
+fn of_part(cost: i64, part: i64, all: i64) -> i64 {
+    if all == 0 { 0 } else { (i128::from(cost) * i128::from(part) / i128::from(all)) as i64 }
 }
 
 fn missing(variables: &[String], lacking: &[i64]) -> Vec<MissingVariable> {
@@ -379,10 +441,12 @@ impl Plan {
         if enough {
             return;
         }
-        let lacking = self.cost - available;
+        let lacking = self.cost_at_most - available;
         let remedy = format!("fanfare credits topup {lacking}");
-        if available < self.dearest {
-            let problem = format!("{available} micro-credits are left; a message costs up to {}", self.dearest);
+        // The cheapest account may still pay for a message.
+        let dearest = self.accounts.iter().map(|line| line.dearest).min().unwrap_or(0);
+        if available < dearest {
+            let problem = format!("{available} micro-credits are left; a message costs up to {dearest}");
             self.refusals.push(Problem::new(problem, remedy));
         } else {
             let problem = format!("the credit covers {covers} of {} messages", self.recipients);

@@ -22,7 +22,8 @@ const END_CONTACTS: i64 = 200;
 /// What the pass found.
 #[derive(Debug)]
 pub(crate) struct Tally<'a> {
-    prices: &'a Prices,
+    /// Of each account.
+    prices: &'a [Prices],
     available: i64,
     expected: i64,
     /// Contacts of the list.
@@ -39,14 +40,17 @@ pub(crate) struct Tally<'a> {
     pub lacking: Vec<i64>,
     /// Sum of the units.
     pub units: i64,
-    /// Sum of the costs, micro-credits.
-    pub cost: i64,
-    /// The dearest message, micro-credits.
-    pub dearest: i64,
-    /// Messages that the available credit pays for, in the order of the list.
+    /// Sum of the costs if all went through each account, micro-credits.
+    pub costs: Vec<i64>,
+    /// The dearest message through each account, micro-credits.
+    pub dearest: Vec<i64>,
+    /// Messages that the available credit pays for, in the order of the list, through whichever account is
+    /// dearest for each.
     pub covered: i64,
-    /// By country; empty = unknown.
-    pub countries: BTreeMap<String, CountryLine>,
+    /// What that costs, micro-credits.
+    pub cost_at_most: i64,
+    /// By country, with the costs through each account; empty = unknown.
+    pub countries: BTreeMap<String, (CountryLine, Vec<i64>)>,
     /// The first recipient, one from the middle, the last one.
     pub samples: Vec<Sample>,
     last: Option<(i64, Sample)>,
@@ -61,7 +65,7 @@ impl<'a> Tally<'a> {
         c: &mut PgConnection,
         (workspace_id, list_id): (i32, i64),
         audience: &mut Audience,
-        (prices, available): (&'a Prices, i64),
+        (prices, available): (&'a [Prices], i64),
         expected: i64,
         progress: &mut (dyn FnMut(i64, i64) + Send),
     ) -> Result<Self> {
@@ -89,7 +93,7 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn new(variables: usize, prices: &'a Prices, available: i64, expected: i64) -> Self {
+    fn new(variables: usize, prices: &'a [Prices], available: i64, expected: i64) -> Self {
         Self {
             prices,
             available,
@@ -101,9 +105,10 @@ impl<'a> Tally<'a> {
             unfit_why: None,
             lacking: vec![0; variables],
             units: 0,
-            cost: 0,
-            dearest: 0,
+            costs: vec![0; prices.len()],
+            dearest: vec![0; prices.len()],
             covered: 0,
+            cost_at_most: 0,
             countries: BTreeMap::new(),
             samples: Vec::new(),
             last: None,
@@ -129,20 +134,26 @@ impl<'a> Tally<'a> {
             }
         };
         self.recipients += 1;
-        let cost = self.prices.of(recipient.country, recipient.units);
         self.units += i64::from(recipient.units);
-        self.cost = self.cost.saturating_add(cost);
-        self.dearest = self.dearest.max(cost);
-        self.covered += i64::from(self.cost <= self.available);
         let country = recipient.country.unwrap_or_default();
         if !self.countries.contains_key(country) {
-            self.countries.insert(country.to_owned(), CountryLine::new(country));
+            let costs = vec![0; self.prices.len()];
+            self.countries.insert(country.to_owned(), (CountryLine::new(country), costs));
         }
-        if let Some(line) = self.countries.get_mut(country) {
+        let mut highest = 0;
+        if let Some((line, costs)) = self.countries.get_mut(country) {
             line.messages += 1;
             line.segments += i64::from(recipient.units);
-            line.cost = line.cost.saturating_add(cost);
+            for (i, prices) in self.prices.iter().enumerate() {
+                let cost = prices.of(recipient.country, recipient.units);
+                costs[i] = costs[i].saturating_add(cost);
+                self.costs[i] = self.costs[i].saturating_add(cost);
+                self.dearest[i] = self.dearest[i].max(cost);
+                highest = highest.max(cost);
+            }
         }
+        self.cost_at_most = self.cost_at_most.saturating_add(highest);
+        self.covered += i64::from(self.cost_at_most <= self.available);
         self.sample(audience, recipient.address, recipient.variant);
     }
 

@@ -1,6 +1,6 @@
 //! The scheduler process: two loops, so that a long expand never delays a reclaim.
 
-use fanfare_domain::limits::{PROGRESS_SHARDS, RECLAIM_EVERY, SCHEDULE_EVERY};
+use fanfare_domain::limits::{FORGET_EVERY, PROGRESS_SHARDS, RECLAIM_EVERY, SCHEDULE_EVERY};
 use fanfare_store::{Result, Store, finish, queue, receipts};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +63,7 @@ async fn closing(store: &Store, stop: &CancellationToken) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
     let mut reclaimed: Option<Instant> = None;
+    let mut forgot: Option<Instant> = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -77,6 +78,12 @@ async fn closing(store: &Store, stop: &CancellationToken) {
                 Ok(0) => {}
                 Ok(matched) => tracing::debug!(matched, "early receipts taken"),
                 Err(error) => tracing::warn!(?error, "matching receipts failed, trying again"),
+            }
+        }
+        if forgot.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {
+            forgot = Some(Instant::now());
+            if let Err(error) = queue::forget_contacted(&store.pool).await {
+                tracing::warn!(?error, "forgetting failed, trying again");
             }
         }
         match close_once(store).await {

@@ -1,7 +1,8 @@
 //! Accounts: credentials at providers, and their limits.
 
 use chrono::{DateTime, Utc};
-use fanfare_domain::cap::{Cap, Pace};
+use fanfare_domain::cap::Cap;
+use fanfare_domain::pace::{Pace, WarmUp};
 use fanfare_domain::price::Prices;
 use sha2::{Digest as _, Sha256};
 use sqlx::types::Json;
@@ -32,9 +33,28 @@ pub struct NewAccount<'a> {
     /// Whether its receipts are found by the provider's ids.
     pub correlates: bool,
     /// Its limits.
-    pub caps: &'a [Cap],
+    pub limits: Limits<'a>,
     /// What its messages cost.
     pub prices: &'a Prices,
+}
+
+/// The limits of an account, as given.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits<'a> {
+    /// Sends by time.
+    pub caps: &'a [Cap],
+    /// Most different recipients in any 24 hours.
+    pub recipients_per_day: Option<i64>,
+    /// The ramp of a new sender.
+    pub warm_up: Option<WarmUp>,
+}
+
+impl Limits<'_> {
+    /// What they come to.
+    fn pace(&self) -> Pace {
+        let recipient_cap = self.recipients_per_day.unwrap_or(0);
+        Pace { recipient_cap, warm_up: self.warm_up, ..Pace::of(self.caps) }
+    }
 }
 
 /// An account. Its secret stays sealed: see [`secret`].
@@ -63,6 +83,11 @@ pub struct Account {
     /// Its limits as given.
     #[sqlx(json)]
     pub caps: Vec<Cap>,
+    /// Most different recipients in any 24 hours.
+    pub recipients_per_day: Option<i64>,
+    /// The ramp of a new sender.
+    #[sqlx(json(nullable))]
+    pub warm_up: Option<WarmUp>,
     /// Why it sends nothing; `None` while it may send.
     pub stopped_reason: Option<String>,
     /// When it was added.
@@ -70,6 +95,16 @@ pub struct Account {
 }
 
 impl Account {
+    /// Its limits.
+    pub fn limits(&self) -> Limits<'_> {
+        Limits { caps: &self.caps, recipients_per_day: self.recipients_per_day, warm_up: self.warm_up }
+    }
+
+    /// What its limits come to.
+    pub fn pace(&self) -> Pace {
+        self.limits().pace()
+    }
+
     /// Whether a provider would see no difference between this account and `other`.
     pub fn speaks_as(&self, other: &Self) -> bool {
         (&self.kind, &self.settings, &self.secret, &self.sender)
@@ -104,8 +139,8 @@ pub async fn add(store: &Store, workspace_id: i32, new: NewAccount<'_>) -> Resul
     let mut tx = store.pool.begin().await?;
     let done = sqlx::query(
         "-- add
-         insert into account (workspace_id, account_id, name, kind, settings, secret, sender, idempotent, caps, created_at, looks_up, correlates)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (workspace_id, name) do nothing",
+         insert into account (workspace_id, account_id, name, kind, settings, secret, sender, idempotent, caps, created_at, looks_up, correlates, recipients_per_day, warm_up)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) on conflict (workspace_id, name) do nothing",
     )
     .bind(workspace_id)
     .bind(account_id)
@@ -115,10 +150,12 @@ pub async fn add(store: &Store, workspace_id: i32, new: NewAccount<'_>) -> Resul
     .bind(sealed)
     .bind(new.sender)
     .bind(new.idempotent)
-    .bind(Json(new.caps))
+    .bind(Json(new.limits.caps))
     .bind(store.clock.now())
     .bind(new.looks_up)
     .bind(new.correlates)
+    .bind(new.limits.recipients_per_day)
+    .bind(new.limits.warm_up.map(Json))
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {
@@ -127,20 +164,12 @@ pub async fn add(store: &Store, workspace_id: i32, new: NewAccount<'_>) -> Resul
             "account {name:?} exists already: choose another name, or change it with fanfare account set {name}"
         )));
     }
-    let pace = Pace::of(new.caps);
-    sqlx::query(
-        "-- add: pace
-         insert into account_pace (workspace_id, account_id, period_us, window_us, day_cap, lateness_us)
-         values ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(workspace_id)
-    .bind(account_id)
-    .bind(pace.period_us)
-    .bind(pace.window_us)
-    .bind(pace.day_cap)
-    .bind(pace.lateness_us)
-    .execute(&mut *tx)
-    .await?;
+    sqlx::query("-- add: pace\n insert into account_pace (workspace_id, account_id) values ($1, $2)")
+        .bind(workspace_id)
+        .bind(account_id)
+        .execute(&mut *tx)
+        .await?;
+    set_pace(&mut tx, workspace_id, account_id, new.limits.pace()).await?;
     for (country, micro) in &new.prices.0 {
         prices::set(&mut tx, workspace_id, account_id, country, *micro).await?;
     }
@@ -220,17 +249,43 @@ pub async fn set_secret(store: &Store, workspace_id: i32, name: &str, secret: Op
     ensure_affected("set_secret", done.rows_affected(), 1)
 }
 
-/// Replaces the account's limits. Slots that the fleet holds are dropped and taken anew at the new pace.
+/// Replaces the account's limits. Slots that the fleet holds are dropped and taken anew at the new pace; a
+/// ramp that was begun goes on from where it began.
 ///
 /// # Errors
 /// [`Error::NotFound`]; else when the database fails. Nothing is changed then.
-pub async fn set_caps(store: &Store, workspace_id: i32, name: &str, caps: &[Cap]) -> Result<()> {
+pub async fn set_limits(store: &Store, workspace_id: i32, name: &str, limits: Limits<'_>) -> Result<()> {
     let mut tx = store.pool.begin().await?;
     let account_id = get(&mut tx, workspace_id, name).await?.account_id;
-    let pace = Pace::of(caps);
+    let pace = limits.pace();
+    set_pace(&mut tx, workspace_id, account_id, pace).await?;
     let done = sqlx::query(
-        "-- set_caps: pace
-         update account_pace set period_us = $3, window_us = $4, day_cap = $5, lateness_us = $6, epoch = epoch + 1
+        "-- set_limits
+         with changed as (
+           update account set caps = $3, recipients_per_day = $4, warm_up = $5
+           where workspace_id = $1 and account_id = $2 returning account_id
+         )
+         update account_pace p set epoch = p.epoch + 1
+         from changed a where p.workspace_id = $1 and p.account_id = a.account_id",
+    )
+    .bind(workspace_id)
+    .bind(account_id)
+    .bind(Json(limits.caps))
+    .bind(limits.recipients_per_day)
+    .bind(limits.warm_up.map(Json))
+    .execute(&mut *tx)
+    .await?;
+    ensure_affected("set_limits", done.rows_affected(), 1)?;
+    tx.commit().await?;
+    tracing::info!(workspace_id, account_id, period_us = pace.period_us, day_cap = pace.day_cap, "limits changed");
+    Ok(())
+}
+
+async fn set_pace(c: &mut PgConnection, workspace_id: i32, account_id: i64, pace: Pace) -> Result<()> {
+    let done = sqlx::query(
+        "-- set_pace
+         update account_pace set period_us = $3, window_us = $4, day_cap = $5, lateness_us = $6, recipient_cap = $7,
+           warm_first = $8, warm_permille = $9, warm_from_us = case when $8 > 0 then warm_from_us else 0 end
          where workspace_id = $1 and account_id = $2",
     )
     .bind(workspace_id)
@@ -239,19 +294,12 @@ pub async fn set_caps(store: &Store, workspace_id: i32, name: &str, caps: &[Cap]
     .bind(pace.window_us)
     .bind(pace.day_cap)
     .bind(pace.lateness_us)
-    .execute(&mut *tx)
+    .bind(pace.recipient_cap)
+    .bind(pace.warm_up.map_or(0, |w| w.first))
+    .bind(pace.warm_up.map_or(1000, |w| w.growth_permille))
+    .execute(c)
     .await?;
-    ensure_affected("set_caps: pace", done.rows_affected(), 1)?;
-    let done = sqlx::query("-- set_caps\n update account set caps = $3 where workspace_id = $1 and account_id = $2")
-        .bind(workspace_id)
-        .bind(account_id)
-        .bind(Json(caps))
-        .execute(&mut *tx)
-        .await?;
-    ensure_affected("set_caps", done.rows_affected(), 1)?;
-    tx.commit().await?;
-    tracing::info!(workspace_id, account_id, period_us = pace.period_us, day_cap = pace.day_cap, "caps changed");
-    Ok(())
+    ensure_affected("set_pace", done.rows_affected(), 1)
 }
 
 /// Sets a price of the account: see [`prices::set`].

@@ -6,13 +6,14 @@ use chrono::{DateTime, Utc};
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::OnMissing;
 use futures::TryStreamExt as _;
+use serde::Deserialize;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Row as _};
 use tokio::sync::mpsc;
 
 use crate::copy::{self, Rows};
 use crate::error::ensure_affected;
-use crate::{Error, Result};
+use crate::{Error, Result, flows};
 
 /// Contacts that are looked at to learn which attributes a list has.
 const ATTRIBUTE_SAMPLE_CONTACTS: i64 = 10_000;
@@ -191,22 +192,29 @@ pub async fn take(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Resul
     Ok(taken.is_some())
 }
 
+/// An account of a run with its frozen prices.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Priced {
+    /// The account.
+    pub account_id: i64,
+    /// What its messages cost.
+    pub prices: Prices,
+}
+
 /// What a run is expanded from, and how far it is.
 #[derive(Debug, Clone, FromRow)]
 pub struct Unfinished {
     /// The list.
     pub list_id: i64,
-    /// The account.
-    pub account_id: i64,
+    /// Its accounts, in their order.
+    #[sqlx(json)]
+    pub accounts: Vec<Priced>,
     /// The template.
     pub template_id: i64,
     /// The frozen version of the template.
     pub template_version: i32,
     /// The frozen variables, in order.
     pub variables: Vec<String>,
-    /// The frozen prices.
-    #[sqlx(json)]
-    pub prices: Prices,
     on_missing: i16,
     /// Last contact address that was expanded.
     pub expanded_to: Option<String>,
@@ -234,8 +242,9 @@ impl Unfinished {
 pub async fn unfinished(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Option<Unfinished>> {
     let row = sqlx::query_as(
         "-- unfinished
-         select c.list_id, c.account_id, c.template_id, r.template_version, r.variables, r.prices, c.on_missing,
-                r.expanded_to, g.segment_no, g.seq
+         select c.list_id, c.template_id, r.template_version, r.variables, c.on_missing, r.expanded_to, g.segment_no, g.seq,
+                (select jsonb_agg(jsonb_build_object('account_id', a.account_id, 'prices', a.prices) order by a.rank)
+                 from run_account a where a.workspace_id = $1 and a.run_id = $2) as accounts
          from run r
          join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id
          cross join lateral (
@@ -338,7 +347,7 @@ pub async fn write_segment(
     Ok(())
 }
 
-/// Notes how far the run is expanded, and the dearest message so far, micro-credits. With `complete_at`
+/// Notes how far the run is expanded, and the dearest message so far through each account, micro-credits. With `complete_at`
 /// the audience is complete, and the run is taken from the list of those to be expanded. False when the
 /// run was cancelled meanwhile: the transaction must then be rolled back.
 ///
@@ -346,23 +355,26 @@ pub async fn write_segment(
 /// When the database fails.
 pub async fn advance(
     c: &mut PgConnection,
-    (workspace_id, account_id, run_id): (i32, i64, i64),
+    (workspace_id, run_id): (i32, i64),
     expanded_to: Option<&str>,
-    dearest: i64,
+    dearest: &[(i64, i64)],
     complete_at: Option<DateTime<Utc>>,
 ) -> Result<bool> {
-    // Flow before run: the order of the claim and of a pause.
-    sqlx::query(
-        "-- advance: flow
-         update flow set reserve_each = $4
-         where workspace_id = $1 and account_id = $2 and run_id = $3 and reserve_each < $4",
-    )
-    .bind(workspace_id)
-    .bind(account_id)
-    .bind(run_id)
-    .bind(dearest)
-    .execute(&mut *c)
-    .await?;
+    // Flows before run: the order of the claim and of a pause.
+    flows::lock(c, workspace_id, run_id).await?;
+    for (account_id, micro) in dearest {
+        sqlx::query(
+            "-- advance: flow
+             update flow set reserve_each = $4
+             where workspace_id = $1 and account_id = $2 and run_id = $3 and reserve_each < $4",
+        )
+        .bind(workspace_id)
+        .bind(account_id)
+        .bind(run_id)
+        .bind(micro)
+        .execute(&mut *c)
+        .await?;
+    }
     let done = sqlx::query(
         "-- advance
          update run set expanded_to = $3, expanded_at = $4 where workspace_id = $1 and run_id = $2 and state in (2, 3)",

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::message::Channel;
-use fanfare_domain::state::{OnMissing, OnUnknown};
+use fanfare_domain::state::{OnMissing, OnUnknown, Sharing};
+use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
 
 use crate::nearest::nearest;
@@ -17,9 +18,11 @@ pub struct NewCampaign<'a> {
     pub template: &'a str,
     /// Name of its list.
     pub list: &'a str,
-    /// Name of its account.
-    pub account: &'a str,
-    /// Its share of the account beside other campaigns, 1 to 1000.
+    /// Its accounts, in their order.
+    pub accounts: &'a [Through<'a>],
+    /// How they divide it.
+    pub sharing: Sharing,
+    /// Its share of each account beside other campaigns, 1 to 1000.
     pub weight: i32,
     /// When a recipient lacks a variable.
     pub on_missing: OnMissing,
@@ -27,6 +30,39 @@ pub struct NewCampaign<'a> {
     pub on_unknown: OnUnknown,
     /// Seconds from the launch after which what is unsent expires; `None` = never.
     pub expires_after_s: Option<i64>,
+}
+
+/// An account that a campaign is to go through.
+#[derive(Debug, Clone, Copy)]
+pub struct Through<'a> {
+    /// Name of the account.
+    pub account: &'a str,
+    /// Its part of the messages, 1 to 1000, where the campaign is divided by shares.
+    pub share: Option<i32>,
+    /// The address it sends from, unless the account's own.
+    pub sender: Option<&'a str>,
+}
+
+impl<'a> Through<'a> {
+    /// This account, with nothing said of it.
+    pub fn account(account: &'a str) -> Self {
+        Self { account, share: None, sender: None }
+    }
+}
+
+/// An account of a campaign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CampaignAccount {
+    /// The account.
+    #[serde(skip_serializing)]
+    pub account_id: i64,
+    /// Its name.
+    #[serde(rename = "account")]
+    pub name: String,
+    /// Its part of the messages, where the campaign is divided by shares.
+    pub share: Option<i32>,
+    /// The address it sends from for this campaign, unless the account's own.
+    pub sender: Option<String>,
 }
 
 /// A campaign.
@@ -48,11 +84,11 @@ pub struct Campaign {
     pub list_id: i64,
     /// Name of the list.
     pub list: String,
-    /// Its account.
-    pub account_id: i64,
-    /// Name of the account.
-    pub account: String,
-    /// Its share of the account beside other campaigns.
+    /// Its accounts, in their order; at least one.
+    pub accounts: Vec<CampaignAccount>,
+    /// How they divide it.
+    pub sharing: Sharing,
+    /// Its share of each account beside other campaigns.
     pub weight: i32,
     /// When a recipient lacks a variable.
     pub on_missing: OnMissing,
@@ -74,8 +110,9 @@ struct Row {
     channel: i16,
     list_id: i64,
     list: String,
-    account_id: i64,
-    account: String,
+    #[sqlx(json)]
+    accounts: Vec<CampaignAccount>,
+    sharing: i16,
     weight: i32,
     on_missing: i16,
     on_unknown: i16,
@@ -97,8 +134,8 @@ impl Row {
             template_version: self.template_version,
             list_id: self.list_id,
             list: self.list,
-            account_id: self.account_id,
-            account: self.account,
+            sharing: Sharing::from_i16(self.sharing).ok_or_else(|| corrupt("sharing", self.sharing))?,
+            accounts: self.accounts,
             weight: self.weight,
             expires_after_s: self.expires_after_s,
             created_at: self.created_at,
@@ -115,19 +152,19 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     let mut tx = store.pool.begin().await?;
     let template = templates::get(&mut tx, workspace_id, new.template).await?;
     let list_id = lists::get(&mut tx, workspace_id, new.list).await?.list_id;
-    let account = accounts::get(&mut tx, workspace_id, new.account).await?;
+    let campaign_id = store.ids.next();
     let done = sqlx::query(
         "-- create
-         insert into campaign (workspace_id, campaign_id, name, template_id, list_id, account_id, weight,
+         insert into campaign (workspace_id, campaign_id, name, template_id, list_id, sharing, weight,
            on_missing, on_unknown, expires_after_s, created_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (workspace_id, name) do nothing",
     )
     .bind(workspace_id)
-    .bind(store.ids.next())
+    .bind(campaign_id)
     .bind(new.name)
     .bind(template.template_id)
     .bind(list_id)
-    .bind(account.account_id)
+    .bind(new.sharing.as_i16())
     .bind(new.weight)
     .bind(new.on_missing.as_i16())
     .bind(new.on_unknown.as_i16())
@@ -141,10 +178,40 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
             "campaign {name:?} exists already: choose another name, or launch it with fanfare campaign launch {name}"
         )));
     }
+    for (rank, through) in (0..).zip(new.accounts) {
+        add_account(&mut tx, workspace_id, campaign_id, rank, through).await?;
+    }
     let campaign = get(&mut tx, workspace_id, new.name).await?;
     tx.commit().await?;
     tracing::info!(workspace_id, campaign_id = campaign.campaign_id, "campaign created");
     Ok(campaign)
+}
+
+async fn add_account(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    campaign_id: i64,
+    rank: i16,
+    through: &Through<'_>,
+) -> Result<()> {
+    let account = accounts::get(c, workspace_id, through.account).await?;
+    let done = sqlx::query(
+        "-- create: account
+         insert into campaign_account (workspace_id, campaign_id, rank, account_id, share, sender)
+         values ($1, $2, $3, $4, $5, $6) on conflict (workspace_id, campaign_id, account_id) do nothing",
+    )
+    .bind(workspace_id)
+    .bind(campaign_id)
+    .bind(rank)
+    .bind(account.account_id)
+    .bind(through.share)
+    .bind(through.sender)
+    .execute(c)
+    .await?;
+    match done.rows_affected() {
+        0 => Err(Error::Conflict(format!("account {:?} is named twice: name it once", through.account))),
+        _ => Ok(()),
+    }
 }
 
 /// The campaign called `name`.
@@ -174,12 +241,14 @@ async fn select(c: &mut PgConnection, workspace_id: i32, name: Option<&str>) -> 
     let rows = sqlx::query_as(
         "-- select
          select c.campaign_id, c.name, c.template_id, t.name as template, t.version as template_version, t.channel,
-                c.list_id, l.name as list, c.account_id, a.name as account, c.weight, c.on_missing, c.on_unknown,
-                c.expires_after_s, c.created_at
+                c.list_id, l.name as list, c.sharing, c.weight, c.on_missing, c.on_unknown, c.expires_after_s, c.created_at,
+                (select jsonb_agg(jsonb_build_object('account_id', a.account_id, 'account', a.name, 'share', ca.share,
+                                                     'sender', ca.sender) order by ca.rank)
+                 from campaign_account ca join account a on a.workspace_id = ca.workspace_id and a.account_id = ca.account_id
+                 where ca.workspace_id = c.workspace_id and ca.campaign_id = c.campaign_id) as accounts
          from campaign c
          join template t on t.workspace_id = c.workspace_id and t.template_id = c.template_id
          join list l on l.workspace_id = c.workspace_id and l.list_id = c.list_id
-         join account a on a.workspace_id = c.workspace_id and a.account_id = c.account_id
          where c.workspace_id = $1 and ($2::text is null or c.name = $2) order by c.name",
     )
     .bind(workspace_id)

@@ -6,7 +6,7 @@ use sqlx::{FromRow, PgConnection};
 
 use crate::error::ensure_affected;
 use crate::tx::run_tx;
-use crate::{Result, Store, runs};
+use crate::{Result, Store, flows};
 
 /// The credit of a workspace, micro-credits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, FromRow)]
@@ -49,7 +49,7 @@ pub async fn topup(store: &Store, workspace_id: i32, micro: i64, note: Option<&s
 async fn try_topup(store: &Store, workspace_id: i32, micro: i64, note: Option<&str>) -> Result<(Credit, u64)> {
     let mut tx = store.pool.begin().await?;
     // The flows first: the claim locks a flow before the credit.
-    let resumed = runs::resume_poor(&mut tx, workspace_id).await?;
+    let resumed = flows::resume_poor(&mut tx, workspace_id).await?;
     sqlx::query(
         "-- topup: ledger
          insert into ledger (workspace_id, entry_id, at, kind, amount, messages, note)

@@ -2,7 +2,7 @@
 
 use sqlx::{FromRow, PgConnection, PgPool};
 
-use crate::Result;
+use crate::{Result, flows};
 
 /// A run that may have to be swept or finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
@@ -45,7 +45,8 @@ pub async fn closing(c: &mut PgConnection) -> Result<Vec<Closing>> {
 /// When the database fails; nothing is moved then.
 pub async fn sweep(pool: &PgPool, run: Closing, shard: i16) -> Result<i64> {
     let mut tx = pool.begin().await?;
-    // Flow before segments: the claim's order. After this no claim can take from the run.
+    // Flows before segments: the claim's order. After this no claim can take from the run.
+    flows::lock(&mut tx, run.workspace_id, run.run_id).await?;
     sqlx::query("-- sweep: close\n update flow set runnable = false, epoch = epoch + 1 where workspace_id = $1 and run_id = $2 and runnable")
         .bind(run.workspace_id)
         .bind(run.run_id)
@@ -94,15 +95,19 @@ pub async fn sweep(pool: &PgPool, run: Closing, shard: i16) -> Result<i64> {
 pub async fn finish(pool: &PgPool, workspace_id: i32, run_id: i64) -> Result<bool> {
     let mut tx = pool.begin().await?;
     // The claim and the flush of this run's last messages commit before or after, never between.
-    let held: Option<i64> = sqlx::query_scalar(
-        "-- finish: lock
-         select run_id from flow where workspace_id = $1 and run_id = $2 for update skip locked",
-    )
-    .bind(workspace_id)
-    .bind(run_id)
-    .fetch_optional(&mut *tx)
-    .await?;
-    if held.is_none() {
+    let held =
+        sqlx::query("select from flow where workspace_id = $1 and run_id = $2 for update skip locked -- finish: lock")
+            .bind(workspace_id)
+            .bind(run_id)
+            .execute(&mut *tx)
+            .await?;
+    let all: i64 =
+        sqlx::query_scalar("select count(*) from flow where workspace_id = $1 and run_id = $2 -- finish: flows")
+            .bind(workspace_id)
+            .bind(run_id)
+            .fetch_one(&mut *tx)
+            .await?;
+    if all == 0 || held.rows_affected() < all.unsigned_abs() {
         return Ok(false);
     }
     let done = sqlx::query(
@@ -124,7 +129,7 @@ pub async fn finish(pool: &PgPool, workspace_id: i32, run_id: i64) -> Result<boo
     if done.rows_affected() == 0 {
         return Ok(false);
     }
-    sqlx::query("-- finish: flow\n delete from flow where workspace_id = $1 and run_id = $2")
+    sqlx::query("-- finish: forget flows\n delete from flow where workspace_id = $1 and run_id = $2")
         .bind(workspace_id)
         .bind(run_id)
         .execute(&mut *tx)

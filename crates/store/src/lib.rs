@@ -14,6 +14,7 @@ pub mod deliveries;
 pub mod embedded;
 pub mod error;
 pub mod finish;
+pub mod flows;
 pub mod hooks;
 pub mod imports;
 pub mod inbound;
@@ -40,4 +41,4 @@ pub mod workspaces;
 pub use error::{Error, Result};
 pub use open::Store;
 /// A connection, or a transaction on one: what the functions of this crate take.
-pub use sqlx::PgConnection;
+pub use sqlx::{PgConnection, PgPool};

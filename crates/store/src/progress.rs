@@ -1,7 +1,8 @@
 //! Where a run stands: the conservation law as one statement, so that it holds at every instant.
 
 use chrono::{DateTime, Utc};
-use fanfare_domain::state::{PausedReason, RunState};
+use fanfare_domain::state::{Closed, PausedReason, RunState};
+use serde::Deserialize;
 use sqlx::{FromRow, PgConnection};
 
 use crate::{Error, Result};
@@ -21,8 +22,6 @@ pub struct Progress {
     paused_reason: Option<i16>,
     /// The provider's code, where its answer paused the run.
     pub paused_detail: Option<String>,
-    /// Why its account sends nothing, if it is stopped.
-    pub account_stopped: Option<String>,
     /// When it began.
     pub started_at: Option<DateTime<Utc>>,
     /// When it was to begin.
@@ -71,20 +70,45 @@ pub struct Progress {
     pub left_out_suppressed: i64,
     /// Left out: a variable is missing.
     pub left_out_missing: i64,
-    /// The account's slot distance now, µs; 0 = no cap.
-    pub period_us: i64,
-    /// Most sends of the account in 24 hours; 0 = no cap.
-    pub day_cap: i64,
-    /// Whether the sends of the last 24 hours have come to that.
-    pub day_cap_reached: bool,
-    /// How often in a row the account's provider was found down; 0 while it answers.
-    pub account_failures: i16,
-    /// When the account's next slot is, if that is to come.
-    pub account_next: Option<DateTime<Utc>>,
+    /// Its accounts, in their order.
+    #[sqlx(json)]
+    pub accounts: Vec<AccountProgress>,
     /// Worker processes of the fleet that are alive.
     pub workers: i64,
     /// The time of a run that has not started is past.
     pub overdue: bool,
+}
+
+/// Where an account of a run stands.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct AccountProgress {
+    /// Its name.
+    pub name: String,
+    /// Why it sends nothing, if it is stopped.
+    pub stopped: Option<String>,
+    /// Why it sends nothing of this run although that runs: stored reason.
+    closed: Option<i16>,
+    /// The provider's code, where its answer closed it to the run.
+    pub closed_detail: Option<String>,
+    /// Its slot distance now, µs; 0 = no cap.
+    pub period_us: i64,
+    /// Most sends in 24 hours; 0 = no cap.
+    pub day_cap: i64,
+    /// Most different recipients in 24 hours; 0 = no cap.
+    pub recipient_cap: i64,
+    /// How many messages the limits by the day leave it; `None` where it has none.
+    pub day_room: Option<i64>,
+    /// How often in a row its provider was found down; 0 while it answers.
+    pub failures: i16,
+    /// When its next slot is, if that is to come.
+    pub next: Option<DateTime<Utc>>,
+}
+
+impl AccountProgress {
+    /// Why it sends nothing of this run although that runs.
+    pub fn closed(&self) -> Option<Closed> {
+        self.closed.and_then(Closed::from_i16)
+    }
 }
 
 impl Progress {
@@ -131,28 +155,30 @@ impl Progress {
 pub async fn progress(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Progress> {
     let row = sqlx::query_as(
         "-- progress
-         select t.now, r.run_id, c.name as campaign, r.state, r.paused_reason, r.paused_detail, a.stopped_reason as account_stopped,
-                r.started_at, r.scheduled_for, r.finished_at, r.expanded_at is not null as expanded, r.planned,
+         select t.now, r.run_id, c.name as campaign, r.state, r.paused_reason, r.paused_detail, r.started_at, r.scheduled_for, r.finished_at, r.expanded_at is not null as expanded, r.planned,
                 s.total, s.queued + w.queued as queued, l.leased,
                 p.retrying, p.sent, p.failed, p.suppressed, p.expired, p.cancelled, p.unknown, p.cost,
                 p.delivered, p.read, p.undelivered, p.replied,
                 s.no_address as left_out_no_address, s.duplicate as left_out_duplicate,
                 s.suppressed as left_out_suppressed, s.missing as left_out_missing,
-                coalesce(case when ap.slow_permille > 1000 then greatest(ap.period_us, 200) * ap.slow_permille / 1000 else ap.period_us end, 0) as period_us,
-                coalesce(ap.day_cap, 0) as day_cap,
-                coalesce(ap.day_cap > 0 and ap.day_cap <= (
-                  select sum(d) from unnest(ap.day_counts[1:25 - least(25, t.now_us / 3600000000 - ap.day_hour)::int]) d),
-                  false) as day_cap_reached,
-                coalesce(ap.failures, 0::smallint) as account_failures,
-                case when greatest(ap.next_us, ap.closed_until_us) > t.now_us
-                     then to_timestamp(greatest(ap.next_us, ap.closed_until_us) / 1e6) end as account_next,
+                (select jsonb_agg(jsonb_build_object(
+                          'name', a.name, 'stopped', a.stopped_reason, 'closed', f.closed, 'closed_detail', f.closed_detail,
+                          'period_us', case when ap.slow_permille > 1000 then greatest(ap.period_us, 200) * ap.slow_permille / 1000
+                                            else ap.period_us end,
+                          'day_cap', ap.day_cap,
+                          'recipient_cap', ap.recipient_cap, 'day_room', day_room(ap, t.now_us), 'failures', ap.failures,
+                          'next', case when greatest(ap.next_us, ap.closed_until_us) > t.now_us
+                                       then to_timestamp(greatest(ap.next_us, ap.closed_until_us) / 1e6) end) order by ra.rank)
+                 from run_account ra
+                 join account a on a.workspace_id = ra.workspace_id and a.account_id = ra.account_id
+                 join account_pace ap on ap.workspace_id = a.workspace_id and ap.account_id = a.account_id
+                 left join flow f on f.workspace_id = ra.workspace_id and f.account_id = ra.account_id and f.run_id = ra.run_id
+                 where ra.workspace_id = r.workspace_id and ra.run_id = r.run_id) as accounts,
                 (select count(*) from worker where alive_until > t.now) as workers,
                 r.state = 1 and r.scheduled_for < t.now as overdue
          from (select now, (extract(epoch from now) * 1000000)::bigint as now_us from clock_timestamp() now) t
          cross join run r
          join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id
-         join account a on a.workspace_id = c.workspace_id and a.account_id = c.account_id
-         left join account_pace ap on ap.workspace_id = a.workspace_id and ap.account_id = a.account_id
          cross join lateral (
            select coalesce(sum(g.hi - g.lo), 0) as total, coalesce(sum(g.hi - g.next_seq), 0) as queued,
                   coalesce(sum(g.no_address), 0) as no_address, coalesce(sum(g.duplicate), 0) as duplicate,
@@ -179,6 +205,25 @@ pub async fn progress(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> R
     .fetch_one(c)
     .await?;
     Ok(row)
+}
+
+/// Messages accepted through each account of a run, by its name. It reads the run's outcomes.
+///
+/// # Errors
+/// When the database fails.
+pub async fn sent_by_account(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Vec<(String, i64)>> {
+    let rows = sqlx::query_as(
+        "-- sent_by_account
+         select a.name, count(*) from (
+           select distinct on (o.seq) o.seq, o.account_id from outcome o
+           where o.workspace_id = $1 and o.run_id = $2 and o.class = 1 order by o.seq, o.attempt) o
+         join account a on a.workspace_id = $1 and a.account_id = o.account_id group by a.name order by a.name",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .fetch_all(c)
+    .await?;
+    Ok(rows)
 }
 
 /// The newest run of a campaign.

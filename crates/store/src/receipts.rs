@@ -3,7 +3,7 @@
 //! Each kind counts once for a message, in whatever order and however often it comes. A receipt also
 //! settles a message in doubt: who reports of it has accepted it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::limits::PROGRESS_SHARDS;
@@ -11,7 +11,7 @@ use fanfare_domain::outcome::Class;
 use fanfare_domain::receipt::{About, Receipt, ReceiptKind};
 use sqlx::{FromRow, PgConnection};
 
-use crate::queue::{BY_RECEIPT, Verdict, settle};
+use crate::queue::{BY_RECEIPT, Verdict, lock_doubts, settle};
 use crate::{Error, Result, Store};
 
 /// What became of receipts.
@@ -172,8 +172,7 @@ async fn insert(c: &mut PgConnection, workspace_id: i32, account_id: i64, lines:
            from unnest($3::bigint[], $4::int[], $5::smallint[], $6::bool[], $7::timestamptz[], $8::text[])
                 as u(run_id, seq, kind, told, at, detail)
            -- Of this account: another one's secret says nothing here.
-           left join (run r join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id)
-             on r.workspace_id = $1 and r.run_id = u.run_id and c.account_id = $2
+           left join run_account r on r.workspace_id = $1 and r.run_id = u.run_id and r.account_id = $2
            left join recipient m on m.workspace_id = $1 and m.run_id = r.run_id and m.seq = u.seq
          ), stored as (
            insert into receipt (workspace_id, run_id, seq, kind, account_id, at, received_at, detail)
@@ -210,8 +209,21 @@ async fn settle_all(
     lines: &[Line<'_>],
     shard: i16,
 ) -> Result<i64> {
+    let named: BTreeSet<i64> = lines.iter().map(|line| line.run_id).collect();
+    // What was posted may name any number.
+    let ours: Vec<i64> = sqlx::query_scalar(
+        "-- receipts: runs
+         select run_id from run_account where workspace_id = $1 and account_id = $2 and run_id = any ($3)",
+    )
+    .bind(workspace_id)
+    .bind(account_id)
+    .bind(named.into_iter().collect::<Vec<_>>())
+    .fetch_all(&mut *c)
+    .await?;
+    let ours: BTreeSet<i64> = ours.into_iter().collect();
+    lock_doubts(c, &ours, false).await?;
     let mut by_run: BTreeMap<i64, Vec<i32>> = BTreeMap::new();
-    for line in lines {
+    for line in lines.iter().filter(|line| ours.contains(&line.run_id)) {
         by_run.entry(line.run_id).or_default().push(line.seq);
     }
     // All of them are locked before the first is settled: retries before credit, as in every flush.

@@ -185,7 +185,7 @@ impl ClaimLoop {
             self.hold(lease);
         }
         for lease in leases {
-            let run = runs.get(&mut c, ws, lease.run_id).await;
+            let run = runs.get(&mut c, (ws, self.who.account_id), lease.run_id).await;
             let loaded = match run {
                 Ok(run) => queue::messages(&mut c, ws, &lease).await.map(|messages| (run, messages)),
                 Err(e) => Err(e),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fanfare_domain::limits::FLUSH_EVERY;
-use fanfare_store::queue::{self, Fate, Flusher, Lease, Mark, Settlement};
-use fanfare_store::{Error, Store};
+use fanfare_domain::limits::{FLUSH_EVERY, HOUR_US};
+use fanfare_domain::outcome::Class;
+use fanfare_store::queue::{self, Contacted, Fate, Flusher, Lease, Mark, Settlement, TakenBack};
+use fanfare_store::{Error, PgPool, Store};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -37,8 +38,51 @@ pub struct FlushLoop {
     pub briskness: Arc<AtomicUsize>,
     /// No more notes will come: end after the last flush.
     pub drain: CancellationToken,
+    /// Whether the account has a limit of recipients by the day.
+    pub counts_recipients: bool,
     /// Cancelled by the flusher when a lease turns out to be another's: the fleet thinks us dead.
     pub fenced: CancellationToken,
+}
+
+/// What a flush takes back from the limits by the day, and from the account's shares.
+#[derive(Default)]
+struct Days {
+    by_hour: HashMap<i32, TakenBack>,
+    unclaimed: HashMap<i64, i32>,
+    contacted: Vec<Contacted>,
+}
+
+impl Days {
+    fn note(&mut self, s: &Settlement, hour: i32) {
+        match (s.fate, s.class) {
+            (Fate::Returned, _) => {
+                self.by_hour.entry(hour).or_default().unstarted += 1;
+                if s.was.is_none() {
+                    *self.unclaimed.entry(s.run_id).or_default() += 1;
+                }
+            }
+            (Fate::Unknown(_), _) | (_, Class::Sent) => {
+                self.contacted.push(Contacted { run_id: s.run_id, seq: s.seq, hour });
+            }
+            (Fate::Final { .. } | Fate::Retry(_), _) => self.by_hour.entry(hour).or_default().refused += 1,
+        }
+    }
+
+    async fn write(self, pool: &PgPool, who: Flusher, counts_recipients: bool) -> Result<(), Error> {
+        let key = (who.workspace_id, who.account_id);
+        for (run_id, messages) in self.unclaimed {
+            queue::unclaim(pool, key, run_id, messages).await?;
+        }
+        for (hour, taken) in self.by_hour {
+            if taken.unstarted > 0 || counts_recipients {
+                queue::give_back(pool, key, hour, taken).await?;
+            }
+        }
+        if counts_recipients && !self.contacted.is_empty() {
+            queue::contacted(pool, key, &self.contacted).await?;
+        }
+        Ok(())
+    }
 }
 
 /// A lease as far as it is settled.
@@ -95,20 +139,20 @@ impl FlushLoop {
         settlements
     }
 
-    /// What was handed back does not count against a cap by the day. Should this fail, the day is a little
+    /// What was not sent does not count against the limits by the day. Should this fail, the day is a little
     /// shorter.
     async fn give_back(&self, leases: &HashMap<i64, Open>, settlements: &[Settlement]) {
-        let mut unstarted: HashMap<i64, i32> = HashMap::new();
-        for s in settlements.iter().filter(|s| s.fate == Fate::Returned) {
-            let claimed_us = leases.get(&s.lease_id).map_or(0, |lease| lease.claimed_us);
-            *unstarted.entry(claimed_us).or_default() += 1;
+        let mut days = Days::default();
+        for s in settlements {
+            let hour = leases.get(&s.lease_id).map_or(0, |lease| lease.claimed_us / HOUR_US) as i32;
+            days.note(s, hour);
         }
-        let Flusher { workspace_id, account_id, .. } = self.who;
-        for (claimed_us, messages) in unstarted {
-            let given = queue::give_back(&self.store.pool, workspace_id, account_id, claimed_us, messages).await;
-            if let Err(error) = given {
-                tracing::warn!(account_id, ?error, messages, "the day's count keeps messages that were not sent");
-            }
+        if let Err(error) = days.write(&self.store.pool, self.who, self.counts_recipients).await {
+            tracing::warn!(
+                account_id = self.who.account_id,
+                ?error,
+                "the day's count keeps messages that were not sent"
+            );
         }
     }
 

@@ -23,11 +23,16 @@ pub struct Runs(HashMap<i64, Arc<Run>>);
 
 impl Runs {
     /// The run, read at its first lease.
-    pub async fn get(&mut self, c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Arc<Run>> {
+    pub async fn get(
+        &mut self,
+        c: &mut PgConnection,
+        (workspace_id, account_id): (i32, i64),
+        run_id: i64,
+    ) -> Result<Arc<Run>> {
         if let Some(run) = self.0.get(&run_id) {
             return Ok(run.clone());
         }
-        let info = queue::run_info(c, workspace_id, run_id).await?;
+        let info = queue::run_info(c, (workspace_id, account_id), run_id).await?;
         let template = templates::compile(c, workspace_id, info.template_id, info.template_version)
             .await?
             .ordered_as(&info.variables)

@@ -227,7 +227,7 @@ impl Batch {
         Ok(OutMessage {
             id: message_id(self.account.workspace_id, self.lease.run_id, message.seq),
             to: message.address.clone(),
-            from: self.account.sender.clone(),
+            from: self.run.info.sender.clone().or_else(|| self.account.sender.clone()),
             channel: self.run.info.channel,
             content,
             campaign: self.run.info.campaign.clone(),

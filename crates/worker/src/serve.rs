@@ -66,6 +66,7 @@ impl Serve {
             held: account.held.clone(),
             briskness: account.briskness.clone(),
             drain: drain.clone(),
+            counts_recipients: row.recipients_per_day.is_some(),
             fenced: self.over.clone(),
         };
         let steering =

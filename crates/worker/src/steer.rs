@@ -4,8 +4,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fanfare_domain::outcome::Action;
+use fanfare_store::flows::Refused;
 use fanfare_store::suppressions::{self, Reason};
-use fanfare_store::{PgConnection, Store, accounts, queue, runs};
+use fanfare_store::{PgConnection, Store, accounts, flows, queue};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -158,8 +159,13 @@ impl Steering {
         let workspace_id = self.account.workspace_id;
         match wish.action {
             Action::PauseRun => {
-                if runs::pause_by_provider(c, workspace_id, run_id, &wish.detail).await? {
-                    tracing::error!(run_id, code = wish.detail, "run paused: its provider refuses what it says");
+                let (account_id, code) = (self.account.account_id, &wish.detail);
+                match flows::close_by_provider(c, (workspace_id, account_id, run_id), code).await? {
+                    Refused::Paused => tracing::error!(run_id, code, "run paused: its provider refuses what it says"),
+                    Refused::Closed => {
+                        tracing::error!(run_id, account_id, code, "account closed to the run: it refuses what it says");
+                    }
+                    Refused::Already => {}
                 }
             }
             Action::Suppress => {

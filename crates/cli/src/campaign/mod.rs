@@ -11,16 +11,16 @@ use std::process::ExitCode;
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use fanfare_domain::state::{MessageState, OnMissing, OnUnknown};
+use fanfare_domain::state::{MessageState, OnMissing, OnUnknown, Sharing};
 use fanfare_scheduler::control::{self, Changed};
 use fanfare_scheduler::launch::{Launch, launch};
-use fanfare_store::campaigns::{self, Campaign, NewCampaign};
+use fanfare_store::campaigns::{self, Campaign, CampaignAccount, NewCampaign, Through};
 use fanfare_store::{PgConnection, Store, progress};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::context::{Context, Global};
-use crate::output::{Output, Table, count, credits, duration, fields, id, when};
+use crate::output::{Output, Table, Usage, count, credits, duration, fields, id, when};
 use crate::parse;
 use status::Status;
 
@@ -121,10 +121,20 @@ pub struct Create {
     /// To whom
     #[arg(long)]
     list: String,
-    /// Through which account
+    /// Through which account; repeat it for several, which then send together, the fastest most
+    #[arg(long = "account", value_name = "ACCOUNT", required = true)]
+    accounts: Vec<String>,
+    /// Divide it by shares, one for each account, e.g. --share main=3 --share other=1
+    #[arg(long = "share", value_name = "ACCOUNT=N", value_parser = parse::share, conflicts_with = "in_order")]
+    shares: Vec<(String, i32)>,
+    /// Prefer the accounts in the order given: a later one sends only what the earlier ones cannot, since
+    /// they are stopped, down, or at the end of their day
     #[arg(long)]
-    account: String,
-    /// Its share of the account beside other campaigns, 1 to 1000
+    in_order: bool,
+    /// The address that an account sends from for this campaign [default: the account's own]
+    #[arg(long = "sender", value_name = "ACCOUNT=ADDRESS", value_parser = parse::sender)]
+    senders: Vec<(String, String)>,
+    /// Its share of each account beside other campaigns, 1 to 1000
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=1000))]
     weight: i32,
     /// When recipients lack a variable: refuse the launch, skip them, or by default send with nothing in
@@ -174,12 +184,41 @@ async fn dispatch(context: &Context, command: Command, output: Output) -> anyhow
     Ok(ExitCode::SUCCESS)
 }
 
+impl Create {
+    /// The accounts with what was said of each.
+    fn through(&self) -> Result<(Vec<Through<'_>>, Sharing), Usage> {
+        fn of<'v, T>(all: &'v [(String, T)], account: &str) -> Option<&'v T> {
+            all.iter().find(|(name, _)| name == account).map(|(_, value)| value)
+        }
+        let named = self.shares.iter().map(|(name, _)| name).chain(self.senders.iter().map(|(name, _)| name));
+        if let Some(stranger) = named.into_iter().find(|name| !self.accounts.contains(name)) {
+            return Err(Usage(format!("--account {stranger:?} is not given: name each account with --account first")));
+        }
+        let share = |account: &String| of(&self.shares, account).copied();
+        if let (false, Some(without)) = (self.shares.is_empty(), self.accounts.iter().find(|a| share(a).is_none())) {
+            return Err(Usage(format!(
+                "account {without:?} has no share: give every account one, --share {without}=N"
+            )));
+        }
+        let sharing = match (self.in_order, self.shares.is_empty()) {
+            (true, _) => Sharing::InOrder,
+            (false, false) => Sharing::Shares,
+            (false, true) => Sharing::Together,
+        };
+        let sender = |account: &String| of(&self.senders, account).map(String::as_str);
+        let through = self.accounts.iter().map(|a| Through { account: a, share: share(a), sender: sender(a) });
+        Ok((through.collect(), sharing))
+    }
+}
+
 async fn create(context: &Context, new: &Create, output: Output) -> anyhow::Result<()> {
+    let (accounts, sharing) = new.through()?;
     let campaign = NewCampaign {
         name: &new.name,
         template: &new.template,
         list: &new.list,
-        account: &new.account,
+        accounts: &accounts,
+        sharing,
         weight: new.weight,
         on_missing: new.on_missing,
         on_unknown: new.on_unknown,
@@ -188,7 +227,7 @@ async fn create(context: &Context, new: &Create, output: Output) -> anyhow::Resu
     let made = campaigns::create(&context.store, context.workspace_id, campaign).await?;
     let value = json!({
         "id": id(made.campaign_id), "name": made.name, "template": made.template, "list": made.list,
-        "account": made.account, "channel": made.channel, "weight": made.weight, "on_missing": made.on_missing,
+        "accounts": made.accounts, "sharing": made.sharing, "channel": made.channel, "weight": made.weight, "on_missing": made.on_missing,
         "on_unknown": made.on_unknown, "expires_after_seconds": made.expires_after_s,
     });
     output.result(&value, |_| definition(&made))
@@ -200,13 +239,35 @@ fn definition(c: &Campaign) -> String {
         ("campaign", c.name.clone()),
         ("says", format!("template {}, by {}", c.template, c.channel)),
         ("to", format!("list {}", c.list)),
-        ("through", format!("account {}, weight {}", c.account, c.weight)),
+        ("through", through(c)),
         (
             "policies",
             format!("variable missing: {}; message in doubt: {}; expires: {expires}", c.on_missing, c.on_unknown),
         ),
         ("next", format!("fanfare campaign plan {}", c.name)),
     ])
+}
+
+/// `accounts main (3 of 4), other (1 of 4), by shares; weight 1`.
+fn through(c: &Campaign) -> String {
+    let all: i32 = c.accounts.iter().filter_map(|a| a.share).sum();
+    let each = |a: &CampaignAccount| {
+        let share = a.share.map(|share| format!(" ({share} of {all})")).unwrap_or_default();
+        let sender = a.sender.as_ref().map(|sender| format!(" from {sender}")).unwrap_or_default();
+        format!("{}{share}{sender}", a.name)
+    };
+    let names = c.accounts.iter().map(each).collect::<Vec<_>>().join(", ");
+    match (c.accounts.len(), c.sharing) {
+        (1, _) => format!("account {names}, weight {}", c.weight),
+        (_, Sharing::Together) => format!("accounts {names}, together; weight {}", c.weight),
+        (_, Sharing::Shares) => format!("accounts {names}, by shares; weight {}", c.weight),
+        (_, Sharing::InOrder) => format!("accounts {names}, in this order; weight {}", c.weight),
+    }
+}
+
+/// The names of its accounts.
+pub fn account_names(c: &Campaign) -> String {
+    c.accounts.iter().map(|a| a.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 async fn launched(store: &Store, workspace_id: i32, name: &str, how: Launch, output: Output) -> anyhow::Result<()> {
@@ -262,7 +323,7 @@ async fn ls(context: &Context, output: Output) -> anyhow::Result<()> {
     }
     let json: Vec<_> = all
         .iter()
-        .map(|(c, s)| json!({ "id": id(c.campaign_id), "name": c.name, "template": c.template, "list": c.list, "account": c.account, "status": s }))
+        .map(|(c, s)| json!({ "id": id(c.campaign_id), "name": c.name, "template": c.template, "list": c.list, "accounts": c.accounts, "status": s }))
         .collect();
     output.result(&json!({ "campaigns": json }), |_| {
         let mut table = Table::new(&["campaign", "template", "list", "account", "state", "sent", "total"]);
@@ -271,7 +332,7 @@ async fn ls(context: &Context, output: Output) -> anyhow::Result<()> {
                 Some(s) => (s.state_in_words(), count(s.sent), count(s.total)),
                 None => ("not launched".to_owned(), String::new(), String::new()),
             };
-            table.row([c.name.clone(), c.template.clone(), c.list.clone(), c.account.clone(), state, sent, total]);
+            table.row([c.name.clone(), c.template.clone(), c.list.clone(), account_names(c), state, sent, total]);
         }
         let none = "no campaigns yet: fanfare campaign create NAME --template T --list L --account A";
         if all.is_empty() { none.to_owned() } else { table.render() }

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use fanfare_domain::state::Sharing;
 use fanfare_scheduler::Problem;
-use fanfare_scheduler::plan::{self, Plan};
+use fanfare_scheduler::plan::{self, AccountLine, Plan};
 
 use crate::bars;
 use crate::context::Context;
@@ -49,17 +50,17 @@ pub fn render(p: &Plan) -> String {
         false => format!("for {} messages", count(p.credit.covers)),
     };
     let time = match (p.seconds, p.finishes_at) {
-        (Some(seconds), Some(at)) => format!("{} at the account's limits, until {}", duration(seconds), when(at)),
-        _ => "no limit at the account".to_owned(),
+        (Some(seconds), Some(at)) => format!("{} at their limits, until {}", duration(seconds), when(at)),
+        _ => "no limit".to_owned(),
     };
     let head = fields([
         ("campaign", bold(&p.campaign)),
         ("template", format!("{} v{}, by {}", p.template, p.template_version, p.channel)),
         ("list", format!("{}, {} contacts", p.list, count(p.audience))),
-        ("account", p.account.clone()),
+        (if p.accounts.len() > 1 { "accounts" } else { "account" }, accounts(p)),
         ("messages", format!("{}{segments}", bold(&count(p.recipients)))),
         ("left out", excluded.join(", ")),
-        ("cost", format!("{} credits", credits(p.cost))),
+        ("cost", cost(p)),
         ("credit", format!("{} credits available: {pays}", credits(p.credit.available))),
         ("time", time),
     ]);
@@ -67,6 +68,29 @@ pub fn render(p: &Plan) -> String {
     let parts =
         [head, countries(p), samples, problems("note", "33", &p.warnings), problems("refused", "31;1", &p.refusals)];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// The account; of several, what is expected to go through each.
+fn accounts(p: &Plan) -> String {
+    let each = |a: &AccountLine| {
+        let sender = a.sender.as_ref().map(|sender| format!(" from {sender}")).unwrap_or_default();
+        let part = if p.accounts.len() > 1 { format!(" {}", count(a.messages)) } else { String::new() };
+        format!("{}{sender}{part}", a.account)
+    };
+    let how = match (p.accounts.len(), p.sharing) {
+        (1, _) => "",
+        (_, Sharing::Together) => ", together",
+        (_, Sharing::Shares) => ", by shares",
+        (_, Sharing::InOrder) => ", in this order",
+    };
+    format!("{}{how}", p.accounts.iter().map(each).collect::<Vec<_>>().join(", "))
+}
+
+fn cost(p: &Plan) -> String {
+    match p.cost == p.cost_at_most {
+        true => format!("{} credits", credits(p.cost)),
+        false => format!("{} credits, at most {}", credits(p.cost), credits(p.cost_at_most)),
+    }
 }
 
 fn countries(p: &Plan) -> String {

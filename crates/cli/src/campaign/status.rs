@@ -1,8 +1,9 @@
 //! Where a run stands.
 
 use chrono::{DateTime, Utc};
-use fanfare_domain::cap::Pace;
-use fanfare_domain::state::{PausedReason, RunState};
+use fanfare_domain::forecast::forecast;
+use fanfare_domain::pace::Pace;
+use fanfare_domain::state::{Closed, PausedReason, RunState};
 use fanfare_store::campaigns::Campaign;
 use fanfare_store::progress::{self, Progress};
 use fanfare_store::{PgConnection, deliveries};
@@ -36,9 +37,8 @@ pub struct Status {
     /// Seconds to go; none when that cannot be told.
     pub eta_seconds: Option<f64>,
     pub campaign: String,
-    pub account: String,
+    pub accounts: Vec<AccountStatus>,
     pub paused_reason: Option<PausedReason>,
-    pub account_stopped: Option<String>,
     /// Why nothing is sent although there is something to send, and what to do about it.
     pub stuck: Option<String>,
     /// Of those sent, what was reported since: delivered (or read), read, failed after all, answered.
@@ -54,6 +54,18 @@ pub struct Status {
     pub scheduled_for: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// Where an account of the run stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct AccountStatus {
+    pub account: String,
+    /// Why it sends nothing at all.
+    pub stopped: Option<String>,
+    /// Why it sends nothing of this run although that runs.
+    pub closed: Option<Closed>,
+    /// Accepted through it; only where it is asked for and there are several.
+    pub sent: Option<i64>,
 }
 
 /// Contacts that were left out when the audience was frozen.
@@ -93,9 +105,17 @@ impl Status {
             rate_per_second: 0.0,
             eta_seconds: None,
             campaign: campaign.name.clone(),
-            account: campaign.account.clone(),
+            accounts: p
+                .accounts
+                .iter()
+                .map(|a| AccountStatus {
+                    account: a.name.clone(),
+                    stopped: a.stopped.clone(),
+                    closed: a.closed(),
+                    sent: None,
+                })
+                .collect(),
             paused_reason: p.paused_reason(),
-            account_stopped: p.account_stopped.clone(),
             stuck: None,
             delivered: p.delivered,
             read: p.read,
@@ -122,7 +142,7 @@ impl Status {
             }
             (RunState::Running, ..) => {
                 status.rate_per_second = rounded(rate);
-                status.eta_seconds = status.eta(rate, p).map(rounded);
+                status.eta_seconds = status.eta(rate, campaign, p).map(rounded);
             }
             _ => {}
         }
@@ -135,8 +155,8 @@ impl Status {
         self.queued + self.leased + self.retrying + unexpanded
     }
 
-    /// Never less than the account's limits allow.
-    fn eta(&self, rate: f64, p: &Progress) -> Option<f64> {
+    /// Never less than the limits of the accounts that can send allow.
+    fn eta(&self, rate: f64, campaign: &Campaign, p: &Progress) -> Option<f64> {
         let to_do = self.to_do();
         if to_do == 0 {
             return Some(0.0);
@@ -144,8 +164,18 @@ impl Status {
         if self.stuck.is_some() {
             return None;
         }
-        let pace = Pace { period_us: p.period_us, day_cap: p.day_cap, ..Pace::default() };
-        let at_best = pace.seconds_for(to_do.unsigned_abs());
+        let able =
+            p.accounts.iter().zip(&campaign.accounts).filter(|(a, _)| a.stopped.is_none() && a.closed().is_none());
+        let paces: Vec<(Pace, i32)> = able
+            .map(|(a, c)| {
+                let (period_us, day_cap, recipient_cap) = (a.period_us, a.day_cap, a.recipient_cap);
+                (Pace { period_us, day_cap, recipient_cap, ..Pace::default() }, c.share.unwrap_or(1))
+            })
+            .collect();
+        if paces.is_empty() {
+            return None;
+        }
+        let at_best = forecast(campaign.sharing, &paces, to_do.unsigned_abs()).seconds.unwrap_or(0.0);
         match (rate > 0.0, at_best > 0.0) {
             (true, _) => Some(at_best.max(to_do as f64 / rate)),
             (false, true) => Some(at_best),
@@ -184,7 +214,14 @@ pub async fn read(c: &mut PgConnection, workspace_id: i32, campaign: &Campaign, 
 pub async fn run(context: &Context, name: &str, output: Output) -> anyhow::Result<()> {
     let mut c = context.store.pool.acquire().await?;
     let (campaign, run_id) = newest_run(&mut c, context.workspace_id, name).await?;
-    let status = read(&mut c, context.workspace_id, &campaign, run_id).await?;
+    let mut status = read(&mut c, context.workspace_id, &campaign, run_id).await?;
+    if status.accounts.len() > 1 {
+        let sent = progress::sent_by_account(&mut c, context.workspace_id, run_id).await?;
+        for account in &mut status.accounts {
+            let through = sent.iter().find(|(name, _)| *name == account.account);
+            account.sent = Some(through.map_or(0, |(_, sent)| *sent));
+        }
+    }
     output.result(&status, render)
 }
 
@@ -222,6 +259,7 @@ pub fn render(s: &Status) -> String {
     let reported =
         [("delivered", s.delivered), ("read", s.read), ("failed after all", s.undelivered), ("answered", s.replied)];
     let tail = [
+        ("through", through(s)),
         ("reported", nonzero(&reported)),
         ("left out", nonzero(&left_out)),
         ("cost", format!("{} credits", credits(s.cost))),
@@ -247,6 +285,21 @@ fn classes(s: &Status) -> Vec<(&'static str, String)> {
     ];
     let width = count(s.total).len();
     all.into_iter().filter(|(_, n)| *n != 0).map(|(label, n)| (label, format!("{:>width$}", count(n)))).collect()
+}
+
+/// What went through which of several accounts.
+fn through(s: &Status) -> String {
+    let each = |a: &AccountStatus| {
+        let sent = a.sent.map(|sent| format!(" {}", count(sent))).unwrap_or_default();
+        let why = match (&a.stopped, a.closed) {
+            (Some(_), _) => " (stopped)",
+            (None, Some(Closed::Credit)) => " (out of credit)",
+            (None, Some(Closed::Provider)) => " (closed by its provider)",
+            (None, None) => "",
+        };
+        format!("{}{sent}{why}", a.account)
+    };
+    if s.accounts.len() > 1 { s.accounts.iter().map(each).collect::<Vec<_>>().join(", ") } else { String::new() }
 }
 
 fn nonzero(counts: &[(&str, i64)]) -> String {

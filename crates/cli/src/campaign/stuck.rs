@@ -1,11 +1,11 @@
 //! Why a run does not move: the question that an operator is called for.
 
 use chrono::TimeDelta;
-use fanfare_domain::state::{PausedReason, RunState};
-use fanfare_store::progress::Progress;
+use fanfare_domain::state::{Closed, PausedReason, RunState};
+use fanfare_store::progress::{AccountProgress, Progress};
 
 use super::status::Status;
-use crate::output::{count, when};
+use crate::output::when;
 
 /// A slot this near is no reason to worry.
 const WAIT_SHOWN_MIN: TimeDelta = TimeDelta::seconds(5);
@@ -33,31 +33,49 @@ pub fn why(s: &Status, p: &Progress) -> Option<String> {
     }
 }
 
-/// The gravest reason first: each hides those below it.
 fn running(s: &Status, p: &Progress) -> Option<String> {
-    let account = &s.account;
-    if let Some(reason) = &s.account_stopped {
+    let held: Option<Vec<String>> = p.accounts.iter().map(|account| held(account, s, p)).collect();
+    // While one account of several goes on, so does the run.
+    let held = held?;
+    if p.workers == 0 && p.accounts.iter().any(|a| a.stopped.is_none()) {
+        return Some("no worker is running: fanfare worker, or all in one, fanfare up".to_owned());
+    }
+    Some(held.join("; "))
+}
+
+/// Why an account sends nothing of the run. The gravest reason first: each hides those below it.
+fn held(a: &AccountProgress, s: &Status, p: &Progress) -> Option<String> {
+    let account = &a.name;
+    if let Some(reason) = &a.stopped {
         return Some(format!(
             "account {account} is stopped: {reason}; put it right, then fanfare account resume {account}"
         ));
     }
+    match (a.closed(), a.closed_detail.as_deref().unwrap_or("no code")) {
+        (Some(Closed::Credit), _) => {
+            return Some(format!("the credit does not pay for a message of account {account}"));
+        }
+        (Some(Closed::Provider), code) => {
+            return Some(format!("the provider of account {account} refuses what the campaign says: {code}"));
+        }
+        (None, _) => {}
+    }
     if p.workers == 0 {
-        return Some("no worker is running: fanfare worker, or all in one, fanfare up".to_owned());
+        return Some(String::new());
     }
     // Something is on its way, or about to be.
-    let next = p.account_next.filter(|at| *at > p.now + WAIT_SHOWN_MIN);
+    let next = a.next.filter(|at| *at > p.now + WAIT_SHOWN_MIN);
     let then =
         next.map_or("it is asked again within seconds".to_owned(), |at| format!("it is asked again at {}", when(at)));
-    if p.account_failures > 0 {
+    if a.failures > 0 {
         return Some(format!("the provider of account {account} is down, no message is lost by it; {then}"));
     }
     if s.leased > 0 {
         return None;
     }
-    if p.day_cap_reached {
-        let cap = count(p.day_cap);
+    if a.day_room.is_some_and(|room| room <= 0) {
         return Some(format!(
-            "account {account} has sent its {cap} of 24 hours; it goes on as the oldest hour leaves them"
+            "account {account} has sent what its limits let through in 24 hours; it goes on as the oldest hour leaves them"
         ));
     }
     next.map(|at| {

@@ -17,7 +17,7 @@ use fanfare_domain::cap::Cap;
 use fanfare_domain::clock::Clock;
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{OnMissing, OnUnknown, RunState};
+use fanfare_domain::state::{OnMissing, OnUnknown, RunState, Sharing};
 use fanfare_domain::template::Template;
 use fanfare_importer::{Options, Source};
 use fanfare_providers::Kind;
@@ -26,8 +26,8 @@ use fanfare_scheduler::control;
 use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_scheduler::plan;
 use fanfare_sim::{Chance, Config, Fault, Faults, Handle, Sim};
-use fanfare_store::accounts::{self, NewAccount};
-use fanfare_store::campaigns::{self, Campaign, NewCampaign};
+use fanfare_store::accounts::{self, Limits, NewAccount};
+use fanfare_store::campaigns::{self, Campaign, NewCampaign, Through};
 use fanfare_store::{credits, runs, templates, workers, workspaces};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -256,7 +256,7 @@ async fn define(context: &Context, demo: &Demo, handle: &Handle) -> anyhow::Resu
         idempotent: demo.keys(),
         looks_up: kind.looks_up(),
         correlates: kind.correlates(),
-        caps: &[demo.cap],
+        limits: Limits { caps: &[demo.cap], ..Limits::default() },
         prices: &Prices([(String::new(), PRICE), ("FR".to_owned(), PRICE_FR)].into()),
     };
     accounts::add(store, workspace_id, account).await?;
@@ -269,7 +269,8 @@ async fn define(context: &Context, demo: &Demo, handle: &Handle) -> anyhow::Resu
         name: CAMPAIGN,
         template: TEMPLATE,
         list: LIST,
-        account: ACCOUNT,
+        accounts: &[Through::account(ACCOUNT)],
+        sharing: Sharing::Together,
         weight: 1,
         on_missing: OnMissing::Refuse,
         on_unknown: OnUnknown::Hold,

@@ -88,8 +88,8 @@ async fn an_account_with_a_wrong_token_stops_and_goes_on_with_the_right_one() {
     home.ok(&["account", "set", "a", "--secret", "wrong"]);
     home.ok(&["campaign", "launch", "c"]);
     let _up = home.role(&["up"]);
-    eventually("the account stops", || home.status()["account_stopped"].is_string());
-    assert!(home.status()["account_stopped"].as_str().unwrap().contains("401"));
+    eventually("the account stops", || home.status()["accounts"][0]["stopped"].is_string());
+    assert!(home.status()["accounts"][0]["stopped"].as_str().unwrap().contains("401"));
     assert!(home.ok(&["campaign", "status", "c"]).contains("fanfare account resume a"));
     assert_eq!(home.status()["failed"], 0, "no message fails for what the account did wrong");
     home.ok(&["account", "set", "a", "--secret", SECRET]);

@@ -37,7 +37,7 @@ async fn a_launch_freezes_template_variables_and_prices() {
     assert_eq!(templates::add(&scene.store, scene.workspace_id, "hello", &newer).await.unwrap().version, 2);
 
     let (version, variables, prices, planned): (i32, Vec<String>, serde_json::Value, i64) =
-        sqlx::query_as("select template_version, variables, prices, planned from run")
+        sqlx::query_as("select template_version, variables, prices, planned from run join run_account using (run_id)")
             .fetch_one(&mut *c)
             .await
             .unwrap();
@@ -134,7 +134,8 @@ async fn a_new_run_joins_the_others_of_its_account_level() {
     let scene = Scene::set(Setting::default(), &[person("+213555000001")]).await;
     launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
     scene.sql("update flow set vtime = 777").await;
-    scene.sql("insert into campaign select workspace_id, 5, 'second', template_id, list_id, account_id, 3, 1, 1, null, now() from campaign").await;
+    scene.sql("insert into campaign select workspace_id, 5, 'second', template_id, list_id, 3, 1, 1, null, now(), 1 from campaign;
+         insert into campaign_account select workspace_id, 5, 0, account_id, null, null from campaign_account").await;
     launch(&scene.store, scene.workspace_id, "second", Launch::default()).await.unwrap();
     assert_eq!(scene.number("select vtime from flow where weight = 3").await, 777);
     // Nor does it get ahead by having been paused.

@@ -54,7 +54,7 @@ async fn a_plan_counts_prices_and_times_what_would_be_sent() {
     assert_eq!(plan.excluded, Excluded { no_address: 1, suppressed: 1, ..Excluded::default() });
     let expected = [line(None, 1, 1, 5000), line(Some("DZ"), 2, 3, 15_000), line(Some("FR"), 1, 1, 12_000)];
     assert_eq!(plan.countries, expected);
-    assert_eq!((plan.cost, plan.dearest), (32_000, 12_000));
+    assert_eq!((plan.cost, plan.accounts[0].dearest), (32_000, 12_000));
     assert_eq!((plan.credit.available, plan.credit.enough, plan.credit.covers), (60_000, true, 4));
     // One message a second, and the slack of a window for each.
     assert!(plan.seconds.is_some_and(|s| (4.0..4.2).contains(&s)), "{:?}", plan.seconds);
@@ -183,8 +183,8 @@ async fn credit_that_pays_for_a_part_is_a_warning_and_none_is_a_refusal() {
 async fn a_stopped_account_an_empty_list_and_a_foreign_channel_are_refused() {
     let scene = Scene::set(Setting::default(), &[]).await;
     let mut c = scene.store.pool.acquire().await.unwrap();
-    accounts::stop(&mut c, scene.workspace_id, scene.campaign.account_id, "401 bad token").await.unwrap();
-    accounts::stop(&mut c, scene.workspace_id, scene.campaign.account_id, "later").await.unwrap();
+    accounts::stop(&mut c, scene.workspace_id, scene.campaign.accounts[0].account_id, "401 bad token").await.unwrap();
+    accounts::stop(&mut c, scene.workspace_id, scene.campaign.accounts[0].account_id, "later").await.unwrap();
     scene.sql("update account set kind = 'meta'").await;
     let plan = scene.plan().await;
     let all = refusals(&plan);

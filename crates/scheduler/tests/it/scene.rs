@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use fanfare_domain::cap::Cap;
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{OnMissing, OnUnknown};
+use fanfare_domain::state::{OnMissing, OnUnknown, Sharing};
 use fanfare_domain::template::{Template, Text, Variant};
 use fanfare_scheduler::expand::{self, Expanded};
 use fanfare_scheduler::plan::{Plan, plan};
-use fanfare_store::accounts::NewAccount;
-use fanfare_store::campaigns::{Campaign, NewCampaign};
+use fanfare_store::accounts::{Limits, NewAccount};
+use fanfare_store::campaigns::{Campaign, NewCampaign, Through};
 use fanfare_store::{Store, accounts, campaigns, credits, lists, templates, workspaces};
 use fanfare_testdb::TestDb;
 use serde_json::{Value, json};
@@ -92,7 +92,7 @@ impl Scene {
             idempotent: true,
             looks_up: false,
             correlates: false,
-            caps: &setting.caps,
+            limits: Limits { caps: &setting.caps, ..Limits::default() },
             prices: &setting.prices,
         };
         accounts::add(&store, workspace_id, new).await.unwrap();
@@ -105,7 +105,8 @@ impl Scene {
             name: CAMPAIGN,
             template: "hello",
             list: "people",
-            account: "demo",
+            accounts: &[Through::account("demo")],
+            sharing: Sharing::Together,
             weight: 1,
             on_missing: setting.on_missing,
             on_unknown: OnUnknown::Hold,

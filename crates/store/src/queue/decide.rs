@@ -43,16 +43,18 @@ pub async fn decide(pool: &PgPool, ids: &Ids, d: Decision<'_>) -> Result<bool> {
     .bind(d.run_id)
     .execute(&mut *tx)
     .await?;
-    let doubtful: Option<i64> = sqlx::query_scalar(
+    let doubtful = sqlx::query(
         "-- decide: lock
-         select account_id from retry where workspace_id = $1 and run_id = $2 and seq = $3 and kind = 2 for update",
+         select from retry where workspace_id = $1 and run_id = $2 and seq = $3 and kind = 2 for update",
     )
     .bind(d.workspace_id)
     .bind(d.run_id)
     .bind(d.seq)
     .fetch_optional(&mut *tx)
     .await?;
-    let Some(account_id) = doubtful else { return Ok(false) };
+    if doubtful.is_none() {
+        return Ok(false);
+    }
     match d.verdict {
         OnUnknown::Hold => due(&mut tx, d, "infinity").await?,
         OnUnknown::WriteOff => {
@@ -70,7 +72,7 @@ pub async fn decide(pool: &PgPool, ids: &Ids, d: Decision<'_>) -> Result<bool> {
             // Certain again, by decision: it waits like any message that was not accepted.
             due(&mut tx, d, "now").await?;
             make_certain(&mut tx, d).await?;
-            reopen(&mut tx, d, account_id).await?;
+            reopen(&mut tx, d).await?;
         }
     }
     sqlx::query(
@@ -153,8 +155,8 @@ async fn make_certain(c: &mut sqlx::PgConnection, d: Decision<'_>) -> Result<()>
     Ok(())
 }
 
-/// Gives a finished run its flow back.
-async fn reopen(c: &mut sqlx::PgConnection, d: Decision<'_>, account_id: i64) -> Result<()> {
+/// Gives a finished run its flows back.
+async fn reopen(c: &mut sqlx::PgConnection, d: Decision<'_>) -> Result<()> {
     let finished = sqlx::query(
         "-- decide: reopen
          update run set state = 2, finished_at = null where workspace_id = $1 and run_id = $2 and state = 5",
@@ -165,18 +167,21 @@ async fn reopen(c: &mut sqlx::PgConnection, d: Decision<'_>, account_id: i64) ->
     .await?;
     if finished.rows_affected() == 1 {
         sqlx::query(
-            "-- decide: flow
-             insert into flow (workspace_id, account_id, run_id, weight, runnable, vtime, reserve_each)
-             select $1, $3, $2, c.weight, true, coalesce((select max(f.vtime) from flow f where f.workspace_id = $1 and f.account_id = $3), 0),
-                    coalesce((select max(m.units * coalesce((r.prices ->> m.country)::bigint, (r.prices ->> '')::bigint, 0))
-                              from recipient m where m.workspace_id = $1 and m.run_id = $2), 0)
-             from run r join campaign c on c.workspace_id = $1 and c.campaign_id = r.campaign_id
+            "-- decide: flows
+             insert into flow (workspace_id, account_id, run_id, weight, runnable, vtime, reserve_each, sharing, rank, share)
+             select $1, a.account_id, $2, c.weight, true,
+                    coalesce((select max(f.vtime) from flow f where f.workspace_id = $1 and f.account_id = a.account_id), 0),
+                    coalesce((select max(m.units * coalesce((a.prices ->> m.country)::bigint, (a.prices ->> '')::bigint, 0))
+                              from recipient m where m.workspace_id = $1 and m.run_id = $2), 0),
+                    case when count(*) over () > 1 then c.sharing else 0 end, a.rank, coalesce(a.share, 1)
+             from run r
+             join campaign c on c.workspace_id = $1 and c.campaign_id = r.campaign_id
+             join run_account a on a.workspace_id = $1 and a.run_id = $2
              where r.workspace_id = $1 and r.run_id = $2
              on conflict do nothing",
         )
         .bind(d.workspace_id)
         .bind(d.run_id)
-        .bind(account_id)
         .execute(c)
         .await?;
     }

@@ -10,7 +10,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::books::{Books, Sums};
 use super::claim::{Lease, Span};
-use super::settle::settle_reported;
+use super::settle::{lock_doubts, settle_reported};
 use crate::Result;
 use crate::copy::Rows;
 
@@ -168,6 +168,8 @@ pub async fn flush(
     if who.correlates {
         sent_ids(&mut tx, who, settlements).await?;
     }
+    let doubtful = settlements.iter().filter(|s| matches!(s.fate, Fate::Unknown(_))).map(|s| s.run_id).collect();
+    lock_doubts(&mut tx, &doubtful, true).await?;
     let late = if lost.is_empty() { 0 } else { unpark(&mut tx, who, lost, &mut effective).await? };
 
     let mut books = Books::default();

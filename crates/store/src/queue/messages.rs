@@ -92,8 +92,10 @@ pub struct RunInfo {
     pub channel: Channel,
     /// Names of the values in a message's params.
     pub variables: Vec<String>,
-    /// Prices frozen at launch.
+    /// The account's prices, frozen at launch.
     pub prices: Prices,
+    /// The address it sends from for this campaign, unless the account's own.
+    pub sender: Option<String>,
     /// When it began: no message of it is older.
     pub started_at: DateTime<Utc>,
     /// From then on what is unsent expires.
@@ -102,11 +104,11 @@ pub struct RunInfo {
     pub on_unknown: OnUnknown,
 }
 
-/// What a worker needs to know of a run, once.
+/// What a worker needs to know of a run and an account of it, once.
 ///
 /// # Errors
 /// When the run does not exist or the database fails.
-pub async fn run_info(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<RunInfo> {
+pub async fn run_info(c: &mut PgConnection, (workspace_id, account_id): (i32, i64), run_id: i64) -> Result<RunInfo> {
     #[derive(FromRow)]
     struct Row {
         name: String,
@@ -115,21 +117,24 @@ pub async fn run_info(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> R
         channel: i16,
         variables: Vec<String>,
         prices: Json<Prices>,
+        sender: Option<String>,
         started_at: DateTime<Utc>,
         expires_at: Option<DateTime<Utc>>,
         on_unknown: i16,
     }
     let row: Row = sqlx::query_as(
         "-- run_info
-         select c.name, c.template_id, r.template_version, t.channel, r.variables, r.prices,
+         select c.name, c.template_id, r.template_version, t.channel, r.variables, ra.prices, ra.sender,
                 coalesce(r.started_at, r.scheduled_for) as started_at, r.expires_at, c.on_unknown
          from run r
+         join run_account ra on ra.workspace_id = r.workspace_id and ra.run_id = r.run_id and ra.account_id = $3
          join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id
          join template t on t.workspace_id = c.workspace_id and t.template_id = c.template_id
          where r.workspace_id = $1 and r.run_id = $2",
     )
     .bind(workspace_id)
     .bind(run_id)
+    .bind(account_id)
     .fetch_one(c)
     .await?;
     Ok(RunInfo {
@@ -140,6 +145,7 @@ pub async fn run_info(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> R
         channel: Channel::from_i16(row.channel).ok_or_else(|| Error::Corrupt(format!("channel {}", row.channel)))?,
         variables: row.variables,
         prices: row.prices.0,
+        sender: row.sender,
         started_at: row.started_at,
         expires_at: row.expires_at,
         on_unknown: OnUnknown::from_i16(row.on_unknown)

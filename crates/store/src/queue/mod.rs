@@ -2,6 +2,7 @@
 
 mod books;
 mod claim;
+mod days;
 mod decide;
 mod flush;
 mod messages;
@@ -11,10 +12,12 @@ mod settle;
 mod write_off;
 
 pub use claim::{Lease, Span, claim, holds, unheard};
+pub use days::{Contacted, TakenBack, contacted, forget_contacted, give_back, unclaim};
 pub use decide::{Decision, decide};
 pub use flush::{Fate, Flushed, Flusher, Mark, Settlement, flush};
 pub use messages::{Message, RunInfo, messages, run_info};
-pub use pace::{circuit_close, circuit_open, give_back, throttle};
+pub use pace::{circuit_close, circuit_open, throttle};
 pub use reclaim::{Parked, reclaim};
+pub(crate) use settle::lock_doubts;
 pub use settle::{BY_RECEIPT, Verdict, settle};
 pub use write_off::write_off;

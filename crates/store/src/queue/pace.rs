@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use crate::Result;
 
@@ -73,32 +73,6 @@ pub async fn circuit_open(
     .execute(c)
     .await?;
     Ok(done.rows_affected() > 0)
-}
-
-/// Messages that were claimed and never started do not count against the day: takes them off the hour in
-/// which they were claimed, while that is the current one.
-///
-/// # Errors
-/// When the database fails.
-pub async fn give_back(
-    pool: &PgPool,
-    workspace_id: i32,
-    account_id: i64,
-    claimed_us: i64,
-    messages: i32,
-) -> Result<()> {
-    sqlx::query(
-        "-- give_back
-         update account_pace set day_counts[1] = greatest(0, day_counts[1] - $4)
-         where workspace_id = $1 and account_id = $2 and day_cap > 0 and day_hour = $3 / 3600000000",
-    )
-    .bind(workspace_id)
-    .bind(account_id)
-    .bind(claimed_us)
-    .bind(messages)
-    .execute(pool)
-    .await?;
-    Ok(())
 }
 
 /// The account answered again: the circuit closes and full claims go on.

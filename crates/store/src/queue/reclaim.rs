@@ -1,9 +1,11 @@
 //! Reclaiming what dead workers held.
 
+use std::collections::BTreeSet;
+
 use fanfare_domain::id::Ids;
 use sqlx::{FromRow, PgPool};
 
-use super::settle::settle_reported;
+use super::settle::{lock_doubts, settle_reported};
 use crate::Result;
 
 /// Messages parked as unknown.
@@ -33,12 +35,13 @@ pub async fn reclaim(pool: &PgPool, ids: &Ids, shard: i16) -> Result<Option<(i64
     .fetch_optional(&mut *tx)
     .await?;
     let Some(worker_id) = dead else { return Ok(None) };
-    let workspaces: Vec<i32> = sqlx::query_scalar(
-        "select distinct workspace_id from lease where worker_id = $1 order by 1 -- reclaim: tenants",
-    )
-    .bind(worker_id)
-    .fetch_all(&mut *tx)
-    .await?;
+    let held: Vec<(i32, i64)> =
+        sqlx::query_as("select distinct workspace_id, run_id from lease where worker_id = $1 -- reclaim: what it held")
+            .bind(worker_id)
+            .fetch_all(&mut *tx)
+            .await?;
+    lock_doubts(&mut tx, &held.iter().map(|(_, run_id)| *run_id).collect(), true).await?;
+    let workspaces: BTreeSet<i32> = held.into_iter().map(|(workspace_id, _)| workspace_id).collect();
     let mut parked = Vec::new();
     for workspace_id in workspaces {
         let rows: Vec<Parked> =

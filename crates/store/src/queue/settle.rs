@@ -1,5 +1,7 @@
 //! Settling messages in doubt without a send: by a receipt, by a person, or by the campaign's policy.
 
+use std::collections::BTreeSet;
+
 use fanfare_domain::id::Ids;
 use fanfare_domain::outcome::Class;
 use sqlx::{FromRow, PgConnection};
@@ -50,9 +52,9 @@ pub async fn settle(c: &mut PgConnection, ids: &Ids, v: Verdict<'_>) -> Result<i
              and (t.seq = any ($3) or $3::int[] is null and t.due_at = 'infinity')
            order by t.seq for update
          ), gone as (
-           delete from retry t using held h, run r
+           delete from retry t using held h, run_account r
            where t.workspace_id = $1 and t.run_id = $2 and t.seq = h.seq
-             and r.workspace_id = $1 and r.run_id = $2
+             and r.workspace_id = $1 and r.run_id = $2 and r.account_id = t.account_id
            returning t.seq, t.attempts, t.account_id, t.reserved, r.prices
          ), priced as (
            select g.seq, g.attempts, g.account_id, g.reserved,
@@ -109,6 +111,23 @@ async fn enter(c: &mut PgConnection, ids: &Ids, v: Verdict<'_>, sums: &Sums) -> 
     .await?;
     if sums.cost > 0 {
         charge(c, ids, v.workspace_id, v.run_id, sums.cost, sums.messages as i32).await?;
+    }
+    Ok(())
+}
+
+/// Keeps doubts and reports of a run from passing each other unseen: who writes a doubt down and then looks
+/// for reports of it holds this alone, who writes reports down and then looks for doubts holds it with
+/// others, both until they commit. To be taken before retries, credit and progress are locked.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn lock_doubts(c: &mut PgConnection, runs: &BTreeSet<i64>, alone: bool) -> Result<()> {
+    let sql = match alone {
+        true => "select pg_advisory_xact_lock($1) -- lock_doubts: alone",
+        false => "select pg_advisory_xact_lock_shared($1) -- lock_doubts: with others",
+    };
+    for run_id in runs {
+        sqlx::query(sql).bind(run_id).execute(&mut *c).await?;
     }
     Ok(())
 }

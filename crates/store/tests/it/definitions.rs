@@ -6,10 +6,10 @@ use fanfare_domain::cap::Cap;
 use fanfare_domain::content::Content;
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{OnMissing, OnUnknown};
+use fanfare_domain::state::{OnMissing, OnUnknown, Sharing};
 use fanfare_domain::template::{Template, Text, Variant};
-use fanfare_store::accounts::{Account, NewAccount};
-use fanfare_store::campaigns::NewCampaign;
+use fanfare_store::accounts::{Account, Limits, NewAccount};
+use fanfare_store::campaigns::{NewCampaign, Through};
 use fanfare_store::{Error, Result, Store, accounts, campaigns, lists, prices, templates, workspaces};
 use fanfare_testdb::TestDb;
 use serde_json::json;
@@ -33,7 +33,7 @@ async fn add(store: &Store, name: &str) -> Result<i64> {
         idempotent: true,
         looks_up: false,
         correlates: false,
-        caps: &["500/s".parse().unwrap(), "10000/d".parse().unwrap()],
+        limits: Limits { caps: &["500/s".parse().unwrap(), "10000/d".parse().unwrap()], ..Limits::default() },
         prices: &Prices([(String::new(), 5000)].into()),
     };
     accounts::add(store, WORKSPACE, new).await
@@ -58,7 +58,8 @@ async fn an_account_keeps_its_limits_prices_and_secret() {
     let error = add(store, "demo").await.unwrap_err();
     assert!(matches!(&error, Error::Conflict(why) if why.contains("exists already")), "{error}");
 
-    accounts::set_caps(store, WORKSPACE, "demo", &["60/min".parse().unwrap()]).await.unwrap();
+    let limits = Limits { caps: &["60/min".parse().unwrap()], ..Limits::default() };
+    accounts::set_limits(store, WORKSPACE, "demo", limits).await.unwrap();
     let cap: Cap = "60/min".parse().unwrap();
     assert_eq!(pace(store).await, (cap.period_us(), 0, 1));
     assert_eq!(get(store, "demo").await.caps, [cap]);
@@ -142,7 +143,8 @@ async fn a_campaign_names_things_that_exist() {
         name: "spring",
         template: "hello",
         list: "people",
-        account: "demo",
+        accounts: &[Through::account("demo")],
+        sharing: Sharing::Together,
         weight: 7,
         on_missing: OnMissing::Skip,
         on_unknown: OnUnknown::Resend,
@@ -151,7 +153,10 @@ async fn a_campaign_names_things_that_exist() {
     for (wrong, what) in [
         (NewCampaign { template: "helo", ..new }, "no template \"helo\" in this workspace; did you mean hello?"),
         (NewCampaign { list: "peple", ..new }, "no list \"peple\" in this workspace; did you mean people?"),
-        (NewCampaign { account: "dem", ..new }, "no account \"dem\" in this workspace; did you mean demo?"),
+        (
+            NewCampaign { accounts: &[Through::account("dem")], ..new },
+            "no account \"dem\" in this workspace; did you mean demo?",
+        ),
     ] {
         assert_eq!(campaigns::create(store, WORKSPACE, wrong).await.unwrap_err().to_string(), what);
     }

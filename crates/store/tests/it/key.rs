@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use fanfare_domain::price::Prices;
-use fanfare_store::accounts::{self, NewAccount};
+use fanfare_store::accounts::{self, Limits, NewAccount};
 use fanfare_store::open::Config;
 use fanfare_store::{Error, Store, workspaces};
 use fanfare_testdb::TestDb;
@@ -35,7 +35,7 @@ fn account(name: &str) -> NewAccount<'_> {
         idempotent: true,
         looks_up: false,
         correlates: false,
-        caps: &[],
+        limits: Limits::default(),
         prices: &FREE,
     }
 }

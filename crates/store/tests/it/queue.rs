@@ -250,7 +250,7 @@ async fn runs_that_only_wait_do_not_keep_others_from_their_turn() {
     sql(
         &db,
         "insert into run select workspace_id, n, campaign_id, scheduled_for + n * interval '1 s', template_version,
-           variables, prices, planned, state, paused_reason, expires_at, expanded_to, expanded_at, started_at, finished_at
+           variables, planned, state, paused_reason, expires_at, expanded_to, expanded_at, started_at, finished_at
          from run, generate_series(100, 119) n;
          insert into flow (workspace_id, account_id, run_id, weight, runnable, reserve_each)
            select 1, 20, n, 1, true, 0 from generate_series(100, 119) n;

@@ -28,8 +28,10 @@ impl Scene {
             "insert into account values (1, 20, 'a', 'http', '{}', null, null, $1, '[]', null, now())",
             "insert into account_pace (workspace_id, account_id) values (1, 20)",
             "insert into template values (1, 30, 't', 2, 1, now())",
-            "insert into campaign values (1, 40, 'c', 30, 10, 20, 1, 1, 1, null, now())",
-            "insert into run values (1, 60, 40, now(), 1, '{}', '{}', $2, 2, null, null, 'z', now(), now(), null)",
+            "insert into campaign values (1, 40, 'c', 30, 10, 1, 1, 1, null, now(), 1)",
+            "insert into campaign_account values (1, 40, 0, 20, null, null)",
+            "insert into run values (1, 60, 40, now(), 1, '{}', $2, 2, null, null, 'z', now(), now(), null)",
+            "insert into run_account values (1, 60, 20, 0, null, null, '{}')",
             "insert into flow (workspace_id, account_id, run_id, weight, runnable, reserve_each) values (1, 20, 60, 1, true, $3)",
             "insert into recipient select 1, s, 60, 1, 0, '+2135550' || s, 'DZ', null from generate_series(0, $2::int - 1) s",
             "insert into segment select 1, 60, s, s * $2::int / $4, (s + 1) * $2::int / $4, s * $2::int / $4, s::text, 0, 0, 0, 0

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fanfare_domain::price::Prices;
-use fanfare_store::accounts::{self, Account, NewAccount};
+use fanfare_store::accounts::{self, Account, Limits, NewAccount};
 use fanfare_store::seal::Seal;
 use fanfare_store::{Store, tokens, workspaces};
 use fanfare_testdb::TestDb;
@@ -23,7 +23,7 @@ async fn account(store: &Store) -> Account {
         idempotent: false,
         looks_up: false,
         correlates: false,
-        caps: &[],
+        limits: Limits::default(),
         prices: &Prices::default(),
     };
     accounts::add(store, WORKSPACE, new).await.unwrap();

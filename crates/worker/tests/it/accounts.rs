@@ -11,7 +11,7 @@ async fn bad_credentials_stop_the_account_and_harm_no_message() {
     let play = Stage { contacts: 500, sim, ..Stage::default() }.launch().await;
     play.scheduler();
     let worker = play.worker();
-    let stopped = play.until("stopped", |p| p.account_stopped.is_some() && p.leased == 0).await;
+    let stopped = play.until("stopped", |p| p.accounts[0].stopped.is_some() && p.leased == 0).await;
     assert_eq!((stopped.queued, stopped.failed, stopped.retrying), (500, 0, 0), "{stopped:?}");
     accounts::set_secret(&play.db.store, WORKSPACE, "demo", Some("another")).await.unwrap();
     let mut c = play.db.store.pool.acquire().await.unwrap();

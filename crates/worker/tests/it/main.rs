@@ -5,4 +5,5 @@ mod drain;
 mod kinds;
 mod login;
 mod receipts;
+mod several;
 mod stage;

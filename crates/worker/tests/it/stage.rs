@@ -7,14 +7,14 @@ use fanfare_api::Server;
 use fanfare_domain::cap::Cap;
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{OnMissing, OnUnknown};
+use fanfare_domain::state::{OnMissing, OnUnknown, Sharing};
 use fanfare_domain::template::{Template, Text, Variant};
 use fanfare_providers::Kind;
 use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_scheduler::{expand, tick};
 use fanfare_sim::{Config, Handle, Sim};
-use fanfare_store::accounts::NewAccount;
-use fanfare_store::campaigns::NewCampaign;
+use fanfare_store::accounts::{Limits, NewAccount};
+use fanfare_store::campaigns::{NewCampaign, Through};
 use fanfare_store::progress::{Progress, newest_run, progress};
 use fanfare_store::{Store, accounts, audit, campaigns, credits, hooks, templates, workspaces};
 use fanfare_testdb::TestDb;
@@ -40,6 +40,21 @@ pub struct Stage {
     /// Whether the simulator posts receipts, and somebody takes them.
     pub receipts: bool,
     pub account: Account,
+    pub recipients_per_day: Option<i64>,
+    pub warm_up: Option<&'static str>,
+    pub sim: Config,
+    /// Accounts of kind http beside the first, and how all of them divide the campaign.
+    pub others: Vec<Other>,
+    pub sharing: Sharing,
+    pub share: Option<i32>,
+}
+
+/// Another account, at a provider of its own.
+#[derive(Default)]
+pub struct Other {
+    pub name: &'static str,
+    pub caps: &'static [&'static str],
+    pub share: Option<i32>,
     pub sim: Config,
 }
 
@@ -76,7 +91,12 @@ impl Default for Stage {
             credit: 1_000_000_000,
             receipts: false,
             account: Account::default(),
+            recipients_per_day: None,
+            warm_up: None,
             sim: Config::default(),
+            others: Vec::new(),
+            sharing: Sharing::Together,
+            share: None,
         }
     }
 }
@@ -85,6 +105,8 @@ impl Default for Stage {
 pub struct Play {
     pub db: TestDb,
     pub sim: Handle,
+    /// The providers of the other accounts.
+    pub others: Vec<Handle>,
     /// The address of the account's hook, where there is one.
     pub hook: String,
     over: CancellationToken,
@@ -112,14 +134,19 @@ impl Stage {
         let loopback: SocketAddr = ([127, 0, 0, 1], 0).into();
         let config =
             Config { kind: self.account.kind.parse().unwrap(), honour_keys: self.idempotent, ..self.sim.clone() };
-        let sim = Sim::bind(config, loopback).unwrap();
-        let handle = sim.handle();
-        tokio::spawn(sim.serve(over.clone().cancelled_owned()));
-        self.fill(&db.store, &handle.url()).await;
+        let serve = |config| {
+            let sim = Sim::bind(config, loopback).unwrap();
+            let handle = sim.handle();
+            tokio::spawn(sim.serve(over.clone().cancelled_owned()));
+            handle
+        };
+        let handle = serve(config);
+        let others: Vec<Handle> = self.others.iter().map(|other| serve(other.sim.clone())).collect();
+        self.fill(&db.store, &handle.url(), &others).await;
         let hook = if self.receipts { self.hook(&db.store, &handle, &over).await } else { String::new() };
         let run = launch(&db.store, WORKSPACE, CAMPAIGN, Launch::default()).await.unwrap();
         while expand::expand_next(&db.store, WORKSPACE, run.run_id).await.unwrap() == expand::Expanded::More {}
-        Play { db, sim: handle, hook, over }
+        Play { db, sim: handle, others, hook, over }
     }
 
     /// Serves the account's hook, and has the simulator post there.
@@ -132,7 +159,7 @@ impl Stage {
         url
     }
 
-    async fn fill(&self, store: &Store, url: &str) {
+    async fn fill(&self, store: &Store, url: &str, others: &[Handle]) {
         let mut c = store.pool.acquire().await.unwrap();
         assert_eq!(workspaces::ensure(&mut c, "default", store.clock.now()).await.unwrap(), WORKSPACE);
         sqlx::query("insert into list values (1, 10, 'l', now())").execute(&mut *c).await.unwrap();
@@ -145,7 +172,7 @@ impl Stage {
         .await
         .unwrap();
         drop(c);
-        let caps: Vec<Cap> = self.caps.iter().map(|c| c.parse().unwrap()).collect();
+        let own = caps(self.caps);
         let mut settings = self.account.settings.clone();
         settings["url"] = url.into();
         let known = Kind::named(self.account.kind).unwrap();
@@ -158,10 +185,22 @@ impl Stage {
             idempotent: self.idempotent,
             looks_up: known.looks_up(),
             correlates: known.correlates(),
-            caps: &caps,
+            limits: Limits {
+                caps: &own,
+                recipients_per_day: self.recipients_per_day,
+                warm_up: self.warm_up.map(|ramp| ramp.parse().unwrap()),
+            },
             prices: &Prices([(String::new(), PRICE)].into()),
         };
         accounts::add(store, WORKSPACE, account).await.unwrap();
+        let mut through = vec![Through { share: self.share, ..Through::account("demo") }];
+        for (other, sim) in self.others.iter().zip(others) {
+            let (settings, caps) = (serde_json::json!({ "url": sim.url() }), caps(other.caps));
+            let limits = Limits { caps: &caps, ..Limits::default() };
+            let account = NewAccount { name: other.name, kind: "http", settings: &settings, limits, ..account };
+            accounts::add(store, WORKSPACE, account).await.unwrap();
+            through.push(Through { share: other.share, ..Through::account(other.name) });
+        }
         credits::topup(store, WORKSPACE, self.credit, None).await.unwrap();
         let text = self.account.text.clone();
         let variant = Variant { language: String::new(), text, defaults: Default::default() };
@@ -171,7 +210,8 @@ impl Stage {
             name: CAMPAIGN,
             template: "hello",
             list: "l",
-            account: "demo",
+            accounts: &through,
+            sharing: self.sharing,
             weight: 1,
             on_missing: OnMissing::Refuse,
             on_unknown: self.on_unknown,
@@ -179,6 +219,10 @@ impl Stage {
         };
         campaigns::create(store, WORKSPACE, campaign).await.unwrap();
     }
+}
+
+fn caps(texts: &[&str]) -> Vec<Cap> {
+    texts.iter().map(|c| c.parse().unwrap()).collect()
 }
 
 impl Drop for Play {
@@ -224,6 +268,13 @@ impl Play {
         let done = self.until("finished", |p| p.state().unwrap().as_str() == "finished").await;
         self.assert_books().await;
         done
+    }
+
+    /// Launches the campaign once more, and expands its audience.
+    pub async fn launch_again(&self) {
+        let again = Launch { again: true, ..Launch::default() };
+        let run = launch(&self.db.store, WORKSPACE, CAMPAIGN, again).await.unwrap();
+        while expand::expand_next(&self.db.store, WORKSPACE, run.run_id).await.unwrap() == expand::Expanded::More {}
     }
 
     pub async fn assert_books(&self) {

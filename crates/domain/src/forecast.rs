@@ -1,0 +1,125 @@
+//! How long accounts take together, and which of them sends how much.
+
+use crate::limits::DAY_US;
+use crate::pace::Pace;
+use crate::state::Sharing;
+
+const DAY_SECONDS: f64 = DAY_US as f64 / 1e6;
+/// What takes longer than this many days is not forecast.
+const DAYS_MAX: u32 = 36_500;
+
+/// What is to be expected of a run's accounts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forecast {
+    /// Seconds until the last message; `None` if nothing limits them, or it would take a century.
+    pub seconds: Option<f64>,
+    /// Messages through each account.
+    pub messages: Vec<u64>,
+}
+
+/// What is to be expected when idle accounts, each with its pace and share, send `messages`.
+pub fn forecast(sharing: Sharing, accounts: &[(Pace, i32)], messages: u64) -> Forecast {
+    match sharing {
+        Sharing::Together => together(accounts, messages),
+        Sharing::Shares => by_shares(accounts, messages),
+        Sharing::InOrder => in_order(accounts, messages),
+    }
+}
+
+/// The fastest sends most. Of several without a limit none is known to be faster.
+fn together(accounts: &[(Pace, i32)], messages: u64) -> Forecast {
+    let unlimited = accounts.iter().filter(|(pace, _)| !pace.is_limited()).count();
+    if unlimited > 0 {
+        let parts: Vec<f64> = accounts.iter().map(|(pace, _)| f64::from(u8::from(!pace.is_limited()))).collect();
+        return Forecast { seconds: None, messages: split(messages, &parts) };
+    }
+    let sent = |seconds: f64| accounts.iter().map(|(pace, _)| pace.sends_within(seconds)).sum::<f64>();
+    let (mut low, mut high) = (0.0, f64::from(DAYS_MAX) * DAY_SECONDS);
+    if sent(high) < messages as f64 {
+        return Forecast { seconds: None, messages: split(messages, &vec![1.0; accounts.len()]) };
+    }
+    for _ in 0..64 {
+        let middle = (low + high) / 2.0;
+        if sent(middle) < messages as f64 { low = middle } else { high = middle }
+    }
+    let parts: Vec<f64> = accounts.iter().map(|(pace, _)| pace.sends_within(high)).collect();
+    Forecast { seconds: Some(high), messages: split(messages, &parts) }
+}
+
+/// Each its part, the slowest sets the end.
+fn by_shares(accounts: &[(Pace, i32)], messages: u64) -> Forecast {
+    let parts: Vec<f64> = accounts.iter().map(|(_, share)| f64::from(*share)).collect();
+    let messages = split(messages, &parts);
+    let limited = accounts.iter().any(|(pace, _)| pace.is_limited());
+    let seconds = accounts.iter().zip(&messages).map(|((pace, _), n)| pace.seconds_for(*n)).fold(0.0, f64::max);
+    Forecast { seconds: limited.then_some(seconds), messages }
+}
+
+/// Each what the earlier ones leave of a day, once they have come to its end.
+fn in_order(accounts: &[(Pace, i32)], messages: u64) -> Forecast {
+    let (mut left, mut sent) = (messages, vec![0; accounts.len()]);
+    for day in 0..DAYS_MAX {
+        let mut time = 0.0;
+        for (i, (pace, _)) in accounts.iter().enumerate() {
+            let take = left.min(pace.day_room(day)).min(pace.slots_from(time));
+            time += pace.slotted(take);
+            sent[i] += take;
+            left -= take;
+            if left == 0 {
+                let limited = day > 0 || accounts[..=i].iter().any(|(pace, _)| pace.is_limited());
+                let seconds = f64::from(day) * DAY_SECONDS + time;
+                return Forecast { seconds: limited.then_some(seconds), messages: sent };
+            }
+        }
+    }
+    // The rest would come after a century.
+    sent[0] += left;
+    Forecast { seconds: None, messages: sent }
+}
+
+/// Divides `messages` in proportion to `parts`, exactly: what rounding leaves goes to the first.
+fn split(messages: u64, parts: &[f64]) -> Vec<u64> {
+    let all: f64 = parts.iter().sum();
+    let mut of_each: Vec<u64> = parts.iter().map(|part| (messages as f64 * part / all) as u64).collect();
+    let given: u64 = of_each.iter().sum();
+    if let Some(first) = of_each.iter_mut().zip(parts).find(|(_, part)| **part > 0.0) {
+        *first.0 += messages.saturating_sub(given);
+    }
+    of_each
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace(caps: &[&str]) -> Pace {
+        Pace::of(&caps.iter().map(|c| c.parse().unwrap()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn together_the_fastest_sends_most() {
+        let f = forecast(Sharing::Together, &[(pace(&["300/s"]), 1), (pace(&["100/s"]), 1)], 40_000);
+        let seconds = f.seconds.unwrap();
+        assert!((100.0..110.0).contains(&seconds), "{seconds}");
+        assert_eq!(f.messages.iter().sum::<u64>(), 40_000);
+        assert!((29_900..30_100).contains(&f.messages[0]), "{f:?}");
+        let free = forecast(Sharing::Together, &[(pace(&["300/s"]), 1), (pace(&[]), 1)], 100);
+        assert_eq!(free, Forecast { seconds: None, messages: vec![0, 100] });
+    }
+
+    #[test]
+    fn shares_divide_and_the_slowest_sets_the_end() {
+        let f = forecast(Sharing::Shares, &[(pace(&["1000/s"]), 3), (pace(&["10/s"]), 1)], 4_000);
+        assert_eq!(f.messages, [3_000, 1_000]);
+        assert!(f.seconds.unwrap() > 100.0, "{f:?}");
+    }
+
+    #[test]
+    fn in_order_the_next_account_takes_what_the_day_of_the_first_leaves() {
+        let f = forecast(Sharing::InOrder, &[(pace(&["250/d"]), 1), (pace(&["1/s", "1000/d"]), 1)], 2_500);
+        assert_eq!(f.messages, [500, 2_000]);
+        assert!((86_400.0 + 1_000.0..86_400.0 + 1_100.0).contains(&f.seconds.unwrap()), "{f:?}");
+        let all_by_the_first = forecast(Sharing::InOrder, &[(pace(&["10/s"]), 1), (pace(&[]), 1)], 1_000);
+        assert_eq!(all_by_the_first.messages, [1_000, 0]);
+    }
+}

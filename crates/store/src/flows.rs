@@ -1,0 +1,190 @@
+//! Flows: through which accounts a run may be claimed now. Every change of a run's state locks all of them
+//! first, in one order, and then the run, as the claim does.
+
+use sqlx::PgConnection;
+
+use crate::Result;
+
+/// Locks the flows of a run. A run that is over has none.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<()> {
+    sqlx::query(
+        "-- flows: lock
+         select from flow where workspace_id = $1 and run_id = $2 order by account_id for no key update",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Opens the flows of a run, also those that were closed one by one, each level with its account's others:
+/// it is neither served before all of them until it has caught up, nor after.
+///
+/// # Errors
+/// When the database fails.
+pub async fn open(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<()> {
+    reopen(c, workspace_id, run_id, false).await
+}
+
+/// Opens the flows of a run that were closed for want of credit.
+async fn reopen(c: &mut PgConnection, workspace_id: i32, run_id: i64, poor_only: bool) -> Result<()> {
+    sqlx::query(
+        "-- flows: open
+         update flow f set runnable = true, closed = null, closed_detail = null, vtime = greatest(f.vtime, (
+           select coalesce(min(o.vtime) filter (where o.runnable), max(o.vtime), 0) from flow o
+           where o.workspace_id = f.workspace_id and o.account_id = f.account_id and o.run_id <> f.run_id))
+         where f.workspace_id = $1 and f.run_id = $2 and not f.runnable and (f.closed = 1 or not $3)",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .bind(poor_only)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Closes the flows of a run, and makes the fleet drop what it holds of them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn close(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<()> {
+    sqlx::query(
+        "-- flows: close
+         update flow set runnable = false, closed = null, closed_detail = null, epoch = epoch + 1
+         where workspace_id = $1 and run_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Removes the flows and the mark for expansion of a run that never started.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<()> {
+    for sql in [
+        "-- flows: forget\n delete from flow where workspace_id = $1 and run_id = $2",
+        "-- flows: forget expansion\n delete from expansion where workspace_id = $1 and run_id = $2",
+    ] {
+        sqlx::query(sql).bind(workspace_id).bind(run_id).execute(&mut *c).await?;
+    }
+    Ok(())
+}
+
+/// What the cheapest account of a run reserves for a message, micro-credits; 0 for a run without flows.
+///
+/// # Errors
+/// When the database fails.
+pub async fn least_reserve(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<i64> {
+    let micro = sqlx::query_scalar(
+        "-- flows: least reserve
+         select coalesce(min(reserve_each), 0) from flow where workspace_id = $1 and run_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .fetch_one(c)
+    .await?;
+    Ok(micro)
+}
+
+/// Lets the flows that were closed for want of credit go on, and the runs that paused for it. Gives the
+/// number of the latter.
+///
+/// # Errors
+/// When the database fails.
+pub async fn resume_poor(c: &mut PgConnection, workspace_id: i32) -> Result<u64> {
+    let poor: Vec<i64> = sqlx::query_scalar(
+        "-- resume_poor: which
+         select distinct f.run_id from flow f join run r on r.workspace_id = f.workspace_id and r.run_id = f.run_id
+         where f.workspace_id = $1 and f.closed = 1 and (r.state = 2 or r.state = 3 and r.paused_reason = 2) order by 1",
+    )
+    .bind(workspace_id)
+    .fetch_all(&mut *c)
+    .await?;
+    let mut resumed = 0;
+    for run_id in poor {
+        lock(c, workspace_id, run_id).await?;
+        let done = sqlx::query(
+            "-- resume_poor
+             update run set state = 2, paused_reason = null
+             where workspace_id = $1 and run_id = $2 and state = 3 and paused_reason = 2",
+        )
+        .bind(workspace_id)
+        .bind(run_id)
+        .execute(&mut *c)
+        .await?;
+        resumed += done.rows_affected();
+        // A person may have paused or cancelled it before the lock.
+        let runs: bool = sqlx::query_scalar(
+            "select state = 2 from run where workspace_id = $1 and run_id = $2 -- resume_poor: runs",
+        )
+        .bind(workspace_id)
+        .bind(run_id)
+        .fetch_one(&mut *c)
+        .await?;
+        if runs {
+            reopen(c, workspace_id, run_id, true).await?;
+        }
+    }
+    Ok(resumed)
+}
+
+/// What became of a run whose provider refuses what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// It goes on through its other accounts.
+    Closed,
+    /// That was its last account: it is paused.
+    Paused,
+    /// It was closed, or the run not running, already.
+    Already,
+}
+
+/// Closes a running run's flow through an account, since its provider's answer says that every other message
+/// of it would be refused. The last of them pauses the run.
+///
+/// # Errors
+/// When the database fails; nothing is changed then.
+pub async fn close_by_provider(
+    c: &mut PgConnection,
+    (workspace_id, account_id, run_id): (i32, i64, i64),
+    detail: &str,
+) -> Result<Refused> {
+    let mut tx = sqlx::Connection::begin(c).await?;
+    lock(&mut tx, workspace_id, run_id).await?;
+    let closed = sqlx::query(
+        "-- close_by_provider
+         update flow set runnable = false, closed = 2, closed_detail = $4, epoch = epoch + 1
+         where workspace_id = $1 and account_id = $2 and run_id = $3 and runnable",
+    )
+    .bind(workspace_id)
+    .bind(account_id)
+    .bind(run_id)
+    .bind(detail)
+    .execute(&mut *tx)
+    .await?;
+    let paused = sqlx::query(
+        "-- close_by_provider: pause
+         update run set state = 3, paused_reason = 3, paused_detail = $3
+         where workspace_id = $1 and run_id = $2 and state = 2
+           and not exists (select from flow where workspace_id = $1 and run_id = $2 and runnable)",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .bind(detail)
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(match (closed.rows_affected(), paused.rows_affected()) {
+        (_, 1) => Refused::Paused,
+        (1, _) => Refused::Closed,
+        _ => Refused::Already,
+    })
+}
