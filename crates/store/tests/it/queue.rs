@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use fanfare_domain::outcome::Class;
+use fanfare_domain::receipt::{About, Receipt, ReceiptKind};
 use fanfare_domain::rng::Rng;
 use fanfare_store::queue::{self, Fate, Flusher, Lease, Mark, Settlement};
-use fanfare_store::{audit, credits, finish, progress, workers};
+use fanfare_store::{audit, credits, finish, progress, receipts, workers};
 use fanfare_testdb::TestDb;
 
 use crate::scene::{ACCOUNT, RUN, Scene, WORKSPACE};
@@ -276,4 +277,24 @@ async fn a_wait_that_the_provider_asked_for_holds_with_a_cap_and_without() {
     assert_eq!(actor.claim(&db, 10).await, 0);
     sql(&db, "update account_pace set next_us = 0").await;
     assert_eq!(actor.claim(&db, 10).await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doubt_and_its_report_never_pass_each_other_unseen() {
+    let db = TestDb::new().await;
+    Scene { recipients: 300, segments: 1, idempotent: false, reserve_each: 0, credit: 0 }.set(&db).await;
+    let rng = Rng::seeded(11);
+    let mut actor = Actor::start(&db, 1).await;
+    for seq in 0..300 {
+        assert_eq!(actor.claim(&db, 1).await, 1);
+        let about = About::Message { run_id: RUN, seq };
+        let report = [Receipt { about, kind: ReceiptKind::Delivered, at: None, detail: None }];
+        let (_, taken) = tokio::join!(
+            actor.flush(&db, &rng, true, |_, _, _| (Fate::Unknown(None), Class::Unknown)),
+            receipts::take(&db.store, WORKSPACE, ACCOUNT, &report),
+        );
+        taken.unwrap();
+    }
+    let left: i64 = sqlx::query_scalar("select count(*) from retry").fetch_one(&db.store.pool).await.unwrap();
+    assert_eq!(left, 0, "reported messages in doubt");
 }
