@@ -19,6 +19,9 @@ pub struct Forecast {
 
 /// What is to be expected when idle accounts, each with its pace and share, send `messages`.
 pub fn forecast(sharing: Sharing, accounts: &[(Pace, i32)], messages: u64) -> Forecast {
+    if let [(pace, _)] = accounts {
+        return Forecast { seconds: pace.is_limited().then(|| pace.seconds_for(messages)), messages: vec![messages] };
+    }
     match sharing {
         Sharing::Together => together(accounts, messages),
         Sharing::Shares => by_shares(accounts, messages),

@@ -151,6 +151,10 @@ pub struct Create {
 }
 
 pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::Result<ExitCode> {
+    if let Command::Create(new) = &command {
+        // Bad usage is refused before the database is opened.
+        new.through()?;
+    }
     global.with(async |context| dispatch(context, command, output).await).await
 }
 

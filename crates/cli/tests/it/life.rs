@@ -225,7 +225,7 @@ async fn a_day_cap_that_is_reached_says_so() {
     let _up = home.role(&["up"]);
     provider.wait_accepted(10);
     eventually("the day is used up", || {
-        home.status()["stuck"].as_str().is_some_and(|w| w.contains("its 10 of 24 hours"))
+        home.status()["stuck"].as_str().is_some_and(|w| w.contains("let through in 24 hours"))
     });
     assert_eq!(home.status()["sent"], 10);
 }

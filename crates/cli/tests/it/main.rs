@@ -12,4 +12,5 @@ mod journey;
 mod life;
 mod program;
 mod readme;
+mod several;
 mod usage;

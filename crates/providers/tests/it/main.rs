@@ -1,5 +1,6 @@
 //! The adapters against real sockets on loopback.
 
+mod coverage;
 mod faults;
 mod fixtures;
 mod judged;

@@ -5,11 +5,12 @@ use std::time::Duration;
 use fanfare_domain::outcome::Class;
 use fanfare_domain::receipt::{About, Receipt, ReceiptKind};
 use fanfare_domain::rng::Rng;
+use fanfare_domain::state::Sharing;
 use fanfare_store::queue::{self, Fate, Flusher, Lease, Mark, Settlement};
-use fanfare_store::{audit, credits, finish, progress, receipts, workers};
+use fanfare_store::{audit, credits, finish, flows, progress, receipts, workers};
 use fanfare_testdb::TestDb;
 
-use crate::scene::{ACCOUNT, RUN, Scene, WORKSPACE};
+use crate::scene::{ACCOUNT, RUN, SECOND, Scene, WORKSPACE};
 
 const TTL: Duration = Duration::from_secs(3600);
 const OPERATIONS: usize = 250;
@@ -17,6 +18,7 @@ const OPERATIONS: usize = 250;
 /// A worker as the test plays it: what it holds, and the bitmaps it would have in memory.
 struct Actor {
     worker_id: i64,
+    account_id: i64,
     alive: bool,
     held: Vec<Held>,
 }
@@ -29,13 +31,19 @@ struct Held {
 impl Actor {
     async fn start(db: &TestDb, worker_id: i64) -> Self {
         workers::register(&db.store.pool, worker_id, "test", TTL).await.unwrap();
-        Self { worker_id, alive: true, held: vec![] }
+        Self { worker_id, account_id: ACCOUNT, alive: true, held: vec![] }
+    }
+
+    /// One of a fleet that serves two accounts.
+    async fn start_of_two(db: &TestDb, worker_id: i64) -> Self {
+        let account_id = if worker_id % 2 == 0 { SECOND } else { ACCOUNT };
+        Self { account_id, ..Self::start(db, worker_id).await }
     }
 
     fn who(&self) -> Flusher {
         Flusher {
             workspace_id: WORKSPACE,
-            account_id: ACCOUNT,
+            account_id: self.account_id,
             worker_id: self.worker_id,
             shard: (self.worker_id % 3) as i16,
             correlates: false,
@@ -45,7 +53,11 @@ impl Actor {
     async fn claim(&mut self, db: &TestDb, want: usize) -> usize {
         let mut c = db.store.pool.acquire().await.unwrap();
         let base = db.store.ids.next();
-        let leases = queue::claim(&mut c, WORKSPACE, ACCOUNT, self.worker_id, base, 0, want).await.unwrap();
+        let not_its = "select count(*) from retry where kind = 2 and account_id <> $1";
+        let before: i64 = sqlx::query_scalar(not_its).bind(self.account_id).fetch_one(&mut *c).await.unwrap();
+        let leases = queue::claim(&mut c, WORKSPACE, self.account_id, self.worker_id, base, 0, want).await.unwrap();
+        let after: i64 = sqlx::query_scalar(not_its).bind(self.account_id).fetch_one(&mut *c).await.unwrap();
+        assert_eq!(before, after, "what is in doubt goes through no other account");
         let claimed = leases.iter().map(Lease::len).sum();
         assert!(claimed <= want, "{claimed} claimed of {want} wanted");
         for lease in leases {
@@ -126,14 +138,30 @@ async fn assert_balanced(db: &TestDb, seed: u64, step: usize, what: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn books_balance_whatever_happens() {
     for seed in [1, 2, 3, 4] {
-        random_life(seed).await;
+        random_life(seed, None).await;
     }
 }
 
-async fn random_life(seed: u64) {
+#[tokio::test(flavor = "multi_thread")]
+async fn books_balance_whatever_happens_to_two_accounts() {
+    for (seed, sharing) in [(5, Sharing::Together), (6, Sharing::Shares), (7, Sharing::InOrder), (8, Sharing::InOrder)]
+    {
+        random_life(seed, Some(sharing)).await;
+    }
+}
+
+/// A worker of the account, or of one of two.
+async fn worker(db: &TestDb, worker_id: i64, sharing: Option<Sharing>) -> Actor {
+    if sharing.is_some() { Actor::start_of_two(db, worker_id).await } else { Actor::start(db, worker_id).await }
+}
+
+async fn random_life(seed: u64, sharing: Option<Sharing>) {
     let (db, rng) = (TestDb::new().await, Rng::seeded(seed));
     Scene { recipients: 900, segments: 3, idempotent: true, reserve_each: 8, credit: 5_000 }.set(&db).await;
-    let mut actors = vec![Actor::start(&db, 1).await, Actor::start(&db, 2).await];
+    if let Some(sharing) = sharing {
+        Scene::second_account(&db, sharing).await;
+    }
+    let mut actors = vec![worker(&db, 1, sharing).await, worker(&db, 2, sharing).await];
     let mut next_worker = 3;
     for step in 0..OPERATIONS {
         let who = rng.below(actors.len() as u64) as usize;
@@ -155,7 +183,7 @@ async fn random_life(seed: u64) {
                     .await
                     .unwrap();
                 queue::reclaim(&db.store.pool, &db.store.ids, 1).await.unwrap().expect("one is dead");
-                actors.push(Actor::start(&db, next_worker).await);
+                actors.push(worker(&db, next_worker, sharing).await);
                 next_worker += 1;
                 "reclaim"
             }
@@ -167,10 +195,23 @@ async fn random_life(seed: u64) {
                 Scene::pause(&db, rng.chance(0.5)).await;
                 "pause or resume"
             }
+            18 if sharing.is_some() => {
+                let stop = "update account set stopped_reason = case when account_id = $1 then '401' end";
+                let which = rng.below(4) as i64 + ACCOUNT;
+                sqlx::query(stop).bind(which).execute(&db.store.pool).await.unwrap();
+                "one account is stopped, or none"
+            }
+            19 if sharing.is_some() => {
+                let (account_id, mut c) = (actors[who].account_id, db.store.pool.acquire().await.unwrap());
+                flows::close_by_provider(&mut c, (WORKSPACE, account_id, RUN), "132015").await.unwrap();
+                "an account is closed to the run"
+            }
             _ => continue,
         };
         assert_balanced(&db, seed, step, what).await;
     }
+    // Somebody must be left to drain each account.
+    actors.extend([worker(&db, 1001, sharing).await, worker(&db, 1002, sharing).await]);
     end(&db, &rng, seed, &mut actors).await;
 }
 
@@ -178,6 +219,7 @@ async fn random_life(seed: u64) {
 async fn end(db: &TestDb, rng: &Rng, seed: u64, actors: &mut [Actor]) {
     let cancel = rng.chance(0.5);
     credits::topup(&db.store, WORKSPACE, 1_000_000, None).await.unwrap();
+    sql(db, "update account set stopped_reason = null").await;
     Scene::pause(db, false).await;
     if cancel {
         Scene::cancel(db).await;

@@ -1,10 +1,12 @@
 //! A run that is ready to be claimed from, set up by plain SQL: these tests are about the queue alone.
 
+use fanfare_domain::state::Sharing;
 use fanfare_store::{credits, workspaces};
 use fanfare_testdb::TestDb;
 
 pub const WORKSPACE: i32 = 1;
 pub const ACCOUNT: i64 = 20;
+pub const SECOND: i64 = 21;
 pub const RUN: i64 = 60;
 
 /// What is set up.
@@ -49,8 +51,22 @@ impl Scene {
         }
     }
 
+    /// Lets the run go through another account, too.
+    pub async fn second_account(db: &TestDb, sharing: Sharing) {
+        for sql in [
+            "insert into account select 1, 21, 'b', kind, settings, secret, sender, idempotent, caps, null, now() from account where $1 > 0",
+            "insert into account_pace (workspace_id, account_id) select 1, 21 where $1 > 0",
+            "insert into run_account select 1, 60, 21, 1, 1, null, '{}' where $1 > 0",
+            "insert into flow (workspace_id, account_id, run_id, weight, runnable, reserve_each, rank)
+             select 1, 21, 60, 1, true, reserve_each / 2, 1 from flow where $1 > 0",
+            "update flow set sharing = $1",
+        ] {
+            sqlx::query(sql).bind(sharing.as_i16()).execute(&db.store.pool).await.unwrap();
+        }
+    }
+
     pub async fn pause(db: &TestDb, pause: bool) {
-        run_sql(db, "update flow set runnable = not $1, epoch = epoch + 1", pause).await;
+        run_sql(db, "update flow set runnable = not $1, epoch = epoch + 1, closed = null", pause).await;
         run_sql(
             db,
             "update run set state = case when $1 then 3 else 2 end, paused_reason = case when $1 then 1 end where state in (2, 3)",
