@@ -26,6 +26,9 @@ pub struct Control {
     /// All faults anew, `{"429": 0.02, …}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faults: Option<Faults>,
+    /// The only secret that is let in from now on: the one before is revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
 }
 
 /// A running simulator, seen from within its process. Cheap to clone.
@@ -86,6 +89,9 @@ impl Handle {
             }
             if let Some(faults) = control.faults {
                 settings.faults = faults;
+            }
+            if control.secret.is_some() {
+                settings.secret = control.secret;
             }
         });
         if let Some(outage) = control.outage {

@@ -73,6 +73,8 @@ pub(crate) struct Settings {
     pub latency: Duration,
     pub faults: Faults,
     pub receipts_to: Option<Target>,
+    /// The only secret that is let in.
+    pub secret: Option<String>,
 }
 
 /// A panic while counting leaves counts that are still counts.
@@ -91,6 +93,7 @@ impl Provider {
                 latency: config.latency,
                 faults: config.faults.clone(),
                 receipts_to: config.receipts_to.clone(),
+                secret: config.secret.clone(),
             }),
             judge: Mutex::default(),
             ledger: Mutex::default(),
@@ -202,7 +205,8 @@ impl Provider {
 
     /// Whether this credential is the expected one.
     pub fn lets_in(&self, credential: Option<&str>) -> bool {
-        self.config.secret.is_none() || credential == self.config.secret.as_deref()
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        settings.secret.is_none() || credential == settings.secret.as_deref()
     }
 
     /// After how many µs there is room for a request that is above the cap.

@@ -5,5 +5,6 @@ mod drain;
 mod kinds;
 mod login;
 mod receipts;
+mod revoked;
 mod several;
 mod stage;
