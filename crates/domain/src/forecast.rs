@@ -49,13 +49,45 @@ fn together(accounts: &[(Pace, i32)], messages: u64) -> Forecast {
     Forecast { seconds: Some(high), messages: split(messages, &parts) }
 }
 
-/// Each its part, the slowest sets the end.
+/// Each its part, the slowest sets the pace; what the day of one leaves is the others'.
 fn by_shares(accounts: &[(Pace, i32)], messages: u64) -> Forecast {
-    let parts: Vec<f64> = accounts.iter().map(|(_, share)| f64::from(*share)).collect();
-    let messages = split(messages, &parts);
-    let limited = accounts.iter().any(|(pace, _)| pace.is_limited());
-    let seconds = accounts.iter().zip(&messages).map(|((pace, _), n)| pace.seconds_for(*n)).fold(0.0, f64::max);
-    Forecast { seconds: limited.then_some(seconds), messages }
+    let (mut left, mut sent) = (messages, vec![0; accounts.len()]);
+    for day in 0..DAYS_MAX {
+        let takes = shares_of_day(accounts, day, left);
+        // Whose slots do not suffice for its part of the day keeps the others waiting.
+        let slots = accounts.iter().zip(&takes).filter(|(_, take)| **take > 0);
+        let part = slots.map(|((pace, _), take)| pace.slots_from(0.0) as f64 / *take as f64).fold(1.0, f64::min);
+        let takes: Vec<u64> = takes.iter().map(|take| (*take as f64 * part) as u64).collect();
+        sent.iter_mut().zip(&takes).for_each(|(sent, take)| *sent += take);
+        left -= takes.iter().sum::<u64>();
+        if left == 0 {
+            let slowest = accounts.iter().zip(&takes).map(|((pace, _), take)| pace.slotted(*take)).fold(0.0, f64::max);
+            let limited = day > 0 || accounts.iter().any(|(pace, _)| pace.is_limited());
+            return Forecast { seconds: limited.then_some(f64::from(day) * DAY_SECONDS + slowest), messages: sent };
+        }
+    }
+    // The rest would come after a century.
+    sent[0] += left;
+    Forecast { seconds: None, messages: sent }
+}
+
+/// What each account takes of `left` on a day: its part, as far as the day lets it, and of what another's day
+/// leaves, its part again.
+fn shares_of_day(accounts: &[(Pace, i32)], day: u32, left: u64) -> Vec<u64> {
+    let rooms: Vec<u64> = accounts.iter().map(|(pace, _)| pace.day_room(day)).collect();
+    let (mut takes, mut rest) = (vec![0; accounts.len()], left);
+    loop {
+        let open = |(i, (_, share)): (usize, &(Pace, i32))| if takes[i] < rooms[i] { f64::from(*share) } else { 0.0 };
+        let parts: Vec<f64> = accounts.iter().enumerate().map(open).collect();
+        if rest == 0 || parts.iter().all(|part| *part == 0.0) {
+            return takes;
+        }
+        for (i, part) in split(rest, &parts).into_iter().enumerate() {
+            let take = part.min(rooms[i] - takes[i]);
+            takes[i] += take;
+            rest -= take;
+        }
+    }
 }
 
 /// Each what the earlier ones leave of a day, once they have come to its end.
@@ -115,6 +147,18 @@ mod tests {
         let f = forecast(Sharing::Shares, &[(pace(&["1000/s"]), 3), (pace(&["10/s"]), 1)], 4_000);
         assert_eq!(f.messages, [3_000, 1_000]);
         assert!(f.seconds.unwrap() > 100.0, "{f:?}");
+    }
+
+    #[test]
+    fn what_the_day_of_one_leaves_of_its_share_is_the_others() {
+        let f = forecast(Sharing::Shares, &[(pace(&["20/d"]), 3), (pace(&["1/s"]), 1)], 43);
+        assert_eq!(f.messages, [20, 23]);
+        assert!(f.seconds.is_some_and(|s| s < 60.0), "{f:?}");
+        let both = forecast(Sharing::Shares, &[(pace(&["20/d"]), 3), (pace(&["30/d"]), 1)], 70);
+        assert_eq!(both.messages.iter().sum::<u64>(), 70);
+        assert_eq!(both.seconds, Some(86_400.0), "{both:?}");
+        let slow = forecast(Sharing::Shares, &[(pace(&["100/h", "5000/d"]), 1), (pace(&[]), 1)], 9_600);
+        assert!((2.0 * 86_400.0 - 1_000.0..2.1 * 86_400.0).contains(&slow.seconds.unwrap()), "{slow:?}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::context::{Context, Global};
-use crate::output::{Output, Table, Usage, count, credits, duration, fields, id, when};
+use crate::output::{Output, Table, Usage, count, duration, fields, id, when};
 use crate::parse;
 use status::Status;
 
@@ -294,10 +294,7 @@ async fn launched(store: &Store, workspace_id: i32, name: &str, how: Launch, out
         let to = count(run.plan.recipients);
         let warnings: String =
             run.plan.warnings.iter().map(|w| format!("note: {}: {}\n", w.problem, w.remedy)).collect();
-        format!(
-            "{warnings}{start}: {to} recipients, {} credits\nnext: fanfare campaign watch {name}",
-            credits(run.plan.cost)
-        )
+        format!("{warnings}{start}: {to} recipients, {}\nnext: fanfare campaign watch {name}", plan::cost(&run.plan))
     })
 }
 

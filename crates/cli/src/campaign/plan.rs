@@ -86,10 +86,11 @@ fn accounts(p: &Plan) -> String {
     format!("{}{how}", p.accounts.iter().map(each).collect::<Vec<_>>().join(", "))
 }
 
-fn cost(p: &Plan) -> String {
+/// What it costs; where the accounts differ, about.
+pub fn cost(p: &Plan) -> String {
     match p.cost == p.cost_at_most {
         true => format!("{} credits", credits(p.cost)),
-        false => format!("{} credits, at most {}", credits(p.cost), credits(p.cost_at_most)),
+        false => format!("about {} credits, at most {}", credits(p.cost), credits(p.cost_at_most)),
     }
 }
 
