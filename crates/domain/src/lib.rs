@@ -16,3 +16,4 @@ pub mod rng;
 pub mod sms;
 pub mod state;
 pub mod template;
+pub mod window;

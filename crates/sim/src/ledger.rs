@@ -155,7 +155,11 @@ mod tests {
         let mut ledger = Ledger::default();
         let [a, b] = [Uuid::from_u128(1), Uuid::from_u128(2)];
         for (id, to) in [(a, "+1"), (b, "+22"), (a, "+1"), (a, "+1")] {
-            ledger.accept(&Message { id, to: to.into(), text: Some(format!("for {to}")), reference: None }, 0, 9);
+            ledger.accept(
+                &Message { id, to: to.into(), text: Some(format!("for {to}")), reference: None, free_form: false },
+                0,
+                9,
+            );
         }
         assert_eq!((ledger.accepted(), ledger.messages(), ledger.accepted_twice()), (4, 2, 1));
         assert_eq!((ledger.find(a, 0), ledger.find(b, 0), ledger.find(a, 1)), (Some(0), Some(1), None));

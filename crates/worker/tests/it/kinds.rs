@@ -66,12 +66,12 @@ async fn one_confirmed_repeats_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_msg_repeats_nothing() {
-    let text = Text::Body { subject: None, body: "Hello {{ name }}".into() };
+    let text = Text::Approved { name: "spring".into(), params: vec!["{{ name }}".into()] };
     check("one_msg", json!({ "instance_id": "ABC123" }), text, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pabbly_repeats_nothing() {
-    let text = Text::Body { subject: None, body: "Hello {{ name }}".into() };
+    let text = Text::Approved { name: "spring".into(), params: vec!["{{ name }}".into()] };
     check("pabbly", json!({}), text, false).await;
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fanfare_domain::id::message_id;
 use fanfare_domain::rng::Rng;
 use fanfare_domain::state::OnUnknown;
+use fanfare_domain::template::Text;
 use fanfare_sim::{Config, Status};
 use fanfare_store::progress::Progress;
 use fanfare_store::queue::{self, Decision};
@@ -191,7 +192,8 @@ async fn a_receipt_settles_a_message_in_doubt() {
         seed: 10,
         ..Config::default()
     };
-    let account = Account::whatsapp("meta", json!({ "phone_number_id": "106540352242922" }));
+    let text = Text::Approved { name: "spring".into(), params: vec!["{{ name }}".into()] };
+    let account = Account { text, ..Account::whatsapp("meta", json!({ "phone_number_id": "106540352242922" })) };
     let stage = Stage { account, contacts: 400, idempotent: false, receipts: true, sim, ..Stage::default() };
     let play = stage.launch().await;
     play.scheduler();
