@@ -4,6 +4,7 @@
 //! `{% if %}…{% elif %}…{% else %}…{% endif %}`: see `scan`. A value that is null, empty or only white
 //! space counts as missing, so that `{{ name | default("friend") }}` does what its author meant.
 
+mod fallback;
 mod render;
 mod rich;
 mod scan;
@@ -22,6 +23,7 @@ use crate::limits::{RENDERED_BYTES_MAX, TEMPLATE_BYTES_MAX, TEMPLATE_PARAMS_MAX,
 use crate::message::Channel;
 use crate::sms;
 
+pub use fallback::Fallback;
 pub use render::is_missing;
 use render::{Missing, Positional, environment, to_engine};
 

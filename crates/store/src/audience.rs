@@ -28,6 +28,8 @@ pub struct Source {
     pub by_phone: bool,
     /// Whether attributes are wanted.
     pub attributes: bool,
+    /// The account whose conversations are wanted, of a channel that writes to phones.
+    pub heard_by: Option<i64>,
 }
 
 /// A contact, borrowed from the row it was read in.
@@ -49,10 +51,12 @@ pub struct Contact<'r> {
     pub suppressed: bool,
     /// Whether a contact with a smaller address has the same e-mail; false for phones.
     pub duplicate: bool,
+    /// When they last wrote to the account; `None` also when not asked for.
+    pub heard_at: Option<DateTime<Utc>>,
 }
 
 impl<'r> Contact<'r> {
-    fn of(row: &'r PgRow) -> Result<Self> {
+    fn of(row: &'r PgRow, heard: bool) -> Result<Self> {
         Ok(Self {
             address: row.try_get_unchecked(0)?,
             email: row.try_get_unchecked(1)?,
@@ -62,6 +66,7 @@ impl<'r> Contact<'r> {
             attributes: row.try_get_unchecked(5)?,
             suppressed: row.try_get_unchecked(6)?,
             duplicate: row.try_get_unchecked(7)?,
+            heard_at: if heard { row.try_get_unchecked(8)? } else { None },
         })
     }
 }
@@ -71,6 +76,14 @@ const BY_PHONE: &str = "-- each_contact by phone
            s.address is not null, false
     from contact c
     left join suppression s on s.workspace_id = c.workspace_id and s.address = c.address
+    where c.workspace_id = $1 and c.list_id = $2 and c.address > $3 order by c.address limit $4";
+
+const BY_PHONE_HEARD: &str = "-- each_contact by phone, heard
+    select c.address, c.email, c.name, c.country, c.language, case when $5 then c.attributes::text end,
+           s.address is not null, false, v.heard_at
+    from contact c
+    left join suppression s on s.workspace_id = c.workspace_id and s.address = c.address
+    left join conversation v on v.workspace_id = c.workspace_id and v.account_id = $6 and v.address = c.address
     where c.workspace_id = $1 and c.list_id = $2 and c.address > $3 order by c.address limit $4";
 
 const BY_EMAIL: &str = "-- each_contact by e-mail
@@ -97,17 +110,27 @@ pub async fn each_contact(
     limit: i64,
     mut visit: impl FnMut(Contact<'_>) -> ControlFlow<()>,
 ) -> Result<i64> {
-    let mut rows = sqlx::query(if source.by_phone { BY_PHONE } else { BY_EMAIL })
+    let heard_by = source.heard_by.filter(|_| source.by_phone);
+    let query = match (source.by_phone, heard_by) {
+        (true, None) => BY_PHONE,
+        (true, Some(_)) => BY_PHONE_HEARD,
+        (false, _) => BY_EMAIL,
+    };
+    let query = sqlx::query(query)
         .bind(source.workspace_id)
         .bind(source.list_id)
         .bind(after)
         .bind(limit)
-        .bind(source.attributes)
-        .fetch(c);
+        .bind(source.attributes);
+    let mut rows = match heard_by {
+        Some(account_id) => query.bind(account_id),
+        None => query,
+    }
+    .fetch(c);
     let mut visited = 0;
     while let Some(row) = rows.try_next().await? {
         visited += 1;
-        if visit(Contact::of(&row)?).is_break() {
+        if visit(Contact::of(&row, heard_by.is_some())?).is_break() {
             break;
         }
     }
@@ -202,6 +225,10 @@ pub struct Unfinished {
     pub template_id: i64,
     /// The frozen version of the template.
     pub template_version: i32,
+    /// The campaign's fallback.
+    pub fallback_id: Option<i64>,
+    /// The frozen version of it.
+    pub fallback_version: Option<i32>,
     /// The frozen variables, in order.
     pub variables: Vec<String>,
     /// The frozen prices.
@@ -234,8 +261,8 @@ impl Unfinished {
 pub async fn unfinished(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Option<Unfinished>> {
     let row = sqlx::query_as(
         "-- unfinished
-         select c.list_id, c.account_id, c.template_id, r.template_version, r.variables, r.prices, c.on_missing,
-                r.expanded_to, g.segment_no, g.seq
+         select c.list_id, c.account_id, c.template_id, r.template_version, c.fallback_id, r.fallback_version, r.variables,
+                r.prices, c.on_missing, r.expanded_to, g.segment_no, g.seq
          from run r
          join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id
          cross join lateral (

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use fanfare_scheduler::Problem;
 use fanfare_scheduler::plan::{self, Plan};
+use fanfare_scheduler::window::WindowLine;
 
 use crate::bars;
 use crate::context::Context;
@@ -57,6 +58,7 @@ pub fn render(p: &Plan) -> String {
         ("template", format!("{} v{}, by {}", p.template, p.template_version, p.channel)),
         ("list", format!("{}, {} contacts", p.list, count(p.audience))),
         ("account", p.account.clone()),
+        ("window", p.window.map(|w| window(p, w)).unwrap_or_default()),
         ("messages", format!("{}{segments}", bold(&count(p.recipients)))),
         ("left out", excluded.join(", ")),
         ("cost", format!("{} credits", credits(p.cost))),
@@ -67,6 +69,17 @@ pub fn render(p: &Plan) -> String {
     let parts =
         [head, countries(p), samples, problems("note", "33", &p.warnings), problems("refused", "31;1", &p.refusals)];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// Who may be sent the template's own words, and what becomes of the others.
+fn window(p: &Plan, w: WindowLine) -> String {
+    let fallback = p.fallback.as_deref().unwrap_or_default();
+    let closed = match (w.fallback, w.refused) {
+        (0, 0) => String::new(),
+        (0, refused) => format!(", {} did not and are sent nothing", count(refused)),
+        (n, _) => format!(", {} did not and get {fallback} v{}", count(n), p.fallback_version.unwrap_or_default()),
+    };
+    format!("{} wrote within 24 hours{closed}", count(w.open))
 }
 
 fn countries(p: &Plan) -> String {

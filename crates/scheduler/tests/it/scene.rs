@@ -104,6 +104,7 @@ impl Scene {
         let new = NewCampaign {
             name: CAMPAIGN,
             template: "hello",
+            fallback: None,
             list: "people",
             account: "demo",
             weight: 1,

@@ -13,7 +13,7 @@ mod write_off;
 pub use claim::{Lease, Span, claim, holds, unheard};
 pub use decide::{Decision, decide};
 pub use flush::{Fate, Flushed, Flusher, Mark, Settlement, flush};
-pub use messages::{Message, RunInfo, messages, run_info};
+pub use messages::{Message, RunInfo, heard, messages, run_info};
 pub use pace::{circuit_close, circuit_open, give_back, throttle};
 pub use reclaim::{Parked, reclaim};
 pub use settle::{BY_RECEIPT, Verdict, settle};

@@ -141,6 +141,7 @@ async fn a_campaign_names_things_that_exist() {
     let new = NewCampaign {
         name: "spring",
         template: "hello",
+        fallback: None,
         list: "people",
         account: "demo",
         weight: 7,

@@ -17,7 +17,7 @@ use crate::drain::faults_of;
 use crate::stage::{Account, Play, Stage, WORKSPACE};
 
 /// Posts a body to an address with these headers; gives the status and the answer.
-async fn post(url: &str, headers: &str, body: &[u8]) -> (u16, String) {
+pub async fn post(url: &str, headers: &str, body: &[u8]) -> (u16, String) {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.split_once('/').unwrap();
     let mut stream = TcpStream::connect(host).await.unwrap();
