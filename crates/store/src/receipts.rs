@@ -40,7 +40,8 @@ struct Line<'a> {
     receipt: &'a Receipt,
 }
 
-/// Stores receipts that an account was told, and counts each once. All of them, or after an error none.
+/// Stores receipts that an account was told, and counts each once, and settles the doubts
+/// that they end. All of them; after an error the same call may be repeated.
 ///
 /// # Errors
 /// When the database fails.
@@ -77,8 +78,12 @@ pub async fn take(store: &Store, workspace_id: i32, account_id: i64, receipts: &
     (taken.new, taken.repeated) = (new, told.saturating_sub(new + stored.unknown));
     // Below 16.
     let shard = store.rng.below(PROGRESS_SHARDS) as i16;
-    taken.settled = settle_all(store, &mut tx, (workspace_id, account_id), &lines, shard).await?;
     count(&mut tx, workspace_id, &stored.new, shard).await?;
+    tx.commit().await?;
+    // Only once the receipts are there for everybody: a flush whose doubts cannot be seen yet looks for
+    // receipts after its own commit, and so one of the two sees the other.
+    let mut tx = store.pool.begin().await?;
+    taken.settled = settle_all(store, &mut tx, (workspace_id, account_id), &lines, shard).await?;
     tx.commit().await?;
     Ok(taken)
 }

@@ -177,8 +177,8 @@ pub async fn flush(
     waiting(&mut tx, who, &effective).await?;
     returned(&mut tx, who, &effective).await?;
     books.write(&mut tx, ids, who).await?;
-    settle_new_doubts(&mut tx, ids, who, &effective).await?;
     tx.commit().await?;
+    settle_new_doubts(pool, ids, who, settlements).await?;
 
     let lost_leases = marks.iter().map(|m| m.lease_id).filter(|id| !alive.contains(id)).collect();
     Ok(Flushed { lost_leases, late })
@@ -352,16 +352,22 @@ async fn late_outcome(c: &mut PgConnection, who: Flusher, s: &Settlement, late: 
     Ok(())
 }
 
-/// Settles those of the new doubts that a receipt has spoken of already.
-async fn settle_new_doubts(c: &mut PgConnection, ids: &Ids, who: Flusher, effective: &[Effective<'_>]) -> Result<()> {
+/// Settles those of the new doubts that a receipt has spoken of already. Only once the doubts are there for
+/// everybody: a receipt that is being taken meanwhile cannot be seen yet, and looks for them after its own
+/// commit.
+async fn settle_new_doubts(pool: &PgPool, ids: &Ids, who: Flusher, settlements: &[Settlement]) -> Result<()> {
     let mut by_run: BTreeMap<i64, Vec<i32>> = BTreeMap::new();
-    for s in effective.iter().map(|e| e.settlement).filter(|s| matches!(s.fate, Fate::Unknown(_))) {
+    for s in settlements.iter().filter(|s| matches!(s.fate, Fate::Unknown(_))) {
         by_run.entry(s.run_id).or_default().push(s.seq);
     }
-    for (run_id, seqs) in by_run {
-        settle_reported(c, ids, (who.workspace_id, run_id), Some(&seqs), who.shard).await?;
+    if by_run.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let mut tx = pool.begin().await?;
+    for (run_id, seqs) in by_run {
+        settle_reported(&mut tx, ids, (who.workspace_id, run_id), Some(&seqs), who.shard).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 /// Adds one settlement to the counters and to the credit.
