@@ -96,6 +96,11 @@ pub const TEMPLATE_PARAMS_MAX: usize = 100;
 /// Longest rendered text.
 pub const RENDERED_BYTES_MAX: usize = 1024 * 1024;
 
+/// Longest word by which recipients opt out.
+pub const OPT_WORD_CHARS_MAX: usize = 60;
+/// Most changes of a workspace to the words that are built in.
+pub const OPT_WORDS_MAX: i64 = 1_000;
+
 /// Longest cell of a contact file; a row with a longer one is refused.
 pub const CELL_BYTES_MAX: usize = 64 * 1024;
 /// Longest row of a contact file; a file with a longer one is refused, since a quote is left open, most
