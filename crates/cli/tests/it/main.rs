@@ -13,3 +13,4 @@ mod life;
 mod program;
 mod readme;
 mod usage;
+mod window;
