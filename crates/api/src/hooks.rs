@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use crate::intake::Intake;
 
-/// An account's hook is read anew after this: a changed secret or key takes effect within it.
+/// An account's hook is read anew after this: a changed secret, key or word takes effect within it.
 const KNOWN_FOR: Duration = Duration::from_secs(2);
 /// Longest wait for a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -123,6 +123,7 @@ impl Hooks {
             query: request.uri.query().unwrap_or_default(),
             headers: request.headers,
             body: request.body,
+            words: &hook.words,
             workspace_id: hook.workspace_id,
             secret: request.secret,
             key: key.as_deref(),

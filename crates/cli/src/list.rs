@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::context::{Context, Global};
 use crate::output::{Output, Table, count, when, written};
 use crate::stream::{Objects, csv_failed};
+use crate::words;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -36,6 +37,8 @@ pub enum Command {
     Unsuppress(Addresses),
     /// List the suppressed addresses
     Suppressed,
+    /// Show, add or remove the words by which recipients opt out, or come back
+    Words(words::Options),
 }
 
 #[derive(Debug, Args)]
@@ -64,7 +67,11 @@ impl Addresses {
 }
 
 pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::Result<ExitCode> {
-    let made = matches!(command, Command::Suppress(_));
+    let made = match &command {
+        Command::Suppress(_) => true,
+        Command::Words(options) => options.changes(),
+        _ => false,
+    };
     global
         .with_workspace(made, async |context| match command {
             Command::Ls => ls(context, output).await,
@@ -72,6 +79,7 @@ pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::R
             Command::Suppress(addresses) => suppress(context, &addresses.read()?, output).await,
             Command::Unsuppress(addresses) => unsuppress(context, &addresses.read()?, output).await,
             Command::Suppressed => suppressed(context, output).await,
+            Command::Words(options) => words::run(context, &options, output).await,
         })
         .await?;
     Ok(ExitCode::SUCCESS)

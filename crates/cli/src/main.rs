@@ -19,6 +19,7 @@ mod sample;
 mod sim;
 mod stream;
 mod template;
+mod words;
 
 use std::process::ExitCode;
 

@@ -45,6 +45,9 @@ pub struct Options {
     /// A window in which requests are counted; repeat it for several [default: 1s and 60s]
     #[arg(long = "window", value_name = "TIME", value_parser = fanfare_sim::duration)]
     windows: Vec<Duration>,
+    /// Take anything for everybody, also where only those who wrote within a day may be sent more than templates
+    #[arg(long)]
+    open_window: bool,
     /// Where delivery receipts are posted
     #[arg(long, value_name = "URL")]
     receipts_to: Option<Target>,
@@ -74,6 +77,7 @@ impl Options {
             secret: self.secret.clone(),
             cap: self.cap,
             seed: self.seed,
+            open_window: self.open_window,
             receipts_to: self.receipts_to.clone(),
             hook_key: self.hook_key.clone(),
             control: self.control,

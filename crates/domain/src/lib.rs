@@ -18,3 +18,4 @@ pub mod rng;
 pub mod sms;
 pub mod state;
 pub mod template;
+pub mod window;

@@ -67,6 +67,11 @@ pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(4);
 /// Longest message id of a provider that is kept; a longer one counts as none.
 pub const PROVIDER_ID_BYTES_MAX: usize = 256;
 
+/// How long after a recipient wrote anything may be sent to them.
+pub const WINDOW: Duration = Duration::from_secs(24 * 3600);
+/// Nothing leaves in the last stretch of a window: it would arrive when that is closed.
+pub const WINDOW_MARGIN: Duration = Duration::from_secs(60);
+
 /// Longest post of a provider: Meta's are up to 3 MB.
 pub const HOOK_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -94,6 +99,11 @@ pub const VARIANTS_MAX: usize = 200;
 pub const TEMPLATE_PARAMS_MAX: usize = 100;
 /// Longest rendered text.
 pub const RENDERED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Longest word by which recipients opt out.
+pub const OPT_WORD_CHARS_MAX: usize = 60;
+/// Most changes of a workspace to the words that are built in.
+pub const OPT_WORDS_MAX: i64 = 1_000;
 
 /// Longest cell of a contact file; a row with a longer one is refused.
 pub const CELL_BYTES_MAX: usize = 64 * 1024;
@@ -133,6 +143,8 @@ const _: () = {
     assert!(EPOCH_STALE.as_millis() < WORKER_TTL.as_millis());
     assert!(EPOCH_EVERY.as_millis() * 2 < EPOCH_STALE.as_millis());
     assert!(HEARTBEAT_EVERY.as_millis() * 3 <= WORKER_TTL.as_millis());
+    assert!(CONNECT_TIMEOUT.as_secs() + REQUEST_TIMEOUT.as_secs() < WINDOW_MARGIN.as_secs());
+    assert!(WINDOW_MARGIN.as_secs() < WINDOW.as_secs());
     assert!(FIRST_SEGMENT_CONTACTS <= SEGMENT_CONTACTS);
     // A row number is stored as an int.
     assert!(IMPORT_ROWS_MAX < i32::MAX as u32);

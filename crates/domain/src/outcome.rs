@@ -41,6 +41,8 @@ pub enum Action {
     PauseRun,
     /// The recipient does not want to be written to: suppress the address.
     Suppress,
+    /// The recipient has not written lately, so words of our own are refused; an approved template is not.
+    Fallback,
 }
 
 /// What a failure means for the message and for the account.

@@ -1,7 +1,11 @@
 //! What is heard of a message after its acceptance, and what recipients write back.
 
+mod words;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+
+pub use words::{Words, normal};
 
 /// Which message a report speaks of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,129 +131,9 @@ pub enum Meaning {
     OptIn = 4,
 }
 
-/// Words that, alone in a message or on a button, say that nothing more shall be sent: English, French,
-/// Spanish, Portuguese, Arabic, Hindi.
-const OUT: &[&str] = &[
-    "stop",
-    "stopall",
-    "stop all",
-    "unsubscribe",
-    "cancel",
-    "end",
-    "quit",
-    "opt out",
-    "optout",
-    "opt-out",
-    "remove me",
-    "arret",
-    "arrêt",
-    "arrêter",
-    "arreter",
-    "désabonner",
-    "desabonner",
-    "désinscrire",
-    "desinscrire",
-    "me désabonner",
-    "alto",
-    "parar",
-    "baja",
-    "cancelar",
-    "no más",
-    "no mas",
-    "darme de baja",
-    "anular",
-    "detener",
-    "pare",
-    "sair",
-    "remover",
-    "descadastrar",
-    "cancelar inscrição",
-    "توقف",
-    "أوقف",
-    "اوقف",
-    "إيقاف",
-    "ايقاف",
-    "إلغاء",
-    "الغاء",
-    "إلغاء الاشتراك",
-    "الغاء الاشتراك",
-    "قف",
-    "रोकें",
-    "रोको",
-    "बंद",
-    "बंद करें",
-    "बंद करो",
-    "सदस्यता समाप्त",
-    "रुको",
-];
-
-/// Words that take it back.
-const IN: &[&str] = &[
-    "start",
-    "unstop",
-    "subscribe",
-    "opt in",
-    "optin",
-    "opt-in",
-    "yes subscribe",
-    "reprendre",
-    "commencer",
-    "abonner",
-    "m'abonner",
-    "alta",
-    "empezar",
-    "suscribir",
-    "suscribirme",
-    "comenzar",
-    "iniciar",
-    "começar",
-    "inscrever",
-    "voltar",
-    "ابدأ",
-    "ابدا",
-    "اشتراك",
-    "بدء",
-    "शुरू",
-    "शुरू करें",
-    "सदस्यता लें",
-];
-
-impl Meaning {
-    /// Of a text that a recipient wrote. Only a message that is nothing but such a word opts out: "stop by
-    /// tomorrow" does not.
-    pub fn of(text: &str) -> Self {
-        let word = text.trim_matches(|c: char| !c.is_alphanumeric() && !is_mark(c)).to_lowercase();
-        let word = word.split_whitespace().collect::<Vec<_>>().join(" ");
-        match () {
-            () if OUT.contains(&word.as_str()) => Self::OptOut,
-            () if IN.contains(&word.as_str()) => Self::OptIn,
-            () => Self::Reply,
-        }
-    }
-}
-
-/// Vowel signs of Devanagari and Arabic belong to their word, though they are no letters.
-fn is_mark(c: char) -> bool {
-    matches!(c, '\u{900}'..='\u{97f}' | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_word_alone_opts_out_or_in_and_a_sentence_does_neither() {
-        for out in ["STOP", " stop. ", "Stop!", "Arrêt", "BAJA", "Sair", "توقف", "إلغاء الاشتراك", "रोकें", "बंद  करो"]
-        {
-            assert_eq!(Meaning::of(out), Meaning::OptOut, "{out}");
-        }
-        for back in ["Start", "ALTA", "ابدأ", "शुरू"] {
-            assert_eq!(Meaning::of(back), Meaning::OptIn, "{back}");
-        }
-        for neither in ["", "Stop by tomorrow", "Don't stop", "non stop", "ok", "👍"] {
-            assert_eq!(Meaning::of(neither), Meaning::Reply, "{neither}");
-        }
-    }
 
     #[test]
     fn every_kind_is_stored_and_read_back() {

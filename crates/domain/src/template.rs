@@ -4,6 +4,7 @@
 //! `{% if %}…{% elif %}…{% else %}…{% endif %}`: see `scan`. A value that is null, empty or only white
 //! space counts as missing, so that `{{ name | default("friend") }}` does what its author meant.
 
+mod fallback;
 mod render;
 mod rich;
 mod scan;
@@ -22,6 +23,7 @@ use crate::limits::{RENDERED_BYTES_MAX, TEMPLATE_BYTES_MAX, TEMPLATE_PARAMS_MAX,
 use crate::message::Channel;
 use crate::sms;
 
+pub use fallback::Fallback;
 pub use render::is_missing;
 use render::{Missing, Positional, environment, to_engine};
 
@@ -131,6 +133,8 @@ struct Compiled {
     required: Vec<usize>,
     /// See [`scan::Scan::simple`].
     simple: bool,
+    /// See [`Content::is_free_form`].
+    free_form: bool,
     /// The declared default of each variable.
     defaults: Vec<Option<Value>>,
 }
@@ -284,6 +288,16 @@ impl Template {
         all
     }
 
+    /// Whether what `variant` says is in words of our own: see [`Content::is_free_form`].
+    pub fn is_free_form(&self, variant: i16) -> bool {
+        self.variant(variant).free_form
+    }
+
+    /// Whether that goes for any of its variants.
+    pub fn has_free_form(&self) -> bool {
+        self.variants.iter().any(|v| v.free_form)
+    }
+
     /// How many times the price is due for what `variant` says to a contact with these values: the
     /// segments of an SMS, else 1.
     ///
@@ -320,6 +334,7 @@ impl Template {
             used: Vec::new(),
             required: Vec::new(),
             simple: true,
+            free_form: free_form(&source.text, self.channel),
             defaults: Vec::new(),
             source,
         };
@@ -417,6 +432,15 @@ impl Template {
         };
         let values = v.defaults.iter().enumerate().map(value).collect();
         Value::from_object(Positional { names: self.variables.clone(), values })
+    }
+}
+
+fn free_form(text: &Text, channel: Channel) -> bool {
+    match text {
+        Text::Body { .. } => true,
+        Text::Approved { .. } => false,
+        // That it can be read was checked before.
+        Text::Rich(json) => rich::parse(json, channel).is_ok_and(|content| content.is_free_form()),
     }
 }
 

@@ -4,7 +4,8 @@
 //! stands in an answer, a range of numbers (`200-299`), or a fragment of its error text in quotes, whose
 //! case does not matter. CLASS is `recipient`, `content`, `configuration`, `throttled`, `later`,
 //! `transient` or `unknown`. WAIT is `10s`, `5m`, `3h`, or `4^n`: that many seconds to the power of the
-//! repeats so far. ACTION is `pause` or `suppress`.
+//! repeats so far. ACTION is `pause`, `suppress`, or after the class `content` `fallback`: the recipient has
+//! not written lately, and may be sent approved templates only.
 //!
 //! The first line that fits counts. A code that is in no line is the adapter's to class, and never as one
 //! that is tried again.
@@ -126,6 +127,10 @@ impl Line {
                 (Some(wait), _) => parsed.wait = Some(wait),
                 (None, "pause") => parsed.action = Some(Action::PauseRun),
                 (None, "suppress") => parsed.action = Some(Action::Suppress),
+                // Only of what was certainly refused.
+                (None, "fallback") if parsed.kind == FailureKind::PermanentContent => {
+                    parsed.action = Some(Action::Fallback);
+                }
                 _ => return None,
             }
         }
@@ -159,7 +164,8 @@ mod tests {
     fn the_first_line_that_fits_counts() {
         let codes = Codes::parse(
             "# a comment\n\n130429 throttled 1s # number\n200-299 configuration\n131056 later 4^n\n\
-             \"not Registered\" configuration\n\"registered\" content 3h pause\nopted_out recipient suppress\n",
+             \"not Registered\" configuration\n\"registered\" content 3h pause\nopted_out recipient suppress\n\
+             131047 content fallback # window\n",
         );
         let seen = |code: Option<&str>, text: Option<&str>, attempt| {
             let failure = codes.failure(code, text, attempt)?;
@@ -174,6 +180,10 @@ mod tests {
         let paused = Some((PermanentContent, "registered".into(), Some(10_800), Some(Action::PauseRun)));
         assert_eq!(seen(None, Some("registered"), 1), paused);
         assert_eq!(seen(Some("opted_out"), None, 1).unwrap().3, Some(Action::Suppress));
+        assert_eq!(
+            seen(Some("131047"), None, 1),
+            Some((PermanentContent, "131047".into(), None, Some(Action::Fallback)))
+        );
         assert_eq!((seen(Some("999"), Some("who knows"), 1), seen(None, None, 1)), (None, None));
     }
 

@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use fanfare_domain::limits::{DETAIL_CHARS_MAX, PROVIDER_ID_BYTES_MAX};
-use fanfare_domain::receipt::{Inbound, Meaning, Receipt, ReceiptKind, of_button};
+use fanfare_domain::receipt::{Inbound, Meaning, Receipt, ReceiptKind, Words, of_button};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use hyper::HeaderMap;
 use serde_json::Value;
@@ -36,6 +36,8 @@ pub struct Posted<'a> {
     pub headers: &'a HeaderMap,
     /// Its raw body.
     pub body: &'a [u8],
+    /// The words by which its tenant's recipients opt out, or come back.
+    pub words: &'a Words,
     /// The account's tenant: a message of another is none.
     pub workspace_id: i32,
     /// The secret in the address.
@@ -121,9 +123,9 @@ fn each<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
 
 /// What a recipient means who wrote this, or pressed this button, and what it counts as. A button that
 /// confirms or cancels says that, whatever its label: "cancel" alone in a text opts out.
-fn meaning(said: &str, button: Option<&str>) -> (Meaning, ReceiptKind) {
+fn meaning(words: &Words, said: &str, button: Option<&str>) -> (Meaning, ReceiptKind) {
     let pressed = button.map(of_button);
-    match (Meaning::of(said), button.map(Meaning::of), pressed) {
+    match (words.meaning(said), button.map(|button| words.meaning(button)), pressed) {
         (_, _, Some(kind @ (ReceiptKind::Confirmed | ReceiptKind::Cancelled))) => (Meaning::Button, kind),
         (Meaning::Reply, Some(Meaning::Reply), Some(kind)) => (Meaning::Button, kind),
         (Meaning::Reply, Some(meant), Some(kind)) => (meant, kind),

@@ -128,6 +128,11 @@ impl Kind {
         Some(documented.unwrap_or("its documents have no such message"))
     }
 
+    /// Whether by this channel words of our own may be sent only to those who wrote lately.
+    pub fn has_window(&self, channel: Channel) -> bool {
+        self.window && channel == Channel::Whatsapp
+    }
+
     /// Whether messages in doubt are looked up there.
     pub fn looks_up(&self) -> bool {
         self.doubt == Doubt::LookUp

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use fanfare_domain::state::OnMissing;
-use fanfare_domain::template::{CONTACT_VARIABLES, RenderError, Template, is_missing, variable_name};
+use fanfare_domain::template::{CONTACT_VARIABLES, Fallback, RenderError, Template, is_missing, variable_name};
 use fanfare_store::audience::{Contact, Source};
 use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
@@ -45,6 +45,7 @@ pub enum Exclusion {
 #[derive(Debug)]
 pub struct Audience {
     template: Template,
+    fallback: Option<Fallback>,
     by_phone: bool,
     on_missing: OnMissing,
     columns: Vec<Column>,
@@ -91,7 +92,14 @@ impl Audience {
             lacking: Vec::new(),
             seen: vec![0; variables],
             template,
+            fallback: None,
         }
+    }
+
+    /// The same for a run whose recipients may get this instead: they must have what both need. The
+    /// variables of both are those of the run.
+    pub fn with_fallback(self, fallback: Option<Fallback>) -> Self {
+        Self { fallback, ..self }
     }
 
     /// The template.
@@ -100,9 +108,9 @@ impl Audience {
     }
 
     /// The contacts of a list, with what is needed to judge them.
-    pub fn source(&self, workspace_id: i32, list_id: i64) -> Source {
+    pub fn source(&self, workspace_id: i32, list_id: i64) -> Source<'static> {
         let attributes = self.columns.iter().any(|c| c.may_be_attribute());
-        Source { workspace_id, list_id, by_phone: self.by_phone, attributes }
+        Source { workspace_id, list_id, by_phone: self.by_phone, attributes, heard_by: &[] }
     }
 
     /// Judges a contact. Reasons go in the order of [`Exclusion`]: the first that holds counts. A
@@ -122,10 +130,18 @@ impl Audience {
         self.take_values(contact);
         let variant = self.template.pick(contact.language);
         self.lacking = self.template.lacking(variant, &self.values).map_err(Exclusion::Unfit)?;
+        if let Some(fallback) = &self.fallback {
+            let more = fallback.lacking(&self.values).map_err(Exclusion::Unfit)?;
+            self.lacking.extend(more);
+            self.lacking.sort_unstable();
+            self.lacking.dedup();
+        }
         if !self.lacking.is_empty() && self.on_missing != OnMissing::Default {
             return Err(Exclusion::Missing);
         }
         let units = self.template.units(variant, &self.values).map_err(Exclusion::Unfit)?;
+        // Its price is the same.
+        self.fallback.as_ref().map_or(Ok(()), |f| f.check(&self.values)).map_err(Exclusion::Unfit)?;
         Ok(Recipient { address, country: contact.country, units, variant })
     }
 

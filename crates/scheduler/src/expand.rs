@@ -8,6 +8,7 @@
 use std::ops::ControlFlow;
 
 use fanfare_domain::limits::{FIRST_SEGMENT_CONTACTS, SEGMENT_BYTES_MAX, SEGMENT_CONTACTS};
+use fanfare_domain::template::Fallback;
 use fanfare_store::audience::{self as store_audience, Contact, LeftOut, NewSegment, Priced, Unfinished};
 use fanfare_store::copy::Rows;
 use fanfare_store::tx::run_tx;
@@ -72,10 +73,17 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
     let Some(run) = store_audience::unfinished(c, workspace_id, run_id).await? else {
         return Ok(Expanded::Skipped);
     };
+    let corrupt = |e| Error::Corrupt(format!("template of run {run_id}: {e}"));
     let template = templates::compile(c, workspace_id, run.template_id, run.template_version).await?;
-    let template =
-        template.ordered_as(&run.variables).map_err(|e| Error::Corrupt(format!("template of run {run_id}: {e}")))?;
-    let audience = Audience::new(template, run.on_missing()?);
+    let template = template.ordered_as(&run.variables).map_err(corrupt)?;
+    let fallback = match run.fallback_id.zip(run.fallback_version) {
+        Some((id, version)) => {
+            let fallback = templates::compile(c, workspace_id, id, version).await?;
+            Some(Fallback::ordered_as(fallback, &run.variables).map_err(corrupt)?)
+        }
+        None => None,
+    };
+    let audience = Audience::new(template, run.on_missing()?).with_fallback(fallback);
     let (chunks, coming) = mpsc::unbounded_channel();
     let stretch = Stretch::new(workspace_id, run_id, &run);
     // Beside a second connection that reads, this one writes meanwhile. Else it reads all, then writes.

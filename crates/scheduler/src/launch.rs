@@ -106,6 +106,7 @@ async fn insert<'a>(
         scheduled_for: at.unwrap_or(now),
         starts_now,
         template_version: campaign.template_version,
+        fallback_version: campaign.fallback.as_ref().map(|f| f.version),
         variables: &prepared.variables,
         planned: plan.audience,
         weight: campaign.weight,

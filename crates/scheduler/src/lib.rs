@@ -17,5 +17,6 @@ pub mod plan;
 pub mod preview;
 mod tally;
 pub mod tick;
+pub mod window;
 
 pub use error::{Error, Problem, Result};

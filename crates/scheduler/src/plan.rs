@@ -8,18 +8,20 @@ use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::{OnMissing, RunState, Sharing};
 use fanfare_domain::template::variable_name;
+use fanfare_domain::window;
 use fanfare_providers::Kind;
 use fanfare_store::accounts::{self, Account};
 use fanfare_store::campaigns::{self, Campaign, CampaignAccount};
 use fanfare_store::credits::{self, Credit};
 use fanfare_store::nearest::nearest;
 use fanfare_store::runs::Standing;
-use fanfare_store::{PgConnection, Store, audience as store_audience, prices, runs, templates};
+use fanfare_store::{PgConnection, Store, audience as store_audience, prices, runs};
 use serde::Serialize;
 
 use crate::audience::Audience;
 use crate::preview::Sample;
 use crate::tally::Tally;
+use crate::window::{Said, WindowLine};
 use crate::{Problem, Result};
 
 /// What a launch would do now.
@@ -37,6 +39,10 @@ pub struct Plan {
     pub template: String,
     /// The version that would be sent.
     pub template_version: i32,
+    /// Its fallback.
+    pub fallback: Option<String>,
+    /// The version of the fallback that would be sent.
+    pub fallback_version: Option<i32>,
     /// By which channel.
     pub channel: Channel,
     /// What is done with a recipient who lacks a variable.
@@ -47,6 +53,8 @@ pub struct Plan {
     pub recipients: i64,
     /// Contacts that are not.
     pub excluded: Excluded,
+    /// Who may be sent the template's own words, where only those may who wrote lately.
+    pub window: Option<WindowLine>,
     /// Variables that contacts lack, and how many lack them.
     pub missing: Vec<MissingVariable>,
     /// SMS segments; messages on other channels.
@@ -154,6 +162,8 @@ pub(crate) struct Prepared {
     pub prices: Vec<Prices>,
     pub variables: Vec<String>,
     pub size: i64,
+    /// The accounts that may say the template's own words only to those who wrote to them lately.
+    heard_by: Vec<i64>,
     credit: Credit,
     audience: Audience,
     /// What stands in the way, as far as it is known without reading the contacts.
@@ -209,15 +219,18 @@ pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &
         through.push(accounts::by_id(c, workspace_id, account.account_id).await?);
         account_prices.push(prices::load(c, workspace_id, account.account_id).await?);
     }
-    let template = templates::compile(c, workspace_id, campaign.template_id, campaign.template_version).await?;
     let size = store_audience::size(c, workspace_id, campaign.list_id).await?;
+    let said = Said::read(c, workspace_id, &campaign).await?;
+    let mut refusals = cheap_refusals(&campaign, &through, &said.features(), size);
+    refusals.extend(said.refusal.clone());
     Ok(Prepared {
         workspace_id,
         prices: account_prices,
-        variables: template.variables().to_vec(),
+        heard_by: said.windowed(&through),
+        variables: said.variables,
         credit: credits::balance(c, workspace_id).await?,
-        refusals: cheap_refusals(&campaign, &through, &template.features(), size),
-        audience: Audience::new(template, campaign.on_missing),
+        refusals,
+        audience: Audience::new(said.template, campaign.on_missing).with_fallback(said.fallback),
         campaign,
         accounts: through,
         size,
@@ -287,7 +300,9 @@ pub(crate) async fn examine(
     let available = prepared.credit.available();
     let key = (prepared.workspace_id, campaign.list_id);
     let price = (prepared.prices.as_slice(), available);
-    let tally = Tally::take(c, key, &mut prepared.audience, price, prepared.size, progress).await?;
+    let heard_by = prepared.heard_by.clone();
+    let window = (!heard_by.is_empty()).then(|| (heard_by.as_slice(), window::open_since(now)));
+    let tally = Tally::take(c, key, &mut prepared.audience, price, (prepared.size, window), progress).await?;
     let attributes = store_audience::attribute_names(c, prepared.workspace_id, campaign.list_id);
     let unknown: Vec<String> = prepared.audience.unseen().map(str::to_owned).collect();
     let attributes = if unknown.is_empty() { Vec::new() } else { attributes.await? };
@@ -302,11 +317,14 @@ pub(crate) async fn examine(
         sharing: campaign.sharing,
         template: campaign.template.clone(),
         template_version: campaign.template_version,
+        fallback: campaign.fallback.as_ref().map(|f| f.name.clone()),
+        fallback_version: campaign.fallback.as_ref().map(|f| f.version),
         channel: campaign.channel,
         on_missing: campaign.on_missing,
         audience: tally.contacts,
         recipients: tally.recipients,
         excluded: tally.excluded,
+        window: (!heard_by.is_empty()).then(|| WindowLine::new(tally.open, tally.closed, campaign.fallback.is_some())),
         missing: missing(&prepared.variables, &tally.lacking),
         segments: tally.units,
         countries: tally
@@ -333,6 +351,7 @@ pub(crate) async fn examine(
     plan.note_missing();
     plan.note_unfit(tally.unfit, tally.unfit_why);
     plan.note_credit();
+    plan.note_window();
     plan.note_expiry(campaign.expires_after_s);
     Ok((plan, prepared))
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use chrono::{DateTime, Utc};
 use fanfare_domain::price::Prices;
-use fanfare_store::audience::{self as store_audience, Contact};
+use fanfare_store::audience::{self as store_audience, Contact, Source};
 use fanfare_store::{PgConnection, Result};
 
 use crate::audience::{Audience, Exclusion};
@@ -26,6 +27,8 @@ pub(crate) struct Tally<'a> {
     prices: &'a [Prices],
     available: i64,
     expected: i64,
+    /// Since when recipients must have written to be sent words of our own, where they must.
+    open_since: Option<DateTime<Utc>>,
     /// Contacts of the list.
     pub contacts: i64,
     /// Contacts that are written to.
@@ -51,13 +54,18 @@ pub(crate) struct Tally<'a> {
     pub cost_at_most: i64,
     /// By country, with the costs through each account; empty = unknown.
     pub countries: BTreeMap<String, (CountryLine, Vec<i64>)>,
+    /// Of those who get words of our own: who wrote lately.
+    pub open: i64,
+    /// And who did not.
+    pub closed: i64,
     /// The first recipient, one from the middle, the last one.
     pub samples: Vec<Sample>,
     last: Option<(i64, Sample)>,
 }
 
 impl<'a> Tally<'a> {
-    /// Reads all contacts of the list. `progress` is told contacts read and contacts in all.
+    /// Reads all contacts of the list. With a `window` those are the accounts and the time since when their
+    /// conversations must have been heard of. `progress` is told contacts read and contacts in all.
     ///
     /// # Errors
     /// When the database fails.
@@ -66,11 +74,12 @@ impl<'a> Tally<'a> {
         (workspace_id, list_id): (i32, i64),
         audience: &mut Audience,
         (prices, available): (&'a [Prices], i64),
-        expected: i64,
+        (expected, window): (i64, Option<(&[i64], DateTime<Utc>)>),
         progress: &mut (dyn FnMut(i64, i64) + Send),
     ) -> Result<Self> {
         let mut tally = Self::new(audience.template().variables().len(), prices, available, expected);
-        let source = audience.source(workspace_id, list_id);
+        tally.open_since = window.map(|(_, since)| since);
+        let source = Source { heard_by: window.map_or(&[], |(by, _)| by), ..audience.source(workspace_id, list_id) };
         let mut after = String::new();
         loop {
             let start = tally.contacts;
@@ -98,6 +107,7 @@ impl<'a> Tally<'a> {
             prices,
             available,
             expected,
+            open_since: None,
             contacts: 0,
             recipients: 0,
             excluded: Excluded::default(),
@@ -110,6 +120,8 @@ impl<'a> Tally<'a> {
             covered: 0,
             cost_at_most: 0,
             countries: BTreeMap::new(),
+            open: 0,
+            closed: 0,
             samples: Vec::new(),
             last: None,
         }
@@ -134,6 +146,9 @@ impl<'a> Tally<'a> {
             }
         };
         self.recipients += 1;
+        if let Some(since) = self.open_since.filter(|_| audience.template().is_free_form(recipient.variant)) {
+            *(if contact.heard_at.is_some_and(|at| at > since) { &mut self.open } else { &mut self.closed }) += 1;
+        }
         self.units += i64::from(recipient.units);
         let country = recipient.country.unwrap_or_default();
         if !self.countries.contains_key(country) {

@@ -24,6 +24,8 @@ pub struct Config {
     pub windows: Vec<Duration>,
     /// Seed of the faults.
     pub seed: u64,
+    /// Whether everybody may be sent anything, as if they had all just written.
+    pub open_window: bool,
     /// Where delivery receipts are posted.
     pub receipts_to: Option<Target>,
     /// Which receipts each acceptance has.
@@ -45,6 +47,7 @@ impl Default for Config {
             cap: None,
             windows: vec![Duration::from_secs(1), Duration::from_secs(60)],
             seed: 1,
+            open_window: false,
             receipts_to: None,
             receipts: vec![Status::Delivered],
             hook_key: None,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -29,6 +29,9 @@ pub struct Control {
     /// The only secret that is let in from now on: the one before is revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    /// Recipients, by phone in E.164, who write to the account now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wrote: Option<Vec<String>>,
 }
 
 /// A running simulator, seen from within its process. Cheap to clone.
@@ -65,6 +68,11 @@ impl Handle {
         self.provider.change(|settings| settings.receipts_to = Some(target));
     }
 
+    /// Notes that a recipient, a phone in E.164, wrote at this time, µs since the Unix epoch.
+    pub fn wrote(&self, address: &str, at_us: i64) {
+        self.provider.wrote(address, at_us);
+    }
+
     /// What it saw. Takes about 1 ms for each million requests.
     pub fn stats(&self) -> Stats {
         self.provider.stats()
@@ -94,6 +102,8 @@ impl Handle {
                 settings.secret = control.secret;
             }
         });
+        let now_us = self.provider.unix_us(Instant::now());
+        control.wrote.iter().flatten().for_each(|address| self.wrote(address, now_us));
         if let Some(outage) = control.outage {
             self.outage.send_replace(outage);
             // Cannot fail: the sender lives as long as this handle.

@@ -164,6 +164,8 @@ pub(crate) struct Message<'a> {
     pub text: Option<String>,
     /// What of the sender's the interface echoes in its receipts.
     pub reference: Option<String>,
+    /// Whether it may be sent only to those who wrote within a day.
+    pub free_form: bool,
 }
 
 impl Message<'_> {
@@ -195,6 +197,8 @@ pub(crate) enum Refusal {
     Unavailable(i64),
     /// The recipient cannot be reached.
     Recipient,
+    /// The recipient has not written within a day, and what is said is free-form.
+    Window,
     /// Something broke.
     Broken,
 }

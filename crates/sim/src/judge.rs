@@ -30,6 +30,9 @@ pub struct Stats {
     pub rejected: u64,
     /// Requests refused because of the cap.
     pub over_cap: u64,
+    /// Messages refused because their recipient has not written within a day.
+    #[serde(default)]
+    pub outside_window: u64,
     /// Requests that asked what was accepted.
     #[serde(default)]
     pub questions: u64,
@@ -85,6 +88,7 @@ pub(crate) struct Judge {
     pub repeats_answered: u64,
     pub rejected: u64,
     pub over_cap: u64,
+    pub outside_window: u64,
     pub questions: u64,
     pub receipts: ReceiptStats,
     by_fault: [u64; Fault::ALL.len()],
@@ -107,6 +111,7 @@ impl Default for Judge {
             repeats_answered: 0,
             rejected: 0,
             over_cap: 0,
+            outside_window: 0,
             questions: 0,
             receipts: ReceiptStats::default(),
             by_fault: [0; Fault::ALL.len()],
@@ -156,6 +161,7 @@ impl Judge {
             repeats_answered: self.repeats_answered,
             rejected: self.rejected,
             over_cap: self.over_cap,
+            outside_window: self.outside_window,
             questions: self.questions,
             by_fault: struck.filter(|(_, times)| *times > 0).collect(),
             accounts: self.accounts.iter().map(|a| (a.name.clone(), a.stats(windows))).collect(),

@@ -37,6 +37,7 @@ struct Entry {
     account: u32,
     /// On the first entry of an id: another one followed.
     again: bool,
+    free_form: bool,
 }
 
 /// A page of acceptances.
@@ -59,6 +60,9 @@ pub struct Acceptance {
     pub provider_id: String,
     /// When the request arrived, µs since the Unix epoch.
     pub at_us: i64,
+    /// Whether it may be said only to those who wrote within a day.
+    #[serde(default)]
+    pub free_form: bool,
 }
 
 impl Default for Ledger {
@@ -89,7 +93,8 @@ impl Ledger {
             self.texts.push(text.clone());
             self.by_address.entry(message.to.clone().into_owned()).or_default().push(index);
         }
-        self.entries.push(Entry { id, at_us, address_end: self.addresses.len(), account, again: false });
+        let (address_end, free_form) = (self.addresses.len(), message.free_form);
+        self.entries.push(Entry { id, at_us, address_end, account, again: false, free_form });
         let first = *self.first.entry(id).or_insert(index);
         if first != index && !self.entries[first].again {
             self.entries[first].again = true;
@@ -138,7 +143,8 @@ impl Ledger {
         let mut accepted = Vec::with_capacity(next - from);
         for (index, entry) in self.entries.iter().enumerate().take(next).skip(from) {
             let to = self.addresses[start..entry.address_end].to_owned();
-            accepted.push(Acceptance { id: entry.id, to, provider_id: dialect.provider_id(index), at_us: entry.at_us });
+            let Entry { id, at_us, free_form, .. } = *entry;
+            accepted.push(Acceptance { id, to, provider_id: dialect.provider_id(index), at_us, free_form });
             start = entry.address_end;
         }
         Page { accepted, next }
@@ -155,7 +161,11 @@ mod tests {
         let mut ledger = Ledger::default();
         let [a, b] = [Uuid::from_u128(1), Uuid::from_u128(2)];
         for (id, to) in [(a, "+1"), (b, "+22"), (a, "+1"), (a, "+1")] {
-            ledger.accept(&Message { id, to: to.into(), text: Some(format!("for {to}")), reference: None }, 0, 9);
+            ledger.accept(
+                &Message { id, to: to.into(), text: Some(format!("for {to}")), reference: None, free_form: false },
+                0,
+                9,
+            );
         }
         assert_eq!((ledger.accepted(), ledger.messages(), ledger.accepted_twice()), (4, 2, 1));
         assert_eq!((ledger.find(a, 0), ledger.find(b, 0), ledger.find(a, 1)), (Some(0), Some(1), None));

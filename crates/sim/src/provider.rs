@@ -40,6 +40,8 @@ pub(crate) struct Answer {
 
 /// How long a slow body takes.
 pub(crate) const SLOW_BODY: Duration = Duration::from_secs(1);
+/// How long after a recipient wrote they may be sent anything, µs.
+const WINDOW_US: i64 = 24 * 3600 * 1_000_000;
 /// What Retry-After asks for when a fault sends it, s.
 const RETRY_AFTER_S: i64 = 1;
 
@@ -65,6 +67,8 @@ pub(crate) struct Provider {
     judge: Mutex<Judge>,
     ledger: Mutex<Ledger>,
     allowed: Mutex<HashMap<u32, Allowed>>,
+    /// When each recipient last wrote, µs since the Unix epoch.
+    wrote_us: Mutex<HashMap<String, i64>>,
     outbox: Outbox,
 }
 
@@ -98,6 +102,7 @@ impl Provider {
             judge: Mutex::default(),
             ledger: Mutex::default(),
             allowed: Mutex::default(),
+            wrote_us: Mutex::default(),
             outbox,
             config,
         }
@@ -132,8 +137,25 @@ impl Provider {
                 let accepted = fault == Fault::Recipient && locked(&self.ledger).find(message.id, account).is_some();
                 if accepted { self.accept(&message, account, at_us, None) } else { self.strike(fault) }
             }
+            _ if !self.may_be_said(&message, at_us) => {
+                locked(&self.judge).outside_window += 1;
+                Reaction::Answer(self.dialect.refusal(Refusal::Window))
+            }
             _ => self.accept(&message, account, at_us, fault),
         }
+    }
+
+    /// Whether the recipient may be sent this now.
+    fn may_be_said(&self, message: &Message<'_>, at_us: i64) -> bool {
+        let wrote = |to: &str| locked(&self.wrote_us).get(to).is_some_and(|wrote_us| at_us - wrote_us < WINDOW_US);
+        !message.free_form || self.config.open_window || wrote(&message.to)
+    }
+
+    /// Notes that a recipient wrote.
+    pub fn wrote(&self, address: &str, at_us: i64) {
+        let mut all = locked(&self.wrote_us);
+        let last_us = all.entry(address.to_owned()).or_insert(at_us);
+        *last_us = at_us.max(*last_us);
     }
 
     /// Accepts a message, or finds it accepted before; `fault` is one that comes after that.

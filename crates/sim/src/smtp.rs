@@ -193,7 +193,7 @@ impl Conversation<'_> {
             (None, Ok(id)) => id,
             (Some(why), _) | (None, Err(why)) => return self.refuse(Refusal::Malformed(why)).await,
         };
-        let message = Message { id, to: to.into(), text: None, reference: None };
+        let message = Message { id, to: to.into(), text: None, reference: None, free_form: false };
         self.settle(&message, account, arrived, fault).await?;
         self.provider.answered(arrived);
         Ok(())

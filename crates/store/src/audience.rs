@@ -20,7 +20,7 @@ const ATTRIBUTE_SAMPLE_CONTACTS: i64 = 10_000;
 
 /// The contacts of a list, as a channel sees them.
 #[derive(Debug, Clone, Copy)]
-pub struct Source {
+pub struct Source<'a> {
     /// Tenant.
     pub workspace_id: i32,
     /// The list.
@@ -29,6 +29,8 @@ pub struct Source {
     pub by_phone: bool,
     /// Whether attributes are wanted.
     pub attributes: bool,
+    /// The accounts whose conversations are wanted, of a channel that writes to phones.
+    pub heard_by: &'a [i64],
 }
 
 /// A contact, borrowed from the row it was read in.
@@ -50,10 +52,12 @@ pub struct Contact<'r> {
     pub suppressed: bool,
     /// Whether a contact with a smaller address has the same e-mail; false for phones.
     pub duplicate: bool,
+    /// Since when they have written to every one of the accounts; `None` also when not asked for.
+    pub heard_at: Option<DateTime<Utc>>,
 }
 
 impl<'r> Contact<'r> {
-    fn of(row: &'r PgRow) -> Result<Self> {
+    fn of(row: &'r PgRow, heard: bool) -> Result<Self> {
         Ok(Self {
             address: row.try_get_unchecked(0)?,
             email: row.try_get_unchecked(1)?,
@@ -63,6 +67,7 @@ impl<'r> Contact<'r> {
             attributes: row.try_get_unchecked(5)?,
             suppressed: row.try_get_unchecked(6)?,
             duplicate: row.try_get_unchecked(7)?,
+            heard_at: if heard { row.try_get_unchecked(8)? } else { None },
         })
     }
 }
@@ -72,6 +77,17 @@ const BY_PHONE: &str = "-- each_contact by phone
            s.address is not null, false
     from contact c
     left join suppression s on s.workspace_id = c.workspace_id and s.address = c.address
+    where c.workspace_id = $1 and c.list_id = $2 and c.address > $3 order by c.address limit $4";
+
+const BY_PHONE_HEARD: &str = "-- each_contact by phone, heard
+    select c.address, c.email, c.name, c.country, c.language, case when $5 then c.attributes::text end,
+           s.address is not null, false, v.heard_at
+    from contact c
+    left join suppression s on s.workspace_id = c.workspace_id and s.address = c.address
+    left join lateral (
+      select min(v.heard_at) as heard_at from conversation v
+      where v.workspace_id = c.workspace_id and v.account_id = any ($6) and v.address = c.address
+      having count(*) = cardinality($6)) v on true
     where c.workspace_id = $1 and c.list_id = $2 and c.address > $3 order by c.address limit $4";
 
 const BY_EMAIL: &str = "-- each_contact by e-mail
@@ -93,22 +109,28 @@ const BY_EMAIL: &str = "-- each_contact by e-mail
 /// When the database fails.
 pub async fn each_contact(
     c: &mut PgConnection,
-    source: Source,
+    source: Source<'_>,
     after: &str,
     limit: i64,
     mut visit: impl FnMut(Contact<'_>) -> ControlFlow<()>,
 ) -> Result<i64> {
-    let mut rows = sqlx::query(if source.by_phone { BY_PHONE } else { BY_EMAIL })
+    let heard = source.by_phone && !source.heard_by.is_empty();
+    let query = match (source.by_phone, heard) {
+        (true, false) => BY_PHONE,
+        (true, true) => BY_PHONE_HEARD,
+        (false, _) => BY_EMAIL,
+    };
+    let query = sqlx::query(query)
         .bind(source.workspace_id)
         .bind(source.list_id)
         .bind(after)
         .bind(limit)
-        .bind(source.attributes)
-        .fetch(c);
+        .bind(source.attributes);
+    let mut rows = if heard { query.bind(source.heard_by) } else { query }.fetch(c);
     let mut visited = 0;
     while let Some(row) = rows.try_next().await? {
         visited += 1;
-        if visit(Contact::of(&row)?).is_break() {
+        if visit(Contact::of(&row, heard)?).is_break() {
             break;
         }
     }
@@ -213,6 +235,10 @@ pub struct Unfinished {
     pub template_id: i64,
     /// The frozen version of the template.
     pub template_version: i32,
+    /// The campaign's fallback.
+    pub fallback_id: Option<i64>,
+    /// The frozen version of it.
+    pub fallback_version: Option<i32>,
     /// The frozen variables, in order.
     pub variables: Vec<String>,
     on_missing: i16,
@@ -242,7 +268,8 @@ impl Unfinished {
 pub async fn unfinished(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Option<Unfinished>> {
     let row = sqlx::query_as(
         "-- unfinished
-         select c.list_id, c.template_id, r.template_version, r.variables, c.on_missing, r.expanded_to, g.segment_no, g.seq,
+         select c.list_id, c.template_id, r.template_version, c.fallback_id, r.fallback_version, r.variables, c.on_missing,
+                r.expanded_to, g.segment_no, g.seq,
                 (select jsonb_agg(jsonb_build_object('account_id', a.account_id, 'prices', a.prices) order by a.rank)
                  from run_account a where a.workspace_id = $1 and a.run_id = $2) as accounts
          from run r

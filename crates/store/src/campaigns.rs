@@ -16,6 +16,8 @@ pub struct NewCampaign<'a> {
     pub name: &'a str,
     /// Name of its template.
     pub template: &'a str,
+    /// Name of the approved template for those who may not be sent the other's words.
+    pub fallback: Option<&'a str>,
     /// Name of its list.
     pub list: &'a str,
     /// Its accounts, in their order.
@@ -80,6 +82,8 @@ pub struct Campaign {
     pub template_version: i32,
     /// The template's channel.
     pub channel: Channel,
+    /// What goes to those who may not be sent the template's words.
+    pub fallback: Option<Fallback>,
     /// Its list.
     pub list_id: i64,
     /// Name of the list.
@@ -100,6 +104,17 @@ pub struct Campaign {
     pub created_at: DateTime<Utc>,
 }
 
+/// The fallback of a campaign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fallback {
+    /// The template.
+    pub template_id: i64,
+    /// Its name.
+    pub name: String,
+    /// Its newest version.
+    pub version: i32,
+}
+
 #[derive(FromRow)]
 struct Row {
     campaign_id: i64,
@@ -108,6 +123,9 @@ struct Row {
     template: String,
     template_version: i32,
     channel: i16,
+    fallback_id: Option<i64>,
+    fallback: Option<String>,
+    fallback_version: Option<i32>,
     list_id: i64,
     list: String,
     #[sqlx(json)]
@@ -125,6 +143,10 @@ impl Row {
         let corrupt = |what, n| Error::Corrupt(format!("{what} {n} of campaign {}", self.campaign_id));
         Ok(Campaign {
             channel: templates::channel(self.channel)?,
+            fallback: match (self.fallback_id, self.fallback, self.fallback_version) {
+                (Some(template_id), Some(name), Some(version)) => Some(Fallback { template_id, name, version }),
+                _ => None,
+            },
             on_missing: OnMissing::from_i16(self.on_missing).ok_or_else(|| corrupt("on_missing", self.on_missing))?,
             on_unknown: OnUnknown::from_i16(self.on_unknown).ok_or_else(|| corrupt("on_unknown", self.on_unknown))?,
             campaign_id: self.campaign_id,
@@ -147,17 +169,21 @@ impl Row {
 ///
 /// # Errors
 /// [`Error::NotFound`] when template, list or account do not exist; [`Error::Conflict`] when the name
-/// is taken; else when the database fails.
+/// is taken, or the fallback cannot be one; else when the database fails.
 pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> Result<Campaign> {
     let mut tx = store.pool.begin().await?;
     let template = templates::get(&mut tx, workspace_id, new.template).await?;
+    let fallback_id = match new.fallback {
+        Some(name) => Some(fallback(&mut tx, workspace_id, name, &template).await?),
+        None => None,
+    };
     let list_id = lists::get(&mut tx, workspace_id, new.list).await?.list_id;
     let campaign_id = store.ids.next();
     let done = sqlx::query(
         "-- create
          insert into campaign (workspace_id, campaign_id, name, template_id, list_id, sharing, weight,
-           on_missing, on_unknown, expires_after_s, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (workspace_id, name) do nothing",
+           on_missing, on_unknown, expires_after_s, created_at, fallback_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (workspace_id, name) do nothing",
     )
     .bind(workspace_id)
     .bind(campaign_id)
@@ -170,6 +196,7 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     .bind(new.on_unknown.as_i16())
     .bind(new.expires_after_s)
     .bind(store.clock.now())
+    .bind(fallback_id)
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {
@@ -214,6 +241,27 @@ async fn add_account(
     }
 }
 
+/// The template called `name`, as one that may stand in for `main`.
+async fn fallback(c: &mut PgConnection, workspace_id: i32, name: &str, main: &templates::Head) -> Result<i64> {
+    let head = templates::get(c, workspace_id, name).await?;
+    if head.channel != main.channel {
+        let (is, wanted) = (head.channel, main.channel);
+        return Err(Error::Conflict(format!(
+            "fallback {name:?} is for {is}, and template {:?} for {wanted}: give one for {wanted}",
+            main.name
+        )));
+    }
+    let template = templates::compile(c, workspace_id, head.template_id, head.version).await?;
+    if template.has_free_form() {
+        return Err(Error::Conflict(format!(
+            "fallback {name:?} says words of its own, which have to wait for the recipient to write: give a template \
+             that the provider has approved, fanfare template add NAME --channel {} --provider-template NAME",
+            head.channel
+        )));
+    }
+    Ok(head.template_id)
+}
+
 /// The campaign called `name`.
 ///
 /// # Errors
@@ -242,12 +290,14 @@ async fn select(c: &mut PgConnection, workspace_id: i32, name: Option<&str>) -> 
         "-- select
          select c.campaign_id, c.name, c.template_id, t.name as template, t.version as template_version, t.channel,
                 c.list_id, l.name as list, c.sharing, c.weight, c.on_missing, c.on_unknown, c.expires_after_s, c.created_at,
+                c.fallback_id, f.name as fallback, f.version as fallback_version,
                 (select jsonb_agg(jsonb_build_object('account_id', a.account_id, 'account', a.name, 'share', ca.share,
                                                      'sender', ca.sender) order by ca.rank)
                  from campaign_account ca join account a on a.workspace_id = ca.workspace_id and a.account_id = ca.account_id
                  where ca.workspace_id = c.workspace_id and ca.campaign_id = c.campaign_id) as accounts
          from campaign c
          join template t on t.workspace_id = c.workspace_id and t.template_id = c.template_id
+         left join template f on f.workspace_id = c.workspace_id and f.template_id = c.fallback_id
          join list l on l.workspace_id = c.workspace_id and l.list_id = c.list_id
          where c.workspace_id = $1 and ($2::text is null or c.name = $2) order by c.name",
     )

@@ -1,10 +1,11 @@
 //! Hooks: the addresses that providers post to, one for each account that takes posts.
 
+use fanfare_domain::receipt::Words;
 use sha2::{Digest as _, Sha256};
 use sqlx::{FromRow, PgConnection};
 
 use crate::error::ensure_affected;
-use crate::{Result, Store, accounts};
+use crate::{Result, Store, accounts, opt_words};
 
 /// An account that takes posts.
 #[derive(Clone, FromRow)]
@@ -17,6 +18,9 @@ pub struct Hook {
     pub name: String,
     /// Its kind.
     pub kind: String,
+    /// By which its recipients opt out, or come back.
+    #[sqlx(skip)]
+    pub words: Words,
     hook_sha256: Vec<u8>,
     hook_key: Option<Vec<u8>>,
     secret: Option<Vec<u8>>,
@@ -45,15 +49,18 @@ impl Hook {
 /// # Errors
 /// When the database fails.
 pub async fn find(c: &mut PgConnection, account_id: i64) -> Result<Option<Hook>> {
-    let hook = sqlx::query_as(
+    let hook: Option<Hook> = sqlx::query_as(
         "-- find
          select workspace_id, account_id, name, kind, hook_sha256, hook_key, secret from account
          where account_id = $1 and hook_sha256 is not null",
     )
     .bind(account_id)
-    .fetch_optional(c)
+    .fetch_optional(&mut *c)
     .await?;
-    Ok(hook)
+    Ok(match hook {
+        Some(hook) => Some(Hook { words: opt_words::load(c, hook.workspace_id).await?, ..hook }),
+        None => None,
+    })
 }
 
 /// Lets an account take posts at an address with a new secret, which is given and kept nowhere; the old

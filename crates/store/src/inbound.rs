@@ -40,6 +40,8 @@ pub async fn take(store: &Store, workspace_id: i32, account_id: i64, all: &[Inbo
         .await?;
         if done.rows_affected() == 1 {
             new.push(inbound);
+            // A fast clock of the provider must not keep the window open for longer than it is.
+            let at = at.min(now);
             let last = heard.entry(&inbound.address).or_insert(at);
             *last = at.max(*last);
         }

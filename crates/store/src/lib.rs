@@ -24,6 +24,7 @@ pub mod load;
 pub mod migrate;
 pub mod nearest;
 pub mod open;
+pub mod opt_words;
 pub mod prices;
 pub mod progress;
 pub mod queue;

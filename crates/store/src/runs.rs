@@ -25,6 +25,8 @@ pub struct NewRun<'a> {
     pub starts_now: bool,
     /// The version of the template that it sends.
     pub template_version: i32,
+    /// The version of the campaign's fallback, if it has one.
+    pub fallback_version: Option<i32>,
     /// The template's variables, in order.
     pub variables: &'a [String],
     /// Contacts of the list.
@@ -76,8 +78,8 @@ pub async fn insert(c: &mut PgConnection, workspace_id: i32, run: &NewRun<'_>) -
     let done = sqlx::query(
         "-- insert
          insert into run (workspace_id, run_id, campaign_id, scheduled_for, template_version, variables, planned,
-           state, expires_at, started_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+           state, expires_at, started_at, fallback_version)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          on conflict (workspace_id, campaign_id, scheduled_for) do nothing",
     )
     .bind(workspace_id)
@@ -90,6 +92,7 @@ pub async fn insert(c: &mut PgConnection, workspace_id: i32, run: &NewRun<'_>) -
     .bind(state.as_i16())
     .bind(run.expires_at)
     .bind(run.starts_now.then_some(run.scheduled_for))
+    .bind(run.fallback_version)
     .execute(&mut *c)
     .await?;
     if done.rows_affected() == 0 {

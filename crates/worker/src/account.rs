@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fanfare_domain::limits::{HELD_MAX, IN_FLIGHT_MAX};
-use fanfare_providers::Adapter;
+use fanfare_providers::{Adapter, Kind};
 use fanfare_store::{Store, accounts};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -22,6 +22,7 @@ pub struct Account {
     pub sender: Option<String>,
     pub idempotent: bool,
     pub looks_up: bool,
+    pub kind: Option<&'static Kind>,
     pub adapter: Adapter,
     /// Places for requests in flight.
     pub in_flight: Semaphore,
@@ -49,6 +50,7 @@ impl Account {
             sender: row.sender.clone(),
             idempotent: row.idempotent,
             looks_up: row.looks_up,
+            kind: Kind::named(&row.kind),
             adapter,
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             held: Arc::new(Semaphore::new(HELD_MAX)),

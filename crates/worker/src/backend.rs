@@ -13,8 +13,8 @@ use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::context::WorkerContext;
 use fanfare_domain::limits::{CLAIM_EVERY, CLAIM_LEASES_MAX, CLAIM_MAX};
 use fanfare_domain::outcome::Class;
-use fanfare_store::queue::{self, Fate, Flusher, Lease, Settlement};
-use fanfare_store::{Error, Result};
+use fanfare_store::queue::{self, Fate, Flusher, Lease, Message, Settlement};
+use fanfare_store::{Error, PgConnection, Result};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::account::Account;
 use crate::board::Board;
 use crate::flush::Note;
-use crate::runs::Runs;
+use crate::runs::{Run, Runs};
 use crate::send::Batch;
 use crate::slots::Slots;
 
@@ -115,7 +115,7 @@ impl BackendConfig for LeaseBackend {
 
 impl ClaimLoop {
     async fn run(self, batches: mpsc::UnboundedSender<Batch>) {
-        let mut runs = Runs::default();
+        let mut runs = Runs::new(self.account.kind);
         let mut wait = Duration::from_millis(20);
         let mut lost: Option<i64> = None;
         while !self.stop.is_cancelled() {
@@ -187,7 +187,7 @@ impl ClaimLoop {
         for lease in leases {
             let run = runs.get(&mut c, (ws, self.who.account_id), lease.run_id).await;
             let loaded = match run {
-                Ok(run) => queue::messages(&mut c, ws, &lease).await.map(|messages| (run, messages)),
+                Ok(run) => self.messages(&mut c, &run, &lease).await.map(|messages| (run, messages)),
                 Err(e) => Err(e),
             };
             match loaded {
@@ -206,6 +206,16 @@ impl ClaimLoop {
             }
         }
         Ok(if claimed == 0 || capped { CLAIM_EVERY } else { Duration::ZERO })
+    }
+
+    /// The messages of a lease; where that matters, with the times when their recipients wrote.
+    async fn messages(&self, c: &mut PgConnection, run: &Run, lease: &Lease) -> Result<Vec<Message>> {
+        let (workspace_id, account_id) = (self.who.workspace_id, self.who.account_id);
+        let mut messages = queue::messages(c, workspace_id, lease).await?;
+        if run.window {
+            queue::heard(c, (workspace_id, account_id), lease.run_id, &mut messages).await?;
+        }
+        Ok(messages)
     }
 
     /// Takes the permits of a lease and tells the flusher of it.

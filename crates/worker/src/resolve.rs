@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use fanfare_domain::outcome::{Answer, Class, Failure, FailureKind};
+use fanfare_domain::outcome::{Action, Answer, Class, Failure, FailureKind};
 use fanfare_domain::retry::{RETRY_AFTER_MAX, attempts_max, backoff, look_up_wait};
 use fanfare_domain::rng::Rng;
 use fanfare_domain::state::OnUnknown;
@@ -21,6 +21,8 @@ pub struct Case {
     pub idempotent: bool,
     /// The provider can be asked what it took.
     pub looks_up: bool,
+    /// What was said are words of our own, and there are approved ones to say instead.
+    pub falls_back: bool,
     /// What the campaign wants for messages in doubt.
     pub on_unknown: OnUnknown,
     /// Price of the message, micro-credits, at most what is reserved.
@@ -47,6 +49,12 @@ pub fn resolve(answer: &Answer, case: Case, rng: &Rng) -> (Fate, Class, Sign) {
         Answer::Failed(failure) => failure,
         Answer::NotStarted => return (Fate::Returned, Class::Transient, Sign::Healthy),
     };
+    // Certainly not accepted, and welcome in other words: the next attempt says those.
+    let refused = failure.kind == FailureKind::PermanentContent && failure.action == Some(Action::Fallback);
+    let spent = case.attempt >= attempts_max(FailureKind::Transient);
+    if refused && case.falls_back && !case.in_doubt && !spent {
+        return (Fate::Retry(Duration::ZERO), Class::Transient, Sign::Healthy);
+    }
     let class = match failure.kind {
         FailureKind::PermanentRecipient => Class::PermanentRecipient,
         FailureKind::PermanentContent => Class::PermanentContent,
@@ -129,7 +137,8 @@ mod tests {
 
     fn case() -> Case {
         let on_unknown = OnUnknown::Hold;
-        Case { attempt: 1, in_doubt: false, idempotent: false, looks_up: false, on_unknown, price: 7 }
+        let (in_doubt, idempotent, looks_up, falls_back) = (false, false, false, false);
+        Case { attempt: 1, in_doubt, idempotent, looks_up, falls_back, on_unknown, price: 7 }
     }
 
     fn failed(kind: FailureKind) -> Answer {
@@ -176,6 +185,19 @@ mod tests {
         let keyed = Case { idempotent: true, ..doubtful };
         assert_eq!(fate_of(FailureKind::PermanentRecipient, keyed), Fate::Final { cost: 0 });
         assert_eq!(unsent(true, Class::Expired), (Fate::Unknown(None), Class::Unknown));
+    }
+
+    #[test]
+    fn what_the_window_forbids_is_said_in_other_words_unless_it_is_in_doubt() {
+        let failure = Failure::new(FailureKind::PermanentContent, "131047");
+        let closed = Answer::Failed(Failure { action: Some(Action::Fallback), ..failure });
+        let fate = |case| resolve(&closed, case, &Rng::seeded(1)).0;
+        let able = Case { falls_back: true, ..case() };
+        assert_eq!(fate(able), Fate::Retry(Duration::ZERO));
+        assert_eq!(fate(case()), Fate::Final { cost: 0 });
+        assert_eq!(fate(Case { attempt: 8, ..able }), Fate::Final { cost: 0 });
+        assert_eq!(fate(Case { in_doubt: true, attempt: 2, ..able }), Fate::Unknown(None));
+        assert_eq!(fate_of(FailureKind::PermanentContent, able), Fate::Final { cost: 0 }, "refused for another reason");
     }
 
     #[test]

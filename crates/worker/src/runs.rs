@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use fanfare_domain::template::Template;
+use fanfare_domain::template::{Fallback, Template};
+use fanfare_providers::Kind;
 use fanfare_store::queue::{self, RunInfo};
 use fanfare_store::{Error, PgConnection, Result, templates};
 
@@ -15,13 +16,24 @@ const KNOWN_MAX: usize = 256;
 pub struct Run {
     pub info: RunInfo,
     pub template: Template,
+    pub fallback: Option<Fallback>,
+    /// Whether some of what it says may be said only to those who wrote to the account lately.
+    pub window: bool,
 }
 
 /// The runs of one account.
-#[derive(Debug, Default)]
-pub struct Runs(HashMap<i64, Arc<Run>>);
+#[derive(Debug)]
+pub struct Runs {
+    kind: Option<&'static Kind>,
+    known: HashMap<i64, Arc<Run>>,
+}
 
 impl Runs {
+    /// Of an account of this kind.
+    pub fn new(kind: Option<&'static Kind>) -> Self {
+        Self { kind, known: HashMap::new() }
+    }
+
     /// The run, read at its first lease.
     pub async fn get(
         &mut self,
@@ -29,19 +41,26 @@ impl Runs {
         (workspace_id, account_id): (i32, i64),
         run_id: i64,
     ) -> Result<Arc<Run>> {
-        if let Some(run) = self.0.get(&run_id) {
+        if let Some(run) = self.known.get(&run_id) {
             return Ok(run.clone());
         }
         let info = queue::run_info(c, (workspace_id, account_id), run_id).await?;
-        let template = templates::compile(c, workspace_id, info.template_id, info.template_version)
-            .await?
-            .ordered_as(&info.variables)
-            .map_err(|e| Error::Corrupt(format!("template of run {run_id}: {e}")))?;
-        if self.0.len() >= KNOWN_MAX {
-            self.0.clear();
+        let corrupt = |e| Error::Corrupt(format!("template of run {run_id}: {e}"));
+        let template = templates::compile(c, workspace_id, info.template_id, info.template_version).await?;
+        let template = template.ordered_as(&info.variables).map_err(corrupt)?;
+        let fallback = match info.fallback {
+            Some((id, version)) => {
+                let fallback = templates::compile(c, workspace_id, id, version).await?;
+                Some(Fallback::ordered_as(fallback, &info.variables).map_err(corrupt)?)
+            }
+            None => None,
+        };
+        let window = template.has_free_form() && self.kind.is_some_and(|kind| kind.has_window(info.channel));
+        if self.known.len() >= KNOWN_MAX {
+            self.known.clear();
         }
-        let run = Arc::new(Run { info, template });
-        self.0.insert(run_id, run.clone());
+        let run = Arc::new(Run { info, template, fallback, window });
+        self.known.insert(run_id, run.clone());
         Ok(run)
     }
 }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use fanfare_domain::id::message_id;
 use fanfare_domain::message::OutMessage;
 use fanfare_domain::outcome::{Action, Answer, Class, Failure, FailureKind};
+use fanfare_domain::template::Fallback;
+use fanfare_domain::window;
 use fanfare_providers::{Finding, Provider as _};
 use fanfare_store::queue::{BY_RECEIPT, Fate, Lease, Message, Settlement};
 use futures::StreamExt as _;
@@ -46,7 +48,10 @@ struct Told {
 
 impl From<Failure> for Told {
     fn from(failure: Failure) -> Self {
-        Self { provider_id: None, detail: Some(failure.detail), action: failure.action }
+        let Failure { detail, action, .. } = failure;
+        // In these words the store finds what the provider said of the window.
+        let detail = if action == Some(Action::Fallback) { format!("{}: {detail}", window::CLOSED) } else { detail };
+        Self { provider_id: None, detail: Some(detail), action }
     }
 }
 
@@ -78,6 +83,15 @@ enum Turn<'a> {
     Start(SemaphorePermit<'a>),
     /// The batch is over: the rest goes back.
     Over,
+}
+
+/// In whose words a message is said.
+#[derive(Clone, Copy)]
+enum Words<'a> {
+    /// In those of the run's template.
+    Own,
+    /// In those of its fallback, since the window is closed.
+    Fallback(&'a Fallback),
 }
 
 /// Sends a batch in a task of its own: apalis polls all that it runs on one thread. Should it panic, this
@@ -153,23 +167,43 @@ impl Batch {
         let too_late = too_late(self.run.info.expires_at, self.account.store.clock.now());
         // To ask what became of a message is no message.
         let asks = self.account.looks_up && self.lease.in_doubt(position);
-        let class = match (message.suppressed && !asks, too_late && !asks) {
-            (false, false) => return self.request(position).await,
-            (true, _) => Class::Suppressed,
-            (false, true) => Class::Expired,
+        let words = if asks { Some(Words::Own) } else { self.words(message) };
+        let (class, detail) = match (message.suppressed && !asks, too_late && !asks, words) {
+            (false, false, Some(words)) => return self.request(position, words).await,
+            (false, false, None) => (Class::PermanentRecipient, Some(window::CLOSED.to_owned())),
+            (true, ..) => (Class::Suppressed, None),
+            (false, true, _) => (Class::Expired, None),
         };
         let (fate, class) = unsent(self.lease.in_doubt(position), class);
-        self.note(Settlement::of(&self.lease, position, fate, class));
+        self.note(Settlement { detail, ..Settlement::of(&self.lease, position, fate, class) });
+    }
+
+    /// Whether the run's own words for a message may be said only to those who wrote lately.
+    fn is_bound(&self, message: &Message) -> bool {
+        self.run.window && self.run.template.is_free_form(message.variant)
+    }
+
+    /// In which words a message may be said now, if in any.
+    ///
+    /// A message in doubt may so be repeated in other words than before, by a campaign's policy or a person's
+    /// decision. Where repeats go by a key they would have to be the same: no such provider carries words of
+    /// our own within a window.
+    fn words(&self, message: &Message) -> Option<Words<'_>> {
+        if !self.is_bound(message) || window::is_open(message.heard_at, self.account.store.clock.now()) {
+            return Some(Words::Own);
+        }
+        self.run.fallback.as_ref().map(Words::Fallback)
     }
 
     /// Renders, sends or looks up, resolves, notes.
-    async fn request(&self, position: usize) {
+    async fn request(&self, position: usize, words: Words<'_>) {
         let began = Instant::now();
         let may_start = || self.may_start(position);
         let in_doubt = self.lease.in_doubt(position);
-        let case = self.case(position);
+        let bound = matches!(words, Words::Own) && self.is_bound(&self.messages[position]);
+        let case = Case { falls_back: bound && self.run.fallback.is_some(), ..self.case(position) };
         let rng = &self.account.store.rng;
-        let ((fate, class, sign), told) = match self.compose(position) {
+        let ((fate, class, sign), told) = match self.compose(position, words) {
             Ok(out) if in_doubt && self.account.looks_up => {
                 let since = self.run.info.started_at;
                 let finding = self.account.adapter.look_up(&out, since, &may_start).await;
@@ -189,7 +223,7 @@ impl Batch {
         let latency_ms = i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX);
         let (run_id, epoch, probe) = (self.lease.run_id, self.lease.epoch, self.lease.probe);
         let Told { provider_id, detail, action } = told;
-        let wish = action.map(|action| Wish {
+        let wish = action.filter(|action| *action != Action::Fallback).map(|action| Wish {
             action,
             address: self.messages[position].address.clone(),
             detail: detail.clone().unwrap_or_default(),
@@ -205,6 +239,7 @@ impl Batch {
             in_doubt: self.lease.in_doubt(position),
             idempotent: self.account.idempotent,
             looks_up: self.account.looks_up,
+            falls_back: false,
             on_unknown: info.on_unknown,
             price: info.prices.of(message.country.as_deref(), message.units).min(self.lease.reserve_each),
         }
@@ -216,14 +251,14 @@ impl Batch {
         in_time && !self.stop.is_cancelled() && self.watch.gate() == Gate::Open
     }
 
-    fn compose(&self, position: usize) -> Result<OutMessage, Failure> {
+    fn compose(&self, position: usize, words: Words<'_>) -> Result<OutMessage, Failure> {
         let message = &self.messages[position];
         let params = message.params.as_ref().map(|p| p.0.as_slice()).unwrap_or_default();
-        let content = self
-            .run
-            .template
-            .render(message.variant, params)
-            .map_err(|_| Failure::new(FailureKind::PermanentContent, "template does not render"))?;
+        let content = match words {
+            Words::Own => self.run.template.render(message.variant, params),
+            Words::Fallback(fallback) => fallback.render(params),
+        };
+        let content = content.map_err(|_| Failure::new(FailureKind::PermanentContent, "template does not render"))?;
         Ok(OutMessage {
             id: message_id(self.account.workspace_id, self.lease.run_id, message.seq),
             to: message.address.clone(),

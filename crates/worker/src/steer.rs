@@ -173,6 +173,8 @@ impl Steering {
                 let address = [(wish.address.clone(), origin)];
                 suppressions::add(c, workspace_id, &address, Reason::Recipient, self.store.clock.now()).await?;
             }
+            // Of its message alone.
+            Action::Fallback => {}
         }
         Ok(())
     }

@@ -118,6 +118,10 @@ pub struct Create {
     /// What is said
     #[arg(long)]
     template: String,
+    /// Template, approved by the provider, for those who have not written within 24 hours, where they may be
+    /// sent nothing else [default: they are sent nothing]
+    #[arg(long, value_name = "TEMPLATE")]
+    fallback: Option<String>,
     /// To whom
     #[arg(long)]
     list: String,
@@ -220,6 +224,7 @@ async fn create(context: &Context, new: &Create, output: Output) -> anyhow::Resu
     let campaign = NewCampaign {
         name: &new.name,
         template: &new.template,
+        fallback: new.fallback.as_deref(),
         list: &new.list,
         accounts: &accounts,
         sharing,
@@ -230,7 +235,8 @@ async fn create(context: &Context, new: &Create, output: Output) -> anyhow::Resu
     };
     let made = campaigns::create(&context.store, context.workspace_id, campaign).await?;
     let value = json!({
-        "id": id(made.campaign_id), "name": made.name, "template": made.template, "list": made.list,
+        "id": id(made.campaign_id), "name": made.name, "template": made.template,
+        "fallback": made.fallback.as_ref().map(|f| &f.name), "list": made.list,
         "accounts": made.accounts, "sharing": made.sharing, "channel": made.channel, "weight": made.weight, "on_missing": made.on_missing,
         "on_unknown": made.on_unknown, "expires_after_seconds": made.expires_after_s,
     });
@@ -239,9 +245,10 @@ async fn create(context: &Context, new: &Create, output: Output) -> anyhow::Resu
 
 fn definition(c: &Campaign) -> String {
     let expires = c.expires_after_s.map_or("never".to_owned(), |s| format!("{} after the launch", duration(s as f64)));
+    let fallback = c.fallback.as_ref().map(|f| format!("; outside the 24-hour window template {}", f.name));
     fields([
         ("campaign", c.name.clone()),
-        ("says", format!("template {}, by {}", c.template, c.channel)),
+        ("says", format!("template {}, by {}{}", c.template, c.channel, fallback.unwrap_or_default())),
         ("to", format!("list {}", c.list)),
         ("through", through(c)),
         (

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use fanfare_domain::state::Sharing;
 use fanfare_scheduler::Problem;
 use fanfare_scheduler::plan::{self, AccountLine, Plan};
+use fanfare_scheduler::window::WindowLine;
 
 use crate::bars;
 use crate::context::Context;
@@ -58,6 +59,7 @@ pub fn render(p: &Plan) -> String {
         ("template", format!("{} v{}, by {}", p.template, p.template_version, p.channel)),
         ("list", format!("{}, {} contacts", p.list, count(p.audience))),
         (if p.accounts.len() > 1 { "accounts" } else { "account" }, accounts(p)),
+        ("window", p.window.map(|w| window(p, w)).unwrap_or_default()),
         ("messages", format!("{}{segments}", bold(&count(p.recipients)))),
         ("left out", excluded.join(", ")),
         ("cost", cost(p)),
@@ -92,6 +94,17 @@ pub fn cost(p: &Plan) -> String {
         true => format!("{} credits", credits(p.cost)),
         false => format!("about {} credits, at most {}", credits(p.cost), credits(p.cost_at_most)),
     }
+}
+
+/// Who may be sent the template's own words, and what becomes of the others.
+fn window(p: &Plan, w: WindowLine) -> String {
+    let fallback = p.fallback.as_deref().unwrap_or_default();
+    let closed = match (w.fallback, w.refused) {
+        (0, 0) => String::new(),
+        (0, refused) => format!(", {} did not and are sent nothing", count(refused)),
+        (n, _) => format!(", {} did not and get {fallback} v{}", count(n), p.fallback_version.unwrap_or_default()),
+    };
+    format!("{} wrote within 24 hours{closed}", count(w.open))
 }
 
 fn countries(p: &Plan) -> String {

@@ -268,6 +268,7 @@ async fn define(context: &Context, demo: &Demo, handle: &Handle) -> anyhow::Resu
     let campaign = NewCampaign {
         name: CAMPAIGN,
         template: TEMPLATE,
+        fallback: None,
         list: LIST,
         accounts: &[Through::account(ACCOUNT)],
         sharing: Sharing::Together,

@@ -94,6 +94,33 @@ async fn suppressed_addresses_are_read_as_people_write_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn words_that_opt_out_are_shown_added_removed_and_restored() {
+    let home = Home::new().await;
+    let words = |means: Option<&str>| -> Vec<String> {
+        let all = home.json(&["list", "words"])["words"].clone();
+        let of = all.as_array().unwrap().iter().filter(|w| w["means"].as_str() == means);
+        of.map(|w| w["word"].as_str().unwrap().to_owned()).collect()
+    };
+    let has = |means: Option<&str>, word: &str| words(means).iter().any(|w| w == word);
+    assert!(has(Some("stop"), "stop") && has(Some("start"), "ابدأ") && words(None).is_empty());
+    let added = home.json(&["list", "words", "--add", "  Basta YA! ", "--means", "stop"]);
+    assert_eq!((&added["word"], &added["means"]), (&"basta ya".into(), &"stop".into()));
+    home.ok(&["list", "words", "--remove", "End"]);
+    assert!(has(Some("stop"), "basta ya") && words(None) == ["end"]);
+    let said = home.ok(&["list", "words"]);
+    assert!(said.contains("basta ya") && said.contains("removed  end"), "{said}");
+    home.ok(&["list", "words", "--add", "end", "--means", "stop"]);
+    home.ok(&["list", "words", "--remove", "basta ya"]);
+    assert!(has(Some("stop"), "end") && words(None).is_empty() && !has(Some("stop"), "basta ya"));
+    let said = home.fails(1, &["list", "words", "--remove", "stp"]);
+    assert!(said.contains("no word to opt out by \"stp\"") && said.contains("did you mean stop"), "{said}");
+    let said = home.fails(1, &["list", "words", "--add", "!", "--means", "start"]);
+    assert!(said.contains("expected 1 to 60 letters or digits"), "{said}");
+    let said = home.fails(2, &["list", "words", "--add", "ya"]);
+    assert!(said.contains("--means"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn credits_add_up_in_their_ledger() {
     let home = Home::new().await;
     home.ok(&["credits", "topup", "1500000", "--note", "first"]);

@@ -14,3 +14,4 @@ mod program;
 mod readme;
 mod several;
 mod usage;
+mod window;

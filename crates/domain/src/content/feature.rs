@@ -159,9 +159,11 @@ impl Content {
         vec![one]
     }
 
-    /// Whether it may be sent although the recipient has not written within the last 24 hours.
-    pub fn opens_a_conversation(&self) -> bool {
-        matches!(self, Self::Template(_) | Self::Code { .. })
+    /// Whether it is in words of our own. Where a conversation has a window ([`crate::window`]) only those
+    /// who wrote lately may be sent such; at any time everybody may be sent what the provider has approved:
+    /// its templates, and one-time codes that it words by one.
+    pub fn is_free_form(&self) -> bool {
+        !matches!(self, Self::Template(_) | Self::Code { .. })
     }
 }
 
@@ -208,6 +210,6 @@ mod tests {
         let content: Content = serde_json::from_value(json).unwrap();
         use Feature::*;
         assert_eq!(content.features(), [Template, TemplateMedia, TemplateUrl, TemplateCopyCode, TemplateOffer]);
-        assert!(content.opens_a_conversation() && !Content::text("x").opens_a_conversation());
+        assert!(!content.is_free_form() && Content::text("x").is_free_form());
     }
 }

@@ -50,7 +50,7 @@ fn inbound(posted: Posted<'_>, report: &Value) -> Result<Inbound, Deaf> {
     let address = address.filter(|a| a.len() <= 254).ok_or(Deaf::Malformed("from is not an address"))?;
     let provider_id = id(report, "/message_id").ok_or(Deaf::Malformed("message_id is missing"))?;
     let button = detail(text(report, "/button"));
-    let (meaning, kind) = meaning(&text(report, "/text").unwrap_or_default(), button.as_deref());
+    let (meaning, kind) = meaning(posted.words, &text(report, "/text").unwrap_or_default(), button.as_deref());
     let about = about(posted, report, "/in_reply_to");
     Ok(Inbound { provider_id, address, at: at(report)?, meaning, about, answer: (kind, button) })
 }

@@ -3,7 +3,7 @@
 //! Source: Meta, Cloud API webhooks: payload reference, verification requests, signatures (2026-03).
 
 use fanfare_domain::message::OutMessage;
-use fanfare_domain::receipt::{About, Inbound, Meaning, Receipt, ReceiptKind};
+use fanfare_domain::receipt::{About, Inbound, Meaning, Receipt, ReceiptKind, Words};
 use serde_json::Value;
 use url::form_urlencoded;
 
@@ -24,7 +24,7 @@ pub(super) fn hear(posted: Posted<'_>) -> Result<Heard, Deaf> {
     for change in each(&body, "entry").flat_map(|entry| each(entry, "changes")) {
         let Some(value) = change.get("value") else { continue };
         news.receipts.extend(each(value, "statuses").filter_map(status));
-        news.inbound.extend(each(value, "messages").filter_map(message));
+        news.inbound.extend(each(value, "messages").filter_map(|m| message(posted.words, m)));
         news.inbound.extend(each(value, "user_preferences").filter_map(preference));
     }
     Ok(Heard::News(news))
@@ -58,12 +58,12 @@ fn status(status: &Value) -> Option<Receipt> {
     Some(Receipt { about, kind, at: unix(status, "/timestamp"), detail: detail(text(status, "/errors/0/code")) })
 }
 
-fn message(message: &Value) -> Option<Inbound> {
+fn message(words: &Words, message: &Value) -> Option<Inbound> {
     let said = ["/text/body", "/button/text", "/interactive/button_reply/title", "/interactive/list_reply/title"];
     let said = said.iter().find_map(|p| text(message, p)).unwrap_or_default();
     let payload = ["/button/payload", "/interactive/button_reply/id", "/interactive/list_reply/id"];
     let button = detail(payload.iter().find_map(|p| text(message, p)));
-    let (meaning, kind) = meaning(&said, button.as_deref());
+    let (meaning, kind) = meaning(words, &said, button.as_deref());
     Some(Inbound {
         provider_id: id(message, "/id")?,
         address: phone(&text(message, "/from")?)?,

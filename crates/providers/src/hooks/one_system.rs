@@ -3,7 +3,7 @@
 //!
 //! Source: OneSystem (WaveX) API, webhooks: the list of events.
 
-use fanfare_domain::receipt::{About, Inbound, Meaning, Receipt, ReceiptKind};
+use fanfare_domain::receipt::{About, Inbound, Receipt, ReceiptKind, Words};
 use serde_json::Value;
 
 use super::{Deaf, Heard, News, Posted, id, json, phone, text};
@@ -25,19 +25,19 @@ pub(super) fn hear(posted: Posted<'_>) -> Result<Heard, Deaf> {
         news.receipts.push(Receipt { about: About::ProviderId(id.clone()), kind, at: None, detail: None });
     }
     if event == "message.received" {
-        news.inbound.extend(received(data, found));
+        news.inbound.extend(received(posted.words, data, found));
     }
     Ok(Heard::News(news))
 }
 
-fn received(data: &Value, id: Option<String>) -> Option<Inbound> {
+fn received(words: &Words, data: &Value, id: Option<String>) -> Option<Inbound> {
     let from = ["/from", "/phone", "/message/from"].iter().find_map(|p| text(data, p))?;
     let said = ["/message", "/body", "/text", "/message/body"].iter().find_map(|p| text(data, p)).unwrap_or_default();
     Some(Inbound {
         provider_id: id?,
         address: phone(from.split('@').next()?)?,
         at: None,
-        meaning: Meaning::of(&said),
+        meaning: words.meaning(&said),
         about: None,
         answer: (ReceiptKind::Replied, None),
     })

@@ -32,7 +32,7 @@ pub(super) fn hear(posted: Posted<'_>) -> Result<Heard, Deaf> {
         let meaning = match field("OptOutType").as_deref() {
             Some("STOP") => Meaning::OptOut,
             Some("START") => Meaning::OptIn,
-            _ => Meaning::of(body),
+            _ => posted.words.meaning(body),
         };
         let address = phone(&from).ok_or(Deaf::Malformed("From is not a phone"))?;
         let answer = (ReceiptKind::Replied, None);

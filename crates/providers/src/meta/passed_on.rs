@@ -25,9 +25,13 @@ pub(crate) fn passed_on(text: &str, attempt: i16) -> Option<Failure> {
     })
 }
 
-/// The code at the beginning of a line: `(#N)` as Meta writes it, six digits, or a number and nothing else.
+/// The code at the beginning of a line: `(#N)` as Meta writes it, six digits, also behind the word error, or
+/// a number and nothing else.
 fn leading(line: &str) -> Option<&str> {
     let line = line.trim();
+    if let Some(rest) = line.strip_prefix("Error ") {
+        return leading(rest).filter(|code| is_six_digits(code));
+    }
     if let Some(rest) = line.strip_prefix("(#") {
         return rest.split_once(')').map(|(code, _)| code);
     }
@@ -41,7 +45,18 @@ fn is_six_digits(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use fanfare_domain::outcome::Action;
+
     use super::*;
+
+    #[test]
+    fn a_template_is_sent_instead_only_for_a_code_at_the_beginning() {
+        let action = |text: &str| passed_on(text, 1).and_then(|failure| failure.action);
+        for said in ["131047", "(#131047) Re-engagement message", "Not sent\nError 131047: Re-engagement message"] {
+            assert_eq!(action(said), Some(Action::Fallback), "{said}");
+        }
+        assert_eq!(action("Refused: \"Order 131047\""), None);
+    }
 
     #[test]
     fn only_a_code_at_the_beginning_is_tried_again() {
@@ -56,6 +71,9 @@ mod tests {
         check("Not sent\n190", Some((Configuration, "190")));
         check("(#131000) Something went wrong", Some((Unknown, "131000")));
         check("Error 131047: Re-engagement message", Some((PermanentContent, "131047")));
+        check("Error 130429: Rate limit hit", Some((Throttled, "130429")));
+        check("Error 4", None);
+        check("Refused: \"Order 131047\"", Some((PermanentContent, "131047")));
         check("Refused: \"Your code is 131056\"", Some((Unknown, "131056")));
         check("Refused: \"Order (#4) is on its way\"", None);
         check("4 attempts failed", None);

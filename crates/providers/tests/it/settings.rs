@@ -3,6 +3,9 @@
 use std::error::Error as _;
 
 use fanfare_domain::clock::Clock;
+use fanfare_domain::content::Feature;
+use fanfare_domain::message::Channel;
+use fanfare_providers::kind::Keys;
 use fanfare_providers::{Client, KINDS, open};
 use serde_json::{Value, json};
 
@@ -22,6 +25,17 @@ async fn each_known_kind_opens() {
         let mut settings = json!({ "url": url });
         kind.settings.iter().filter(|s| s.required).for_each(|s| settings[s.key] = "5".into());
         open(kind.name, &settings, Some("s3cret"), &Client::new(Clock::system())).unwrap();
+    }
+}
+
+/// A repeat under the same key must say the same; what a window lets through changes with time.
+#[test]
+fn no_kind_with_keys_or_look_ups_has_words_that_a_window_forbids() {
+    for kind in KINDS.iter().filter(|kind| kind.has_window(Channel::Whatsapp)) {
+        // In the order of the features, a code and templates come last.
+        let own = Feature::ALL.iter().filter(|f| **f < Feature::Code);
+        let says_own = own.filter(|f| kind.carries(Channel::Whatsapp, **f)).count() > 0;
+        assert!(!says_own || kind.keys == Keys::Ignored && !kind.looks_up(), "{}", kind.name);
     }
 }
 

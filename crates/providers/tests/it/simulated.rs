@@ -46,7 +46,9 @@ fn plays() -> impl Iterator<Item = Play> {
 impl Play {
     /// Starts the simulator. It ends with the test's runtime.
     fn simulator(&self, config: Config) -> Handle {
-        let sim = Sim::bind(Config { kind: self.spoken, ..config }, ([127, 0, 0, 1], 0).into()).unwrap();
+        // Whom the fixtures write to has just written.
+        let sim =
+            Sim::bind(Config { kind: self.spoken, open_window: true, ..config }, ([127, 0, 0, 1], 0).into()).unwrap();
         let handle = sim.handle();
         tokio::spawn(sim.serve(std::future::pending()));
         handle

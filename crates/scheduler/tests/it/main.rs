@@ -5,3 +5,4 @@ mod expand;
 mod launch;
 mod plan;
 mod scene;
+mod window;

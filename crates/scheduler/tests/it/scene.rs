@@ -37,6 +37,8 @@ pub fn person(address: &str) -> Person {
 pub struct Setting {
     pub channel: Channel,
     pub variants: Vec<Variant>,
+    /// Those of the fallback; none without one.
+    pub fallback: Vec<Variant>,
     pub caps: Vec<Cap>,
     pub prices: Prices,
     pub on_missing: OnMissing,
@@ -49,6 +51,7 @@ impl Default for Setting {
         Self {
             channel: Channel::Sms,
             variants: vec![body("", "Hello {{ name | default('friend') }}")],
+            fallback: Vec::new(),
             caps: Vec::new(),
             prices: Prices::default(),
             on_missing: OnMissing::Refuse,
@@ -66,6 +69,11 @@ pub fn body(language: &str, text: &str) -> Variant {
 pub fn mail(subject: &str, text: &str) -> Variant {
     let text = Text::Body { subject: Some(subject.to_owned()), body: text.to_owned() };
     Variant { language: String::new(), text, defaults: BTreeMap::new() }
+}
+
+pub fn approved(language: &str, param: &str) -> Variant {
+    let text = Text::Approved { name: "spring".to_owned(), params: vec![param.to_owned()] };
+    Variant { language: language.to_owned(), text, defaults: BTreeMap::new() }
 }
 
 pub struct Scene {
@@ -101,9 +109,15 @@ impl Scene {
         }
         let template = Template::compile(setting.channel, setting.variants).unwrap();
         templates::add(&store, workspace_id, "hello", &template).await.unwrap();
+        let fallback = (!setting.fallback.is_empty()).then_some("approved");
+        if let Some(name) = fallback {
+            let template = Template::compile(setting.channel, setting.fallback).unwrap();
+            templates::add(&store, workspace_id, name, &template).await.unwrap();
+        }
         let new = NewCampaign {
             name: CAMPAIGN,
             template: "hello",
+            fallback,
             list: "people",
             accounts: &[Through::account("demo")],
             sharing: Sharing::Together,

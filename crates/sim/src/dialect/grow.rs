@@ -58,7 +58,13 @@ impl Dialect for Grow {
         let key = parts.key.map(str::to_owned).or_else(|| text(&body, "/idempotency_key"));
         let id = key.map(|key| Uuid::parse_str(&key).unwrap_or_else(|_| Message::named(&[&key])));
         let said = || Message::named(&[parts.path(), &body.to_string()]);
-        Read::Message(Message { id: id.unwrap_or_else(said), to: to.into(), text: None, reference: None })
+        Read::Message(Message {
+            id: id.unwrap_or_else(said),
+            to: to.into(),
+            text: None,
+            reference: None,
+            free_form: false,
+        })
     }
 
     fn provider_id(&self, index: usize) -> String {
@@ -92,7 +98,8 @@ impl Dialect for Grow {
                     None => json!({ "error": "Too many requests." }),
                 },
             ),
-            Refusal::Recipient => (
+            // Nothing is free-form here, so no window is ever closed.
+            Refusal::Recipient | Refusal::Window => (
                 "422 Unprocessable Entity",
                 json!({ "error": "The given data was invalid.", "errors": { "to": ["The to field is invalid."] } }),
             ),

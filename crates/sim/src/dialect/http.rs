@@ -68,7 +68,7 @@ impl Dialect for Http {
         } else if said.into_iter().filter(|s| *s).count() != 1 {
             Read::Malformed("a message has either a text, a template or a content")
         } else {
-            Read::Message(Message { id: body.id, to: body.to, text: None, reference: None })
+            Read::Message(Message { id: body.id, to: body.to, text: None, reference: None, free_form: false })
         }
     }
 
@@ -94,7 +94,10 @@ impl Dialect for Http {
             Refusal::Unavailable(seconds) => {
                 refused("503 Service Unavailable", "unavailable", "try later").after(seconds)
             }
-            Refusal::Recipient => refused("400 Bad Request", "invalid_recipient", "no such recipient"),
+            // Nothing is free-form here, so no window is ever closed.
+            Refusal::Recipient | Refusal::Window => {
+                refused("400 Bad Request", "invalid_recipient", "no such recipient")
+            }
             Refusal::Broken => refused("500 Internal Server Error", "internal", "something broke"),
         }
     }

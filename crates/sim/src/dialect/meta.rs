@@ -1,7 +1,7 @@
 //! The WhatsApp Cloud API: `POST /{version}/{phone_number_id}/messages`.
 //!
 //! Its traps: throttling is HTTP 400; what an error means is said by its code alone; `to` needs its plus;
-//! there is neither a key nor a look-up.
+//! there is neither a key nor a look-up; who has not written within a day may be sent templates only.
 //!
 //! Source: Meta, Cloud API reference: messages, error codes (2026-03).
 
@@ -47,7 +47,7 @@ impl Dialect for Meta {
                 let reference = text(&body, "/biz_opaque_callback_data");
                 let said = body[&kind].to_string();
                 let id = reference.as_ref().map_or_else(|| Message::named(&[&to, &said]), |r| Message::named(&[r]));
-                Read::Message(Message { id, to: to.into(), text: None, reference })
+                Read::Message(Message { id, to: to.into(), text: None, reference, free_form: kind != "template" })
             }
             // A real one would write to a number in the business's own country.
             Some(_) => Read::Malformed("The parameter to has no plus"),
@@ -94,6 +94,7 @@ impl Dialect for Meta {
             Refusal::TooFast(_) => ("400 Bad Request", 130_429, "Rate limit hit"),
             Refusal::Unavailable(_) => ("503 Service Unavailable", 131_016, "Service unavailable"),
             Refusal::Recipient => ("400 Bad Request", 131_026, "Message undeliverable"),
+            Refusal::Window => ("400 Bad Request", 131_047, "Re-engagement message"),
             // A proxy in front of the API knows no codes.
             Refusal::Broken => return Answer::new("500 Internal Server Error", "<html>oops</html>"),
         };

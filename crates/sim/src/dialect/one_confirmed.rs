@@ -57,7 +57,13 @@ impl Dialect for OneConfirmed {
         match text(&body, "/phone") {
             Some(to) if to.bytes().all(|b| b.is_ascii_digit()) => {
                 let said = format!("{} {}", body["template_id"], body["data"]);
-                Read::Message(Message { id: Message::named(&[&to, &said]), to: to.into(), text: None, reference: None })
+                Read::Message(Message {
+                    id: Message::named(&[&to, &said]),
+                    to: to.into(),
+                    text: None,
+                    reference: None,
+                    free_form: false,
+                })
             }
             _ => Read::Malformed("phone"),
         }
@@ -87,7 +93,8 @@ impl Dialect for OneConfirmed {
         match why {
             Refusal::Credential => Answer::new("401 Unauthorized", r#"{"message":"Unauthenticated."}"#),
             Refusal::Malformed(field) => invalid(field),
-            Refusal::Recipient => invalid("phone"),
+            // Nothing is free-form here, so no window is ever closed.
+            Refusal::Recipient | Refusal::Window => invalid("phone"),
             Refusal::TooFast(None) => Answer::new("429 Too Many Requests", r#"{"message":"Too Many Attempts."}"#),
             Refusal::TooFast(Some(seconds)) => {
                 Answer::new("429 Too Many Requests", r#"{"message":"Too Many Attempts."}"#).after(seconds)

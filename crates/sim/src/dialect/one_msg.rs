@@ -2,7 +2,8 @@
 //!
 //! Its traps: the token stands in the query; the phone is a number; most failures are HTTP 200 with
 //! `sent:false`; so is the answer for a message that waits in the queue and goes out later, which has a
-//! `jobId`; ids come in three forms; there is neither a key nor a look-up.
+//! `jobId`; ids come in three forms; there is neither a key nor a look-up; who
+//! has not written within a day may be sent templates only.
 //!
 //! Source: 1MSG.IO, WhatsApp Business API documentation 2.39; its SDK's notes on failures (2026-08).
 
@@ -67,7 +68,7 @@ impl Dialect for OneMsg {
         };
         body["phone"] = Value::Null;
         let id = Message::named(&[&to, method, &body.to_string()]);
-        Read::Message(Message { id, to: to.into(), text: None, reference: None })
+        Read::Message(Message { id, to: to.into(), text: None, reference: None, free_form: method != "sendTemplate" })
     }
 
     fn provider_id(&self, index: usize) -> String {
@@ -109,6 +110,7 @@ impl Dialect for OneMsg {
             Refusal::TooFast(_) => Answer::new("429 Too Many Requests", "Too many requests"),
             Refusal::Unavailable(_) => Answer::new("503 Service Unavailable", "Service unavailable"),
             Refusal::Recipient => unsent("200 OK", "(#131026) Message undeliverable"),
+            Refusal::Window => unsent("200 OK", "Re-engagement message: the dialog window is closed"),
             Refusal::Broken => Answer::new("500 Internal Server Error", "Internal Server Error"),
         }
     }

@@ -59,7 +59,13 @@ impl Dialect for OneSystem {
             return Read::Other(Answer::new("403 Forbidden", refused.to_string()));
         }
         let said = text(&body, "/message").unwrap_or_else(|| format!("{} {body}", parts.path()));
-        Read::Message(Message { id: Message::named(&[&to, &said]), to: to.into(), text: Some(said), reference: None })
+        Read::Message(Message {
+            id: Message::named(&[&to, &said]),
+            to: to.into(),
+            text: Some(said),
+            reference: None,
+            free_form: false,
+        })
     }
 
     fn receipt(&self, r: &Receipt, _: i64, _: &Target, _: &str) -> Option<Post> {
@@ -83,7 +89,8 @@ impl Dialect for OneSystem {
             }
             // No reset is said.
             Refusal::TooFast(_) => ("429 Too Many Requests", json!({ "error": "rate_limit_exceeded" })),
-            Refusal::Recipient => {
+            // Nothing is free-form here, so no window is ever closed.
+            Refusal::Recipient | Refusal::Window => {
                 ("422 Unprocessable Entity", json!({ "error": "validation_failed", "errors": { "to": ["invalid"] } }))
             }
             Refusal::Unavailable(_) => return Answer::new("503 Service Unavailable", "<html>try later</html>"),

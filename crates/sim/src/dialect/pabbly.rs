@@ -2,7 +2,8 @@
 //!
 //! Its traps: the recipient is a number; the same kind of message names its parts in its own way; success is
 //! said in three ways, and the id stands in two places; Meta's codes come inside a text; there is neither a
-//! key nor a look-up nor a receipt.
+//! key nor a look-up nor a receipt. Of the day within which recipients must have written it says nothing, yet
+//! Meta's rule holds.
 //!
 //! Source: Pabbly Chatflow API reference v1 (2026).
 
@@ -61,7 +62,8 @@ impl Dialect for Pabbly {
         }
         let to = format!("+{to}");
         let id = Message::named(&[&to, &body.to_string()]);
-        Read::Message(Message { id, to: to.into(), text: None, reference: None })
+        let free_form = text(&body, "/type").as_deref() != Some("template");
+        Read::Message(Message { id, to: to.into(), text: None, reference: None, free_form })
     }
 
     fn provider_id(&self, index: usize) -> String {
@@ -99,6 +101,7 @@ impl Dialect for Pabbly {
             Refusal::TooFast(_) => failure("429 Too Many Requests", "Too many requests"),
             Refusal::Unavailable(_) => failure("503 Service Unavailable", "Try again later"),
             Refusal::Recipient => failure("400 Bad Request", "(#131026) Message undeliverable"),
+            Refusal::Window => failure("400 Bad Request", "(#131047) Re-engagement message"),
             Refusal::Broken => failure("500 Internal Server Error", "Something went wrong"),
         }
     }

@@ -34,7 +34,8 @@ impl Dialect for Smtp {
             Refusal::TooFast(None) => Answer::new("451", "4.7.0 Slow down"),
             Refusal::TooFast(Some(_)) => Answer::new("421", "4.7.0 Slow down, closing"),
             Refusal::Unavailable(_) => Answer::new("421", "4.3.2 Not accepting mail now, closing"),
-            Refusal::Recipient => Answer::new("550", "5.1.1 No such mailbox"),
+            // Nothing is free-form here, so no window is ever closed.
+            Refusal::Recipient | Refusal::Window => Answer::new("550", "5.1.1 No such mailbox"),
             Refusal::Broken => Answer::new("554", "5.3.0 Transaction failed"),
         }
     }

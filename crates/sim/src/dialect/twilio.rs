@@ -72,7 +72,10 @@ impl Dialect for Twilio {
             }
             Refusal::TooFast(_) => ("429 Too Many Requests", "20429", "Too many requests"),
             Refusal::Unavailable(_) => ("503 Service Unavailable", "20503", "Service unavailable"),
-            Refusal::Recipient => ("400 Bad Request", "21211", "The 'To' number is not a valid phone number"),
+            // Nothing is free-form here, so no window is ever closed.
+            Refusal::Recipient | Refusal::Window => {
+                ("400 Bad Request", "21211", "The 'To' number is not a valid phone number")
+            }
             Refusal::Broken => ("500 Internal Server Error", "20500", "An internal server error has occurred"),
         };
         let (number, status_number): (u32, u32) = (code.parse().unwrap_or(0), status[..3].parse().unwrap_or(0));
@@ -129,7 +132,7 @@ fn message<'a>(body: &[u8]) -> Read<'a> {
     let id = Message::named(&[&to, &text, media.as_deref().unwrap_or_default()]);
     // What the list shows of it: how many pictures, in one digit, and the text.
     let listed = format!("{}{text}", u8::from(media.is_some()));
-    Read::Message(Message { id, to: to.into(), text: Some(listed), reference: None })
+    Read::Message(Message { id, to: to.into(), text: Some(listed), reference: None, free_form: false })
 }
 
 /// A Message resource; one just created has no date here.

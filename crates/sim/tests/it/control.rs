@@ -2,7 +2,8 @@
 
 use std::io::ErrorKind;
 
-use fanfare_sim::Config;
+use fanfare_domain::clock::Clock;
+use fanfare_sim::{Config, Kind};
 use serde_json::json;
 use tokio::net::TcpStream;
 
@@ -91,4 +92,32 @@ async fn shutdown_closes_everything() {
     assert!(client.read().await.is_err());
     assert!(TcpStream::connect(handle.address()).await.is_err());
     assert_eq!(handle.stats().accepted, 1);
+}
+
+#[tokio::test]
+async fn who_has_not_written_within_a_day_may_be_sent_templates_only() {
+    const DAY_US: i64 = 24 * 3600 * 1_000_000;
+    let sim = start(Config { kind: Kind::OneMsg, ..Config::default() });
+    let mut client = Client::connect(sim.address()).await;
+    let now_us = Clock::system().now_us();
+    sim.wrote("+213550000001", now_us - DAY_US + 60_000_000);
+    sim.wrote("+213550000002", now_us - DAY_US - 1_000_000);
+    client.post("/control", &json!({ "wrote": ["+213550000004"] })).await;
+    let text = json!({ "body": "Hello" });
+    let template =
+        json!({ "template": "spring", "namespace": "n", "language": { "policy": "deterministic", "code": "en" } });
+    for (to, method, said, sent) in [
+        (213_550_000_001_u64, "sendMessage", &text, true),
+        (213_550_000_002, "sendMessage", &text, false),
+        (213_550_000_002, "sendTemplate", &template, true),
+        (213_550_000_003, "sendMessage", &text, false),
+        (213_550_000_004, "sendMessage", &text, true),
+    ] {
+        let mut body = said.clone();
+        body["phone"] = to.into();
+        let answer = client.post(&format!("/SIM1/{method}?token=s3cret"), &body).await;
+        assert_eq!((answer.status, &answer.json()["sent"]), (200, &json!(sent)), "{to} {method}");
+    }
+    let seen = sim.stats();
+    assert_eq!((seen.accepted, seen.outside_window, seen.rejected), (3, 2, 0));
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::OnUnknown;
+use fanfare_domain::window;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
@@ -29,6 +30,9 @@ pub struct Message {
     pub suppressed: bool,
     /// It waited, and meanwhile there is proof that an earlier attempt was accepted.
     pub accepted: bool,
+    /// When the recipient last wrote to the account, as far as [`heard`] was asked.
+    #[sqlx(default)]
+    pub heard_at: Option<DateTime<Utc>>,
 }
 
 /// The messages of a lease, in its order, with suppression looked up afresh.
@@ -77,6 +81,46 @@ pub async fn messages(c: &mut PgConnection, workspace_id: i32, lease: &Lease) ->
     Ok(rows)
 }
 
+/// Notes on the messages of a lease when their recipients last wrote to the account. Who wrote before the
+/// provider said of the message that the window is closed counts as one who never did.
+///
+/// # Errors
+/// When the database fails.
+pub async fn heard(
+    c: &mut PgConnection,
+    (workspace_id, account_id): (i32, i64),
+    run_id: i64,
+    messages: &mut [Message],
+) -> Result<()> {
+    let seqs: Vec<i32> = messages.iter().map(|m| m.seq).collect();
+    let addresses: Vec<&str> = messages.iter().map(|m| m.address.as_str()).collect();
+    let rows: Vec<(i32, DateTime<Utc>)> = sqlx::query_as(
+        "-- heard
+         select u.seq, v.heard_at
+         from unnest($4::int[], $5::text[]) as u(seq, address)
+         join conversation v on v.workspace_id = $1 and v.account_id = $2 and v.address = u.address
+         where not exists (
+           select from outcome o
+           where o.workspace_id = $1 and o.run_id = $3 and o.seq = u.seq and o.at >= v.heard_at
+             and starts_with(o.detail, $6))",
+    )
+    .bind(workspace_id)
+    .bind(account_id)
+    .bind(run_id)
+    .bind(&seqs)
+    .bind(&addresses)
+    .bind(window::CLOSED)
+    .fetch_all(c)
+    .await?;
+    for (seq, heard_at) in rows {
+        // They come in the order of their numbers.
+        if let Ok(found) = messages.binary_search_by_key(&seq, |m| m.seq) {
+            messages[found].heard_at = Some(heard_at);
+        }
+    }
+    Ok(())
+}
+
 /// What does not change while a run is sent.
 #[derive(Debug, Clone)]
 pub struct RunInfo {
@@ -88,6 +132,8 @@ pub struct RunInfo {
     pub template_id: i64,
     /// The version it sends.
     pub template_version: i32,
+    /// The campaign's fallback, and the version of it that it sends.
+    pub fallback: Option<(i64, i32)>,
     /// By which channel.
     pub channel: Channel,
     /// Names of the values in a message's params.
@@ -114,6 +160,8 @@ pub async fn run_info(c: &mut PgConnection, (workspace_id, account_id): (i32, i6
         name: String,
         template_id: i64,
         template_version: i32,
+        fallback_id: Option<i64>,
+        fallback_version: Option<i32>,
         channel: i16,
         variables: Vec<String>,
         prices: Json<Prices>,
@@ -124,7 +172,8 @@ pub async fn run_info(c: &mut PgConnection, (workspace_id, account_id): (i32, i6
     }
     let row: Row = sqlx::query_as(
         "-- run_info
-         select c.name, c.template_id, r.template_version, t.channel, r.variables, ra.prices, ra.sender,
+         select c.name, c.template_id, r.template_version, c.fallback_id, r.fallback_version, t.channel, r.variables, ra.prices,
+                ra.sender,
                 coalesce(r.started_at, r.scheduled_for) as started_at, r.expires_at, c.on_unknown
          from run r
          join run_account ra on ra.workspace_id = r.workspace_id and ra.run_id = r.run_id and ra.account_id = $3
@@ -142,6 +191,7 @@ pub async fn run_info(c: &mut PgConnection, (workspace_id, account_id): (i32, i6
         campaign: row.name,
         template_id: row.template_id,
         template_version: row.template_version,
+        fallback: row.fallback_id.zip(row.fallback_version),
         channel: Channel::from_i16(row.channel).ok_or_else(|| Error::Corrupt(format!("channel {}", row.channel)))?,
         variables: row.variables,
         prices: row.prices.0,

@@ -15,7 +15,7 @@ pub use claim::{Lease, Span, claim, holds, unheard};
 pub use days::{Contacted, TakenBack, contacted, forget_contacted, give_back, unclaim};
 pub use decide::{Decision, decide};
 pub use flush::{Fate, Flushed, Flusher, Mark, Settlement, flush};
-pub use messages::{Message, RunInfo, messages, run_info};
+pub use messages::{Message, RunInfo, heard, messages, run_info};
 pub use pace::{circuit_close, circuit_open, throttle};
 pub use reclaim::{Parked, reclaim};
 pub(crate) use settle::lock_doubts;

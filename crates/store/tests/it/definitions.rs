@@ -142,6 +142,7 @@ async fn a_campaign_names_things_that_exist() {
     let new = NewCampaign {
         name: "spring",
         template: "hello",
+        fallback: None,
         list: "people",
         accounts: &[Through::account("demo")],
         sharing: Sharing::Together,
@@ -160,6 +161,26 @@ async fn a_campaign_names_things_that_exist() {
     ] {
         assert_eq!(campaigns::create(store, WORKSPACE, wrong).await.unwrap_err().to_string(), what);
     }
+    let approved = || Variant {
+        language: String::new(),
+        text: Text::Approved { name: "spring".into(), params: vec![] },
+        defaults: [].into(),
+    };
+    for (name, channel) in [("approved", Channel::Sms), ("abroad", Channel::Whatsapp)] {
+        templates::add(store, WORKSPACE, name, &Template::compile(channel, vec![approved()]).unwrap()).await.unwrap();
+    }
+    for (wrong, what) in [
+        ("abroad", "fallback \"abroad\" is for whatsapp, and template \"hello\" for sms: give one for sms"),
+        ("hello", "fallback \"hello\" says words of its own"),
+        ("aproved", "no template \"aproved\" in this workspace; did you mean approved"),
+    ] {
+        let new = NewCampaign { fallback: Some(wrong), ..new };
+        let error = campaigns::create(store, WORKSPACE, new).await.unwrap_err().to_string();
+        assert!(error.starts_with(what), "{error}");
+    }
+    let fallback = NewCampaign { name: "summer", fallback: Some("approved"), ..new };
+    let fallback = campaigns::create(store, WORKSPACE, fallback).await.unwrap().fallback.unwrap();
+    assert_eq!((fallback.name.as_str(), fallback.version), ("approved", 1));
     let made = campaigns::create(store, WORKSPACE, new).await.unwrap();
     assert_eq!((made.channel, made.weight, made.on_missing), (Channel::Sms, 7, OnMissing::Skip));
     assert_eq!((made.on_unknown, made.expires_after_s), (OnUnknown::Resend, Some(60)));
@@ -167,5 +188,5 @@ async fn a_campaign_names_things_that_exist() {
     assert!(matches!(&error, Error::Conflict(why) if why.contains("exists already")), "{error}");
     let error = campaigns::get(&mut c, WORKSPACE, "sprin").await.unwrap_err().to_string();
     assert!(error.ends_with("did you mean spring?"), "{error}");
-    assert_eq!(campaigns::list(&mut c, WORKSPACE).await.unwrap().len(), 1);
+    assert_eq!(campaigns::list(&mut c, WORKSPACE).await.unwrap().len(), 2);
 }

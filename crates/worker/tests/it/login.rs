@@ -20,6 +20,7 @@ fn logging_in() -> Stage {
             settings: json!({ "email": "owner@example.com" }),
             channel: Channel::Whatsapp,
             text,
+            ..Account::default()
         },
         sim: Config { kind: Kind::OneConfirmed, latency: Duration::from_millis(5), ..Config::default() },
         ..Stage::default()

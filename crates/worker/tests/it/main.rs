@@ -8,3 +8,4 @@ mod receipts;
 mod revoked;
 mod several;
 mod stage;
+mod window;

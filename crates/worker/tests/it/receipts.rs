@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use fanfare_domain::id::message_id;
+use fanfare_domain::receipt::Meaning;
 use fanfare_domain::rng::Rng;
 use fanfare_domain::state::OnUnknown;
+use fanfare_domain::template::Text;
 use fanfare_sim::{Config, Status};
+use fanfare_store::opt_words;
 use fanfare_store::progress::Progress;
 use fanfare_store::queue::{self, Decision};
 use serde_json::{Value, json};
@@ -16,7 +19,7 @@ use crate::drain::faults_of;
 use crate::stage::{Account, Play, Stage, WORKSPACE};
 
 /// Posts a body to an address with these headers; gives the status and the answer.
-async fn post(url: &str, headers: &str, body: &[u8]) -> (u16, String) {
+pub async fn post(url: &str, headers: &str, body: &[u8]) -> (u16, String) {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.split_once('/').unwrap();
     let mut stream = TcpStream::connect(host).await.unwrap();
@@ -133,6 +136,38 @@ async fn who_opts_out_is_sent_nothing_more_and_who_comes_back_is() {
     worker.stop().await;
 }
 
+/// Nothing is started anew: the server looks at the words every two seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_says_which_words_opt_out() {
+    let (play, _) = waiting(3).await;
+    let store = &play.db.store;
+    let now = store.clock.now();
+    let mut c = store.pool.acquire().await.unwrap();
+    opt_words::add(&mut c, WORKSPACE, "Basta", Meaning::OptOut, now).await.unwrap();
+    opt_words::remove(&mut c, WORKSPACE, "STOP", now).await.unwrap();
+    let suppressed = "select address from suppression order by address";
+    let suppressed = async || sqlx::query_scalar::<_, String>(suppressed).fetch_all(&store.pool).await.unwrap();
+    let mut number = 0;
+    let mut write = async |who: u32, text: &str| {
+        number += 1;
+        let message = json!({ "from": format!("+21355000000{who}"), "text": text, "message_id": format!("m{number}") });
+        assert_eq!(post(&play.hook, "", message.to_string().as_bytes()).await.0, 200);
+    };
+    write(1, "¡basta!").await;
+    write(2, "stop").await;
+    assert_eq!(suppressed().await, ["+213550000001"]);
+    opt_words::add(&mut c, WORKSPACE, "stop", Meaning::OptOut, now).await.unwrap();
+    opt_words::remove(&mut c, WORKSPACE, "basta", now).await.unwrap();
+    for _ in 0..100_000 {
+        if suppressed().await.len() > 1 {
+            break;
+        }
+        write(2, "stop").await;
+    }
+    write(3, "basta").await;
+    assert_eq!(suppressed().await, ["+213550000001", "+213550000002"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_word_that_comes_late_does_not_undo_a_later_one() {
     let (play, _) = waiting(1).await;
@@ -191,7 +226,8 @@ async fn a_receipt_settles_a_message_in_doubt() {
         seed: 10,
         ..Config::default()
     };
-    let account = Account::whatsapp("meta", json!({ "phone_number_id": "106540352242922" }));
+    let text = Text::Approved { name: "spring".into(), params: vec!["{{ name }}".into()] };
+    let account = Account { text, ..Account::whatsapp("meta", json!({ "phone_number_id": "106540352242922" })) };
     let stage = Stage { account, contacts: 400, idempotent: false, receipts: true, sim, ..Stage::default() };
     let play = stage.launch().await;
     play.scheduler();

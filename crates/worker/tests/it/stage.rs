@@ -65,12 +65,14 @@ pub struct Account {
     pub settings: serde_json::Value,
     pub channel: Channel,
     pub text: Text,
+    /// What is said to those who may not be sent the text.
+    pub fallback: Option<Text>,
 }
 
 impl Default for Account {
     fn default() -> Self {
         let text = Text::Body { subject: None, body: "Hello {{ name }}".into() };
-        Self { kind: "http", settings: serde_json::json!({}), channel: Channel::Sms, text }
+        Self { kind: "http", settings: serde_json::json!({}), channel: Channel::Sms, text, fallback: None }
     }
 }
 
@@ -202,13 +204,16 @@ impl Stage {
             through.push(Through { share: other.share, ..Through::account(other.name) });
         }
         credits::topup(store, WORKSPACE, self.credit, None).await.unwrap();
-        let text = self.account.text.clone();
-        let variant = Variant { language: String::new(), text, defaults: Default::default() };
-        let template = Template::compile(self.account.channel, vec![variant]).unwrap();
-        templates::add(store, WORKSPACE, "hello", &template).await.unwrap();
+        let text = [("hello", Some(&self.account.text)), ("approved", self.account.fallback.as_ref())];
+        for (name, text) in text.into_iter().filter_map(|(name, text)| Some((name, text?.clone()))) {
+            let variant = Variant { language: String::new(), text, defaults: Default::default() };
+            let template = Template::compile(self.account.channel, vec![variant]).unwrap();
+            templates::add(store, WORKSPACE, name, &template).await.unwrap();
+        }
         let campaign = NewCampaign {
             name: CAMPAIGN,
             template: "hello",
+            fallback: self.account.fallback.as_ref().map(|_| "approved"),
             list: "l",
             accounts: &through,
             sharing: self.sharing,
