@@ -172,6 +172,18 @@ async fn without_fallback(kind: &'static str) {
     worker.stop().await;
 }
 
+/// A provider whose clock is fast must not keep a window open for longer than it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_heard_of_in_the_time_to_come() {
+    let play =
+        Stage { contacts: 1, receipts: true, account: account("one_msg", true), ..Stage::default() }.launch().await;
+    let store = &play.db.store;
+    tell(&play, "one_msg", &[("+213550000001".to_owned(), store.clock.now() + TimeDelta::days(1))]).await;
+    let heard_at: DateTime<Utc> =
+        sqlx::query_scalar("select heard_at from conversation").fetch_one(&store.pool).await.unwrap();
+    assert!(heard_at <= store.clock.now(), "{heard_at}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn meta_is_sent_the_fallback_where_its_window_is_closed() {
     with_fallback("meta").await;
