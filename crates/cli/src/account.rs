@@ -301,6 +301,7 @@ async fn add(
         idempotent,
         looks_up: new.kind.looks_up(),
         correlates: new.kind.correlates(),
+        waits_for_echo: new.kind.waits_for_echo(),
         caps: &new.caps(),
         prices: &given.prices,
     };

@@ -55,6 +55,9 @@ pub const RECLAIM_EVERY: Duration = Duration::from_secs(2);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for a provider's answer; after it the message is in doubt.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// A message in doubt whose receipt would name it is not sent again sooner than this after its attempt: what
+/// the provider has accepted it mostly reports within seconds.
+pub const ECHO_WAIT: Duration = Duration::from_secs(5 * 60);
 /// Longest provider answer that is read; the rest is cut off.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// A connection to a provider idle for longer is not used again. Servers close idle connections after

@@ -133,6 +133,11 @@ impl Kind {
         self.doubt == Doubt::LookUp
     }
 
+    /// Whether a message in doubt waits for the receipt that would settle it before it is sent again.
+    pub fn waits_for_echo(&self) -> bool {
+        self.doubt == Doubt::Receipt
+    }
+
     /// Whether its ids must be kept, for the posts that name a message by nothing else.
     pub fn correlates(&self) -> bool {
         self.receipts == Receipts::Webhook && !self.echoes

@@ -31,6 +31,8 @@ pub struct NewAccount<'a> {
     pub looks_up: bool,
     /// Whether its receipts are found by the provider's ids.
     pub correlates: bool,
+    /// Whether a message in doubt waits for its receipt before it is sent again.
+    pub waits_for_echo: bool,
     /// Its limits.
     pub caps: &'a [Cap],
     /// What its messages cost.
@@ -60,6 +62,8 @@ pub struct Account {
     pub looks_up: bool,
     /// Whether its receipts are found by the provider's ids.
     pub correlates: bool,
+    /// Whether a message in doubt waits for its receipt before it is sent again.
+    pub waits_for_echo: bool,
     /// Its limits as given.
     #[sqlx(json)]
     pub caps: Vec<Cap>,
@@ -104,8 +108,8 @@ pub async fn add(store: &Store, workspace_id: i32, new: NewAccount<'_>) -> Resul
     let mut tx = store.pool.begin().await?;
     let done = sqlx::query(
         "-- add
-         insert into account (workspace_id, account_id, name, kind, settings, secret, sender, idempotent, caps, created_at, looks_up, correlates)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (workspace_id, name) do nothing",
+         insert into account (workspace_id, account_id, name, kind, settings, secret, sender, idempotent, caps, created_at, looks_up, correlates, waits_for_echo)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) on conflict (workspace_id, name) do nothing",
     )
     .bind(workspace_id)
     .bind(account_id)
@@ -119,6 +123,7 @@ pub async fn add(store: &Store, workspace_id: i32, new: NewAccount<'_>) -> Resul
     .bind(store.clock.now())
     .bind(new.looks_up)
     .bind(new.correlates)
+    .bind(new.waits_for_echo)
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {

@@ -22,6 +22,7 @@ pub struct Account {
     pub sender: Option<String>,
     pub idempotent: bool,
     pub looks_up: bool,
+    pub waits_for_echo: bool,
     pub adapter: Adapter,
     /// Places for requests in flight.
     pub in_flight: Semaphore,
@@ -49,6 +50,7 @@ impl Account {
             sender: row.sender.clone(),
             idempotent: row.idempotent,
             looks_up: row.looks_up,
+            waits_for_echo: row.waits_for_echo,
             adapter,
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             held: Arc::new(Semaphore::new(HELD_MAX)),

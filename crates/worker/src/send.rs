@@ -152,7 +152,7 @@ impl Batch {
         }
         let too_late = too_late(self.run.info.expires_at, self.account.store.clock.now());
         // To ask what became of a message is no message.
-        let asks = self.account.looks_up && self.lease.in_doubt(position);
+        let asks = self.case(position).asks();
         let class = match (message.suppressed && !asks, too_late && !asks) {
             (false, false) => return self.request(position).await,
             (true, _) => Class::Suppressed,
@@ -166,11 +166,10 @@ impl Batch {
     async fn request(&self, position: usize) {
         let began = Instant::now();
         let may_start = || self.may_start(position);
-        let in_doubt = self.lease.in_doubt(position);
         let case = self.case(position);
         let rng = &self.account.store.rng;
         let ((fate, class, sign), told) = match self.compose(position) {
-            Ok(out) if in_doubt && self.account.looks_up => {
+            Ok(out) if case.asks() => {
                 let since = self.run.info.started_at;
                 let finding = self.account.adapter.look_up(&out, since, &may_start).await;
                 (looked_up(&finding, case, rng), Told::from(finding))
@@ -205,6 +204,7 @@ impl Batch {
             in_doubt: self.lease.in_doubt(position),
             idempotent: self.account.idempotent,
             looks_up: self.account.looks_up,
+            waits_for_echo: self.account.waits_for_echo,
             on_unknown: info.on_unknown,
             price: info.prices.of(message.country.as_deref(), message.units).min(self.lease.reserve_each),
         }

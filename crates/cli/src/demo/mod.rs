@@ -256,6 +256,7 @@ async fn define(context: &Context, demo: &Demo, handle: &Handle) -> anyhow::Resu
         idempotent: demo.keys(),
         looks_up: kind.looks_up(),
         correlates: kind.correlates(),
+        waits_for_echo: kind.waits_for_echo(),
         caps: &[demo.cap],
         prices: &Prices([(String::new(), PRICE), ("FR".to_owned(), PRICE_FR)].into()),
     };

@@ -92,6 +92,7 @@ impl Scene {
             idempotent: true,
             looks_up: false,
             correlates: false,
+            waits_for_echo: false,
             caps: &setting.caps,
             prices: &setting.prices,
         };

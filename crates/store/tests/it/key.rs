@@ -35,6 +35,7 @@ fn account(name: &str) -> NewAccount<'_> {
         idempotent: true,
         looks_up: false,
         correlates: false,
+        waits_for_echo: false,
         caps: &[],
         prices: &FREE,
     }

@@ -158,6 +158,7 @@ impl Stage {
             idempotent: self.idempotent,
             looks_up: known.looks_up(),
             correlates: known.correlates(),
+            waits_for_echo: known.waits_for_echo(),
             caps: &caps,
             prices: &Prices([(String::new(), PRICE)].into()),
         };
