@@ -3,14 +3,15 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::Args;
 use fanfare_domain::clock::Clock;
 use fanfare_domain::content::Feature;
 use fanfare_domain::outcome::{Failure, FailureKind};
 use fanfare_providers::kind::{Doubt, Keys, Kind, Offer, Receipts};
 use fanfare_providers::{Client, KINDS, Provider as _};
-use fanfare_store::{accounts, hooks};
+use fanfare_store::accounts::{self, Account};
+use fanfare_store::hooks;
 use serde_json::{Value, json};
 
 use crate::account::read_short;
@@ -82,8 +83,13 @@ fn about(kind: &Kind) -> String {
     };
     let receipts = match kind.receipts {
         Receipts::Webhook => "by webhook",
-        Receipts::Poll => "none posted: it would have to be asked, which is not done",
+        Receipts::Confirmations => "confirmations by webhook",
+        Receipts::Poll => "asked for, of messages that were only queued",
         Receipts::None => "none",
+    };
+    let receipts = match kind.no_deliveries {
+        Some(why) => format!("{receipts}; of deliveries nothing: {why}"),
+        None => receipts.to_owned(),
     };
     let window = if kind.window { "24 hours after the recipient wrote; templates at any time" } else { "none" };
     fields([
@@ -97,7 +103,7 @@ fn about(kind: &Kind) -> String {
         ("caps", if kind.caps.is_empty() { "none documented".to_owned() } else { kind.caps.join(", ") }),
         ("repeats", keys.to_owned()),
         ("in doubt", doubt.to_owned()),
-        ("receipts", receipts.to_owned()),
+        ("receipts", receipts),
         ("window", window.to_owned()),
     ])
 }
@@ -151,9 +157,8 @@ pub async fn hook(context: &Context, what: &HookOptions, output: Output) -> anyh
         }
     };
     let account = accounts::get(&mut *context.store.pool.acquire().await?, context.workspace_id, &what.name).await?;
-    let receipts = Kind::named(&account.kind).map_or(Receipts::None, |kind| kind.receipts);
     ensure!(
-        receipts == Receipts::Webhook,
+        Kind::named(&account.kind).is_some_and(Kind::has_hook),
         "account {:?} of kind {}: its provider posts nothing, see fanfare account kinds {}",
         what.name,
         account.kind,
@@ -161,8 +166,31 @@ pub async fn hook(context: &Context, what: &HookOptions, output: Output) -> anyh
     );
     let (account_id, secret) = hooks::open(&context.store, context.workspace_id, &what.name, key.as_deref()).await?;
     let url = format!("{}/hooks/{account_id}/{secret}", what.public_url.trim_end_matches('/'));
-    output.result(&json!({ "account": what.name, "url": url, "verify_token": secret }), |_| {
+    let entered = enter(context, &account, &url).await?;
+    output.result(&json!({ "account": what.name, "url": url, "verify_token": secret, "entered": entered }), |_| {
+        if entered {
+            return format!("{url}\nIts provider posts there from now on.");
+        }
         let signed = if key.is_some() { "" } else { "\nif its posts are signed, give the key with --key-file" };
         format!("{url}\nEnter it at the provider now: it is shown this once. A verify token, where one is asked for, is its last part.{signed}")
+    })
+}
+
+/// Has the provider post to the address, where it has a call for that.
+async fn enter(context: &Context, account: &Account, url: &str) -> anyhow::Result<bool> {
+    let secret = accounts::secret(account, &context.store.seal)?;
+    let adapter =
+        fanfare_providers::open(&account.kind, &account.settings, secret.as_deref(), &Client::new(Clock::system()))?;
+    adapter.listen(url).await.map_err(|failure| {
+        let Account { name, kind, .. } = account;
+        let what = match failure.kind {
+            FailureKind::Unreachable | FailureKind::Unknown => "gave no clear answer",
+            _ => "refused it",
+        };
+        anyhow!(
+            "account {name:?}: its provider, {kind}, was to post to the new address and {what}: {}. \
+             Run this again: until then it posts nowhere",
+            failure.detail
+        )
     })
 }

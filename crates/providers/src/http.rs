@@ -69,6 +69,7 @@ pub static KIND: Kind = Kind {
     keys: Keys::Said,
     doubt: Doubt::Policy,
     receipts: Receipts::Webhook,
+    no_deliveries: None,
     echoes: true,
     window: false,
     offers: &[],

@@ -30,6 +30,8 @@ pub struct Kind {
     pub doubt: Doubt,
     /// How it reports deliveries.
     pub receipts: Receipts,
+    /// Why nothing is told of deliveries, where that is so.
+    pub no_deliveries: Option<&'static str>,
     /// Whether all its reports name something of ours; else they are found by the provider's ids.
     pub echoes: bool,
     /// Whether only templates may be sent to those who have not written within 24 hours.
@@ -81,7 +83,9 @@ pub enum Doubt {
 pub enum Receipts {
     /// It calls us.
     Webhook,
-    /// It must be asked.
+    /// It calls us when a recipient confirms, and tells nothing else.
+    Confirmations,
+    /// It is asked, about those messages that it has only queued.
     Poll,
     /// It does not.
     None,
@@ -140,7 +144,12 @@ impl Kind {
 
     /// Whether its ids must be kept, for the posts that name a message by nothing else.
     pub fn correlates(&self) -> bool {
-        self.receipts == Receipts::Webhook && !self.echoes
+        self.has_hook() && !self.echoes
+    }
+
+    /// Whether it posts anything to us.
+    pub fn has_hook(&self) -> bool {
+        matches!(self.receipts, Receipts::Webhook | Receipts::Confirmations)
     }
 
     /// The setting of this key.

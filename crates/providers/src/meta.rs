@@ -77,6 +77,7 @@ pub static KIND: Kind = Kind {
     keys: Keys::Ignored,
     doubt: Doubt::Receipt,
     receipts: Receipts::Webhook,
+    no_deliveries: None,
     // Statuses name our reference; replies and buttons only the id of the message that they answer.
     echoes: false,
     window: true,

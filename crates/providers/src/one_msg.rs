@@ -83,6 +83,7 @@ pub static KIND: Kind = Kind {
     keys: Keys::Ignored,
     doubt: Doubt::Policy,
     receipts: Receipts::Webhook,
+    no_deliveries: None,
     echoes: false,
     window: true,
     offers: &[Offer::Check, Offer::Templates, Offer::MediaUpload],

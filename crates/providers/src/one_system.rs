@@ -81,6 +81,7 @@ pub static KIND: Kind = Kind {
     keys: Keys::Ignored,
     doubt: Doubt::LookUp,
     receipts: Receipts::Webhook,
+    no_deliveries: None,
     echoes: false,
     window: false,
     offers: &[Offer::Check, Offer::ContactCheck, Offer::Templates],

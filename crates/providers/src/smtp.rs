@@ -75,6 +75,7 @@ pub static KIND: Kind = Kind {
     doubt: Doubt::Policy,
     // A bounce is an e-mail to the sender.
     receipts: Receipts::None,
+    no_deliveries: Some("mail servers report by mail, which is not read"),
     echoes: false,
     window: false,
     offers: &[Offer::Check],

@@ -53,6 +53,7 @@ pub static KIND: Kind = Kind {
     keys: Keys::Ignored,
     doubt: Doubt::LookUp,
     receipts: Receipts::Webhook,
+    no_deliveries: None,
     echoes: false,
     window: false,
     offers: &[Offer::Balance, Offer::Check],

@@ -146,6 +146,8 @@ pub(crate) enum Read<'a> {
     Message(Message<'a>),
     /// To know what was accepted for this address.
     ListTo(String),
+    /// To know what became of the acceptance with this index.
+    Record(usize),
     /// Something else, with its answer.
     Other(Answer),
     /// Nothing that the interface knows; says what is wrong.
@@ -176,10 +178,13 @@ impl Message<'_> {
 /// An acceptance, as a list of messages shows it.
 #[derive(Debug)]
 pub(crate) struct Listed {
+    pub id: Uuid,
     pub provider_id: String,
     pub to: String,
     pub text: String,
     pub at_us: i64,
+    /// Whether the record is behind what has happened.
+    pub late: bool,
 }
 
 /// Why a request is refused.

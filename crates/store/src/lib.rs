@@ -23,6 +23,7 @@ pub mod load;
 pub mod migrate;
 pub mod nearest;
 pub mod open;
+pub mod polls;
 pub mod prices;
 pub mod progress;
 pub mod queue;

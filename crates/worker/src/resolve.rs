@@ -60,7 +60,9 @@ pub enum Sign {
 /// The fate of a message after `answer`, the class of its outcome, and the sign for the account.
 pub fn resolve(answer: &Answer, case: Case, rng: &Rng) -> (Fate, Class, Sign) {
     let failure = match answer {
-        Answer::Sent { .. } => return (Fate::Final { cost: case.price }, Class::Sent, Sign::Healthy),
+        Answer::Sent { .. } | Answer::Queued { .. } => {
+            return (Fate::Final { cost: case.price }, Class::Sent, Sign::Healthy);
+        }
         Answer::Failed(failure) => failure,
         Answer::NotStarted => return (Fate::Returned, Class::Transient, Sign::Healthy),
     };

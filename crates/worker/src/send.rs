@@ -42,11 +42,12 @@ struct Told {
     provider_id: Option<String>,
     detail: Option<String>,
     action: Option<Action>,
+    queued: bool,
 }
 
 impl From<Failure> for Told {
     fn from(failure: Failure) -> Self {
-        Self { provider_id: None, detail: Some(failure.detail), action: failure.action }
+        Self { detail: Some(failure.detail), action: failure.action, ..Self::default() }
     }
 }
 
@@ -54,6 +55,7 @@ impl From<Answer> for Told {
     fn from(answer: Answer) -> Self {
         match answer {
             Answer::Sent { provider_id } => Self { provider_id, ..Self::default() },
+            Answer::Queued { provider_id } => Self { provider_id: Some(provider_id), queued: true, ..Self::default() },
             Answer::Failed(failure) => failure.into(),
             Answer::NotStarted => Self::default(),
         }
@@ -187,14 +189,15 @@ impl Batch {
         }
         let latency_ms = i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX);
         let (run_id, epoch, probe) = (self.lease.run_id, self.lease.epoch, self.lease.probe);
-        let Told { provider_id, detail, action } = told;
+        let Told { provider_id, detail, action, queued } = told;
         let wish = action.map(|action| Wish {
             action,
             address: self.messages[position].address.clone(),
             detail: detail.clone().unwrap_or_default(),
         });
         self.account.signs.note(Seen { run_id, epoch, probe, sign, wish });
-        self.note(Settlement { latency_ms, provider_id, detail, ..Settlement::of(&self.lease, position, fate, class) });
+        let settlement = Settlement::of(&self.lease, position, fate, class);
+        self.note(Settlement { latency_ms, provider_id, detail, queued, ..settlement });
     }
 
     fn case(&self, position: usize) -> Case {

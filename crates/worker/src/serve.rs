@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use apalis_core::worker::builder::WorkerBuilder;
 use fanfare_domain::limits::PROGRESS_SHARDS;
-use fanfare_providers::Client;
+use fanfare_providers::{Adapter, Client};
 use fanfare_store::queue::{self, Flusher};
 use fanfare_store::{Store, accounts};
 use tokio::sync::{Notify, mpsc};
@@ -123,23 +123,29 @@ impl Serve {
         signs: Signs,
         notes: mpsc::UnboundedSender<Note>,
     ) -> Result<Option<(accounts::Account, Account)>, OpenError> {
-        let mut c = self.store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
-        let row = accounts::by_id(&mut c, self.key.0, self.key.1).await?;
-        if row.stopped_reason.is_some() {
-            return Ok(None);
-        }
-        let secret = accounts::secret(&row, &self.store.seal)?;
-        let tokens = Arc::new(FleetTokens::new(self.store.clone(), row.clone()));
-        let client = Client::new(self.store.clock.clone()).with_tokens(tokens);
-        let adapter = fanfare_providers::open(&row.kind, &row.settings, secret.as_deref(), &client)?;
+        let Some((row, adapter)) = open(&self.store, self.key).await? else { return Ok(None) };
         let account = Account::new(self.store.clone(), &row, adapter, signs, notes);
         Ok(Some((row, account)))
     }
 }
 
+/// An account's row and its adapter; nothing while the account is stopped.
+pub async fn open(store: &Store, key: AccountKey) -> Result<Option<(accounts::Account, Adapter)>, OpenError> {
+    let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
+    let row = accounts::by_id(&mut c, key.0, key.1).await?;
+    if row.stopped_reason.is_some() {
+        return Ok(None);
+    }
+    let secret = accounts::secret(&row, &store.seal)?;
+    let tokens = Arc::new(FleetTokens::new(store.clone(), row.clone()));
+    let client = Client::new(store.clock.clone()).with_tokens(tokens);
+    let adapter = fanfare_providers::open(&row.kind, &row.settings, secret.as_deref(), &client)?;
+    Ok(Some((row, adapter)))
+}
+
 /// Why an account cannot be opened.
 #[derive(Debug, thiserror::Error)]
-enum OpenError {
+pub enum OpenError {
     #[error("the account cannot be read")]
     Store(#[from] fanfare_store::Error),
     #[error("the account's settings cannot be used")]

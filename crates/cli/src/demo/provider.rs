@@ -4,9 +4,9 @@ use fanfare_api::Server;
 use fanfare_domain::message::Channel;
 use fanfare_domain::template::{Text, Variant};
 use fanfare_providers::Kind;
-use fanfare_providers::kind::{Doubt, Receipts};
+use fanfare_providers::kind::Doubt;
 use fanfare_sim::{Handle, Status};
-use fanfare_store::hooks;
+use fanfare_store::{hooks, polls};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -82,10 +82,10 @@ pub fn fate_of_the_doubtful(kind: &Kind, keys: bool) -> &'static str {
     }
 }
 
-/// Takes the service's receipts until `over`, where it posts any. Says whether it does.
-pub async fn listen(context: &Context, kind: &Kind, sim: &Handle, over: &CancellationToken) -> anyhow::Result<bool> {
-    if kind.receipts != Receipts::Webhook {
-        return Ok(false);
+/// Takes the service's receipts until `over`, where it posts any.
+pub async fn listen(context: &Context, kind: &Kind, sim: &Handle, over: &CancellationToken) -> anyhow::Result<()> {
+    if !kind.has_hook() {
+        return Ok(());
     }
     // Twilio signs with the account's secret.
     let key = (kind.name != "twilio").then_some(HOOK_KEY);
@@ -98,5 +98,10 @@ pub async fn listen(context: &Context, kind: &Kind, sim: &Handle, over: &Cancell
             tracing::error!(%error, "receipts are not taken");
         }
     });
-    Ok(true)
+    Ok(())
+}
+
+/// How many messages of the run the service is still to be asked for.
+pub async fn open_questions(context: &Context, run_id: i64) -> anyhow::Result<i64> {
+    Ok(polls::open(&mut *context.store.pool.acquire().await?, context.workspace_id, run_id).await?)
 }

@@ -1,6 +1,8 @@
 //! Accounts, templates, lists, credits: what they show, and what they never show.
 
-use crate::program::{Home, SECRET};
+use fanfare_sim::{Config, Kind};
+
+use crate::program::{Home, Provider, SECRET};
 
 const URL: &str = "http://127.0.0.1:9/send";
 
@@ -108,4 +110,26 @@ async fn credits_add_up_in_their_ledger() {
     assert!(said.contains("defalt") && said.contains("default"), "{said}");
     home.ok(&["--workspace", "other", "credits", "topup", "7"]);
     assert_eq!(home.json(&["--workspace", "other", "credits", "balance"])["balance"], 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_is_entered_at_a_provider_that_has_a_call_for_it() {
+    let home = Home::new().await;
+    let sim = Provider::start(Config { kind: Kind::OneConfirmed, secret: Some(SECRET.into()), ..Config::default() });
+    let add = ["account", "add", "wa", "--kind", "one_confirmed", "--url", &sim.handle.url()];
+    home.ok(&[&add[..], &["--secret", SECRET]].concat());
+    let hook = ["account", "hook", "wa", "--public-url", "https://fanfare.example.com/"];
+    let opened = home.json(&hook);
+    assert_eq!(opened["entered"], true);
+    assert!(opened["url"].as_str().unwrap().starts_with("https://fanfare.example.com/hooks/"), "{opened}");
+    home.ok(&["account", "set", "wa", "--secret", "another"]);
+    let said = home.fails(1, &hook);
+    assert!(said.contains("refused it: unauthenticated") && said.contains("Run this again"), "{said}");
+    home.ok(&["account", "add", "other", "--url", URL]);
+    assert_eq!(home.json(&["account", "hook", "other"])["entered"], false);
+    let said = home.ok(&["account", "kinds", "one_confirmed"]);
+    assert!(said.contains("of deliveries nothing: its lists of statuses are of broadcasts"), "{said}");
+    home.ok(&["account", "add", "grow", "--kind", "grow", "--secret", SECRET]);
+    let said = home.fails(1, &["account", "hook", "grow"]);
+    assert!(said.contains("its provider posts nothing"), "{said}");
 }

@@ -4,6 +4,7 @@
 //! - `requests.json`: what is said, and the exact request that says it;
 //! - `answers.json`: an answer to a plain message, and what it means;
 //! - `look_ups.json`, where there is one: what the provider lists, and what that says of a message in doubt;
+//! - `polls.json`, where there is one: what the provider says of a message that it is asked for;
 //! - `checks.json`, where there is one: answers to the call that proves the credentials.
 //!
 //! Each case names the document section that it comes from.
@@ -12,12 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use fanfare_domain::clock::Clock;
 use fanfare_domain::content::{Content, Feature};
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Action, Answer, Failure, FailureKind};
-use fanfare_providers::kind::{Doubt, Kind};
-use fanfare_providers::{Adapter, Client, Finding, KINDS, Provider as _, open};
+use fanfare_domain::receipt::ReceiptKind;
+use fanfare_providers::kind::{Doubt, Kind, Receipts};
+use fanfare_providers::{Adapter, Asked, Client, Finding, KINDS, Polled, Provider as _, open};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -85,6 +88,7 @@ fn first() -> i16 {
 pub enum Outcome {
     Failed { failed: FailureKind, detail: String, retry_after_s: Option<u64>, action: Option<Action> },
     Sent { sent: Option<String> },
+    Queued { queued: String },
 }
 
 #[derive(Deserialize)]
@@ -101,6 +105,23 @@ struct LookUpCase {
 enum Found {
     Failed { failed: FailureKind, detail: String },
     Sent { sent: Option<String> },
+    Said(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PollCase {
+    source: String,
+    line: String,
+    answer: Canned,
+    told: Told,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+enum Told {
+    Ended { ended: ReceiptKind, at: Option<DateTime<Utc>>, detail: Option<String> },
+    Failed { failed: FailureKind, detail: String, retry_after_s: Option<u64> },
     Said(String),
 }
 
@@ -124,6 +145,7 @@ impl From<Outcome> for Answer {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Sent { sent } => Self::Sent { provider_id: sent },
+            Outcome::Queued { queued } => Self::Queued { provider_id: queued },
             Outcome::Failed { failed, detail, retry_after_s, action } => {
                 let failure = Failure::new(failed, detail).after(retry_after_s.map(Duration::from_secs));
                 Self::Failed(Failure { action, ..failure })
@@ -260,6 +282,40 @@ async fn each_look_up_says_what_is_certain() {
                     assert!(matches, "{what}: {word}, {finding:?}");
                 }
                 (_, finding) => panic!("{what}: {finding:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_poll_says_what_became_of_its_message_alone() {
+    for data in named() {
+        let has = path(data.kind, "polls.json").exists();
+        assert_eq!(has, data.kind.receipts == Receipts::Poll, "{}: polls.json", data.kind.name);
+        if !has {
+            continue;
+        }
+        let asked = Asked { provider_id: "42".to_owned(), id: peer::message().id };
+        for case in read::<Vec<PollCase>>(data.kind, "polls.json") {
+            let what = format!("{}, {}", data.kind.name, case.source);
+            let (request, told) = data.exchange(&case.answer, async |a| a.poll(&asked, &|| true).await).await;
+            assert_eq!(request.line, case.line, "{what}");
+            match case.told {
+                Told::Ended { ended, at, detail } => {
+                    assert_eq!(told, Polled::Ended { kind: ended, at, detail }, "{what}");
+                }
+                Told::Failed { failed, detail, retry_after_s } => {
+                    let failure = Failure::new(failed, detail).after(retry_after_s.map(Duration::from_secs));
+                    assert_eq!(told, Polled::Failed(failure), "{what}");
+                }
+                Told::Said(word) => {
+                    let matches = match word.as_str() {
+                        "pending" => told == Polled::Pending,
+                        "unsure" => matches!(told, Polled::Unsure(_)),
+                        _ => false,
+                    };
+                    assert!(matches, "{what}: {word}, {told:?}");
+                }
             }
         }
     }

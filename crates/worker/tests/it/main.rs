@@ -5,5 +5,6 @@ mod doubt;
 mod drain;
 mod kinds;
 mod login;
+mod polls;
 mod receipts;
 mod stage;

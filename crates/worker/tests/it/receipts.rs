@@ -5,6 +5,7 @@ use std::time::Duration;
 use fanfare_domain::id::message_id;
 use fanfare_domain::rng::Rng;
 use fanfare_domain::state::OnUnknown;
+use fanfare_domain::template::Text;
 use fanfare_sim::{Config, Status};
 use fanfare_store::progress::Progress;
 use fanfare_store::queue::{self, Decision};
@@ -217,6 +218,34 @@ async fn a_receipt_settles_a_message_in_doubt() {
         let (status, said) = get(&ask(token)).await;
         assert_eq!((status, said.as_str()), expected);
     }
+}
+
+/// 1Confirmed posts confirmations alone, and only what names its message counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirmation_counts_for_the_message_that_it_names() {
+    let sim = Config {
+        faults: faults_of("receipt-twice=0.3 receipt-late=0.3"),
+        receipts: vec![Status::Sent, Status::Delivered, Status::Read],
+        seed: 16,
+        ..Config::default()
+    };
+    let text = Text::Approved { name: "12".into(), params: vec!["name={{ name }}".into()] };
+    let account = Account { text, ..Account::whatsapp("one_confirmed", json!({ "email": "owner@example.com" })) };
+    let play =
+        Stage { account, contacts: 100, idempotent: false, receipts: true, sim, ..Stage::default() }.launch().await;
+    play.scheduler();
+    let worker = play.worker();
+    let done = play.until("all have confirmed", |p| p.replied == 100).await;
+    assert_eq!((done.sent, done.delivered, done.read), (100, 0, 0), "seed 16: {done:?}");
+    let nameless = br#"{"id": 201, "phone": "213550000001", "confirmed": true, "broadcast_name": "spring"}"#;
+    assert_eq!(post(&play.hook, "", nameless).await.0, 400, "it may be another message to the same phone");
+    let stranger = br#"{"message_id": "wamid.other", "confirmed": true}"#;
+    assert_eq!(post(&play.hook, "", stranger).await.0, 200);
+    assert_eq!(play.finished().await.replied, 100);
+    let kinds: Vec<i16> =
+        sqlx::query_scalar("select distinct kind from receipt").fetch_all(&play.db.store.pool).await.unwrap();
+    assert_eq!(kinds, [5]);
+    worker.stop().await;
 }
 
 async fn get(url: &str) -> (u16, String) {
