@@ -6,6 +6,9 @@ update account set waits_for_echo = true where kind = 'meta';
 -- Its confirmations name a message by the id that sending it brought.
 update account set correlates = true where kind = 'one_confirmed';
 
+alter table account add column hook_url bytea;
+comment on column account.hook_url is 'The sealed address of its hook, where each message has to name it; null elsewhere, and while it takes no posts.';
+
 create table poll (
   workspace_id int not null,
   account_id bigint not null,

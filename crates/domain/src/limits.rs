@@ -44,7 +44,7 @@ pub const EPOCH_STALE: Duration = Duration::from_millis(250);
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 /// A worker silent for this long is dead.
 pub const WORKER_TTL: Duration = Duration::from_secs(6);
-/// How often a worker looks for new accounts.
+/// How often a worker looks whether an account that it claims from was changed.
 pub const ACCOUNTS_EVERY: Duration = Duration::from_millis(250);
 /// How often the scheduler looks for work.
 pub const SCHEDULE_EVERY: Duration = Duration::from_millis(200);

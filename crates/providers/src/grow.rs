@@ -76,6 +76,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::Poll,
     no_deliveries: Some("its records end with sent or failed"),
     echoes: false,
+    names_hook: false,
     window: true,
     offers: &[Offer::Check],
 };

@@ -71,6 +71,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::Webhook,
     no_deliveries: None,
     echoes: true,
+    names_hook: false,
     window: false,
     offers: &[],
 };

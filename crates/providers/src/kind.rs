@@ -34,6 +34,8 @@ pub struct Kind {
     pub no_deliveries: Option<&'static str>,
     /// Whether all its reports name something of ours; else they are found by the provider's ids.
     pub echoes: bool,
+    /// Whether each message has to name the hook for its receipts to be posted.
+    pub names_hook: bool,
     /// Whether only templates may be sent to those who have not written within 24 hours.
     pub window: bool,
     /// Other calls it has: balance, contact_check, templates, media_upload, check.

@@ -80,6 +80,7 @@ pub static KIND: Kind = Kind {
     no_deliveries: None,
     // Statuses name our reference; replies and buttons only the id of the message that they answer.
     echoes: false,
+    names_hook: false,
     window: true,
     offers: &[Offer::Check, Offer::Templates, Offer::MediaUpload],
 };

@@ -95,6 +95,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::Confirmations,
     no_deliveries: Some(UNMATCHED),
     echoes: false,
+    names_hook: false,
     window: true,
     offers: &[Offer::Check, Offer::Balance, Offer::Templates],
 };

@@ -85,6 +85,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::Webhook,
     no_deliveries: None,
     echoes: false,
+    names_hook: false,
     window: true,
     offers: &[Offer::Check, Offer::Templates, Offer::MediaUpload],
 };

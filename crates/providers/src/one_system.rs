@@ -83,6 +83,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::Webhook,
     no_deliveries: None,
     echoes: false,
+    names_hook: false,
     window: false,
     offers: &[Offer::Check, Offer::ContactCheck, Offer::Templates],
 };

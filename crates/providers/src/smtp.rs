@@ -77,6 +77,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::None,
     no_deliveries: Some("mail servers report by mail, which is not read"),
     echoes: false,
+    names_hook: false,
     window: false,
     offers: &[Offer::Check],
 };

@@ -129,6 +129,11 @@ pub(crate) trait Dialect: Sync {
         None
     }
 
+    /// Where a message with this reference has its receipts posted, if it says so itself.
+    fn callback(&self, _reference: &str) -> Option<Target> {
+        None
+    }
+
     /// What is said when something breaks after an acceptance.
     fn accepted_broken(&self) -> Answer {
         self.refusal(Refusal::Broken)
@@ -164,7 +169,7 @@ pub(crate) struct Message<'a> {
     pub to: Cow<'a, str>,
     /// What a list of messages shows of it, where there is such a list.
     pub text: Option<String>,
-    /// What of the sender's the interface echoes in its receipts.
+    /// What of the sender's the interface echoes in its receipts, or has them posted by.
     pub reference: Option<String>,
 }
 

@@ -238,7 +238,8 @@ impl Provider {
 
     fn post_receipts(&self, message: &Message<'_>, provider_id: &str) {
         let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
-        if settings.receipts_to.is_none() {
+        let target = message.reference.as_deref().and_then(|reference| self.dialect.callback(reference));
+        if settings.receipts_to.is_none() && target.is_none() {
             return;
         }
         for status in &self.config.receipts {
@@ -256,6 +257,7 @@ impl Provider {
                     id: message.id,
                     provider_id: provider_id.to_owned(),
                     reference: message.reference.clone(),
+                    target: target.clone(),
                     to: message.to.clone().into_owned(),
                     status: *status,
                     late,

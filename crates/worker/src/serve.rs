@@ -38,7 +38,7 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Serves the account until the life is over or its provider refuses us; by then all that it claimed
+    /// Serves the account until the life is over, its provider refuses us, or it has been changed; by then all that it claimed
     /// is written down.
     pub async fn run(self) -> Result<(), Error> {
         let (signs, seen) = Signs::new();
@@ -68,10 +68,15 @@ impl Serve {
             drain: drain.clone(),
             fenced: self.over.clone(),
         };
-        let steering =
-            Steering { store: self.store.clone(), account: row, seen, ended: ended.clone(), drain: drain.clone() };
+        let steering = Steering {
+            store: self.store.clone(),
+            account: row.clone(),
+            seen,
+            ended: ended.clone(),
+            drain: drain.clone(),
+        };
         let (flushing, steering) = (tokio::spawn(flusher.run()), tokio::spawn(steering.run()));
-        self.send(Arc::new(account), who, ended).await;
+        self.send(Arc::new(account), row, who, ended).await;
         drain.cancel();
         let flushed = flushing.await.map_err(Error::Panicked)?;
         steering.await.map_err(Error::Panicked)?;
@@ -99,9 +104,10 @@ impl Serve {
     }
 
     /// Runs the apalis worker of this account until every batch has ended.
-    async fn send(&self, account: Arc<Account>, who: Flusher, ended: CancellationToken) {
+    async fn send(&self, account: Arc<Account>, row: accounts::Account, who: Flusher, ended: CancellationToken) {
         let claims = ClaimLoop {
             account,
+            row,
             who,
             board: self.board.clone(),
             wake: self.wake.clone(),
@@ -138,7 +144,8 @@ pub async fn open(store: &Store, key: AccountKey) -> Result<Option<(accounts::Ac
     }
     let secret = accounts::secret(&row, &store.seal)?;
     let tokens = Arc::new(FleetTokens::new(store.clone(), row.clone()));
-    let client = Client::new(store.clock.clone()).with_tokens(tokens);
+    let hook_url = accounts::hook_url(&row, &store.seal)?;
+    let client = Client::new(store.clock.clone()).with_tokens(tokens).with_hook_url(hook_url);
     let adapter = fanfare_providers::open(&row.kind, &row.settings, secret.as_deref(), &client)?;
     Ok(Some((row, adapter)))
 }

@@ -6,7 +6,8 @@ use fanfare_domain::template::{Text, Variant};
 use fanfare_providers::Kind;
 use fanfare_providers::kind::Doubt;
 use fanfare_sim::{Handle, Status};
-use fanfare_store::{hooks, polls};
+use fanfare_store::hooks::{self, Opening};
+use fanfare_store::polls;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -90,8 +91,9 @@ pub async fn listen(context: &Context, kind: &Kind, sim: &Handle, over: &Cancell
     // Twilio signs with the account's secret.
     let key = (kind.name != "twilio").then_some(HOOK_KEY);
     let server = Server::bind(([127, 0, 0, 1], 0).into()).await?;
-    let (account_id, secret) = hooks::open(&context.store, context.workspace_id, ACCOUNT, key).await?;
-    sim.post_receipts_to(format!("http://{}/hooks/{account_id}/{secret}", server.address()).parse()?);
+    let public_url = format!("http://{}", server.address());
+    let opening = Opening { public_url: &public_url, key, named: kind.names_hook };
+    sim.post_receipts_to(hooks::open(&context.store, context.workspace_id, ACCOUNT, opening).await?.url.parse()?);
     let (store, over) = (context.store.clone(), over.clone());
     tokio::spawn(async move {
         if let Err(error) = server.run(store, over).await {

@@ -61,6 +61,8 @@ struct RequestCase {
     to: Option<String>,
     from: Option<String>,
     content: Content,
+    /// The address of the account's hook.
+    hook_url: Option<String>,
     line: String,
     /// JSON, or of a form the text.
     body: Value,
@@ -180,12 +182,13 @@ fn named() -> impl Iterator<Item = Data> {
 }
 
 impl Data {
-    fn adapter(&self, url: &str) -> Adapter {
+    fn adapter(&self, url: &str, hook_url: Option<&str>) -> Adapter {
         let mut settings = self.account.settings.clone();
         // The documented base has a path of its own, as in /v1.
         let base = self.kind.base_url.map_or("", |base| base.splitn(4, '/').nth(3).unwrap_or(""));
         settings["url"] = url.replace("/send", &format!("/{base}")).into();
-        open(self.kind.name, &settings, self.account.secret.as_deref(), &Client::new(Clock::system())).unwrap()
+        let client = Client::new(Clock::system()).with_hook_url(hook_url.map(str::to_owned));
+        open(self.kind.name, &settings, self.account.secret.as_deref(), &client).unwrap()
     }
 
     fn message(&self, content: Content) -> OutMessage {
@@ -196,8 +199,18 @@ impl Data {
 
     /// Hands one request of `act` to a server that answers it so.
     async fn exchange<T>(&self, canned: &Canned, act: impl AsyncFnOnce(Adapter) -> T) -> (Request, T) {
+        self.exchange_with(canned, None, act).await
+    }
+
+    /// The same of an account with a hook at this address.
+    async fn exchange_with<T>(
+        &self,
+        canned: &Canned,
+        hook_url: Option<&str>,
+        act: impl AsyncFnOnce(Adapter) -> T,
+    ) -> (Request, T) {
         let (listener, url) = listen().await;
-        let adapter = self.adapter(&url);
+        let adapter = self.adapter(&url, hook_url);
         let serve = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let request = peer::request(&mut stream).await.unwrap();
@@ -224,8 +237,9 @@ async fn each_content_makes_its_request() {
             message.from = case.from.or(message.from);
             message.content.check(message.channel).unwrap_or_else(|e| panic!("{what}: {e}"));
             said.extend(message.content.features().into_iter().map(|f| (message.channel as i16, f)));
+            let (accepts, hook_url) = (&data.account.accepts, case.hook_url.as_deref());
             let (request, answer) =
-                data.exchange(&data.account.accepts, async |a| a.send(&message, &|| true).await).await;
+                data.exchange_with(accepts, hook_url, async |a| a.send(&message, &|| true).await).await;
             assert_eq!(request.line, case.line, "{what}");
             let headers = data.account.headers.iter().chain(&case.headers);
             headers.for_each(|(name, value)| assert_eq!(request.headers.get(name), Some(value), "{what}: {name}"));
