@@ -81,6 +81,11 @@ begin
   if not found then
     raise exception 'worker % is not alive', p_worker using errcode = 'FF001';
   end if;
+  -- A look beforehand: a claim that meets the lock below comes back with nothing.
+  t := (extract(epoch from clock_timestamp()) * 1000000)::bigint;
+  perform 1 from poller x
+    where x.workspace_id = p_workspace and x.account_id = p_account and x.next_us <= t + p_horizon_us;
+  if not found then return; end if;
   select x.* into p from account_pace x
     where x.workspace_id = p_workspace and x.account_id = p_account for no key update skip locked;
   if not found then return; end if;
@@ -89,7 +94,6 @@ begin
   if found then return; end if;
   select x.* into q from poller x
     where x.workspace_id = p_workspace and x.account_id = p_account for no key update;
-  if not found then return; end if;
 
   t := (extract(epoch from clock_timestamp()) * 1000000)::bigint;
   if p.closed_until_us > t then return; end if;
@@ -144,7 +148,8 @@ begin
   end if;
   update poller x set
       worker_id = p_worker, until_us = cur + p_lease_us,
-      next_us = case when busy then cur + p_share * greatest(tau, 200) else q.next_us end,
+      -- Without a cap ten a second: each holds the account's row for as long as a commit takes.
+      next_us = case when busy then cur + (case when tau > 0 then p_share * tau else 100000 end) else q.next_us end,
       day_hour = q.day_hour, day_counts = q.day_counts
     where x.workspace_id = p_workspace and x.account_id = p_account;
   return query select cur, tau, p.lateness_us, p.epoch, p.failures > 0;

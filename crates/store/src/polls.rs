@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fanfare_domain::limits::{HORIZON_US, LEAD_US, POLL_FOR, POLL_LEASE, POLL_PAGE, POLL_SHARE};
+use fanfare_domain::limits::{HORIZON_US, LEAD_US, POLL_FIRST, POLL_FOR, POLL_LEASE, POLL_PAGE, POLL_SHARE};
 use sqlx::{FromRow, PgConnection, PgPool};
 
 use crate::{Error, Result};
@@ -36,6 +36,45 @@ pub struct Slot {
     pub epoch: i32,
     /// The circuit is half open: an answer closes it.
     pub probe: bool,
+}
+
+/// Has messages asked for, by run, seq and the provider's id, a minute from now. A repeat does nothing, or has
+/// one asked for once more.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is broken then.
+pub(crate) async fn ask(
+    c: &mut PgConnection,
+    (workspace_id, account_id): (i32, i64),
+    mut queued: Vec<(i64, i32, &str)>,
+) -> Result<()> {
+    if queued.is_empty() {
+        return Ok(());
+    }
+    // In one order, so that two of these at once cannot wait for each other.
+    queued.sort_unstable();
+    let runs: Vec<i64> = queued.iter().map(|q| q.0).collect();
+    let seqs: Vec<i32> = queued.iter().map(|q| q.1).collect();
+    let ids: Vec<&str> = queued.iter().map(|q| q.2).collect();
+    sqlx::query(
+        "-- ask
+         with asked as (
+           insert into poll (workspace_id, account_id, run_id, seq, provider_id, accepted_at, due_at)
+           select $1, $2, u.run_id, u.seq, u.id, clock_timestamp(), clock_timestamp() + make_interval(secs => $6)
+           from unnest($3::bigint[], $4::int[], $5::text[]) as u(run_id, seq, id)
+           on conflict do nothing
+         )
+         insert into poller (workspace_id, account_id) values ($1, $2) on conflict do nothing",
+    )
+    .bind(workspace_id)
+    .bind(account_id)
+    .bind(&runs)
+    .bind(&seqs)
+    .bind(&ids)
+    .bind(POLL_FIRST.as_secs_f64())
+    .execute(c)
+    .await?;
+    Ok(())
 }
 
 /// Accounts, with their tenants, of which something is to be asked now, by nobody but this worker.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use fanfare_domain::id::Ids;
-use fanfare_domain::limits::POLL_FIRST;
 use fanfare_domain::outcome::Class;
 use fanfare_domain::state::RetryKind;
 use sqlx::{PgConnection, PgPool};
@@ -12,8 +11,8 @@ use sqlx::{PgConnection, PgPool};
 use super::books::{Books, Sums};
 use super::claim::{Lease, Span};
 use super::settle::settle_reported;
-use crate::Result;
 use crate::copy::Rows;
+use crate::{Result, polls};
 
 /// What becomes of a message after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -172,7 +171,7 @@ pub async fn flush(
     if who.correlates {
         sent_ids(&mut tx, who, settlements).await?;
     }
-    polls(&mut tx, who, settlements).await?;
+    polls::ask(&mut tx, (who.workspace_id, who.account_id), queued(settlements)).await?;
     let late = if lost.is_empty() { 0 } else { unpark(&mut tx, who, lost, &mut effective).await? };
 
     let mut books = Books::default();
@@ -296,40 +295,10 @@ async fn sent_ids(c: &mut PgConnection, who: Flusher, settlements: &[Settlement]
     Ok(())
 }
 
-/// Has what was only queued asked for, late or not. A repeat does nothing, or has it asked for once more.
-async fn polls(c: &mut PgConnection, who: Flusher, settlements: &[Settlement]) -> Result<()> {
-    let mut queued: Vec<(i64, i32, &str)> = settlements
-        .iter()
-        .filter(|s| s.queued && s.class == Class::Sent)
-        .filter_map(|s| Some((s.run_id, s.seq, s.provider_id.as_deref()?)))
-        .collect();
-    if queued.is_empty() {
-        return Ok(());
-    }
-    // In one order, so that two of these at once cannot wait for each other.
-    queued.sort_unstable();
-    let runs: Vec<i64> = queued.iter().map(|q| q.0).collect();
-    let seqs: Vec<i32> = queued.iter().map(|q| q.1).collect();
-    let ids: Vec<&str> = queued.iter().map(|q| q.2).collect();
-    sqlx::query(
-        "-- flush: polls
-         with asked as (
-           insert into poll (workspace_id, account_id, run_id, seq, provider_id, accepted_at, due_at)
-           select $1, $2, u.run_id, u.seq, u.id, clock_timestamp(), clock_timestamp() + make_interval(secs => $6)
-           from unnest($3::bigint[], $4::int[], $5::text[]) as u(run_id, seq, id)
-           on conflict do nothing
-         )
-         insert into poller (workspace_id, account_id) values ($1, $2) on conflict do nothing",
-    )
-    .bind(who.workspace_id)
-    .bind(who.account_id)
-    .bind(&runs)
-    .bind(&seqs)
-    .bind(&ids)
-    .bind(POLL_FIRST.as_secs_f64())
-    .execute(c)
-    .await?;
-    Ok(())
+/// What was accepted and only queued, late or not.
+fn queued(settlements: &[Settlement]) -> Vec<(i64, i32, &str)> {
+    let queued = settlements.iter().filter(|s| s.queued && s.class == Class::Sent);
+    queued.filter_map(|s| Some((s.run_id, s.seq, s.provider_id.as_deref()?))).collect()
 }
 
 /// Settlements of leases that were reclaimed: those whose message still waits parked take it over (one
