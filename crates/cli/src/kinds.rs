@@ -77,6 +77,7 @@ fn about(kind: &Kind) -> String {
     };
     let doubt = match kind.doubt {
         Doubt::Repeat => "settled by a repeat with the same key",
+        Doubt::LookUp if kind.names_hook => "settled by its receipt, else looked up at the provider",
         Doubt::LookUp => "looked up at the provider",
         Doubt::Receipt => "settled by its receipt",
         Doubt::Policy => "by the campaign's --on-unknown, unless keys are honoured",

@@ -6,11 +6,11 @@ use std::time::Duration;
 use fanfare_domain::id::message_of;
 use fanfare_domain::template::Text;
 use fanfare_sim::Config;
-use fanfare_store::Store;
+use fanfare_store::{Store, accounts};
 use serde_json::json;
 
 use crate::drain::faults_of;
-use crate::stage::{Account, Stage};
+use crate::stage::{Account, Stage, WORKSPACE};
 
 /// Makes questions due at once: nobody waits a minute for them here.
 async fn nudge(store: Store) {
@@ -23,14 +23,25 @@ async fn nudge(store: Store) {
     }
 }
 
+/// Waits until nothing is left to ask for.
+async fn all_told(store: &Store) {
+    let open = async || sqlx::query_scalar::<_, i64>("select count(*) from poll").fetch_one(&store.pool).await.unwrap();
+    while open().await > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn grow() -> Account {
+    let text = Text::Approved { name: "spring".into(), params: vec!["{{ name }}".into()] };
+    Account { text, ..Account::whatsapp("grow", json!({})) }
+}
+
 /// One in eight is queued at first, and one in four of those fails after all; many answers are late.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_only_queued_is_asked_for_until_its_end_is_told() {
     let faults = "receipt-late=0.3 429=0.05 500=0.05 500-accepted=0.05 reset=0.05 reset-accepted=0.05";
     let sim = Config { faults: faults_of(faults), seed: 15, ..Config::default() };
-    let text = Text::Approved { name: "spring".into(), params: vec!["{{ name }}".into()] };
-    let account = Account { text, ..Account::whatsapp("grow", json!({})) };
-    let play = Stage { contacts: 300, account, sim, ..Stage::default() }.launch().await;
+    let play = Stage { contacts: 300, account: grow(), sim, ..Stage::default() }.launch().await;
     play.scheduler();
     let workers = [play.worker(), play.worker()];
     let done = play.finished().await;
@@ -44,13 +55,7 @@ async fn what_was_only_queued_is_asked_for_until_its_end_is_told() {
         every.map(|a| message_of(a.id).unwrap().2).collect()
     };
     let (queued, failed) = (seqs(8), seqs(32));
-    loop {
-        let open: i64 = sqlx::query_scalar("select count(*) from poll").fetch_one(&play.db.store.pool).await.unwrap();
-        if open == 0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    all_told(&play.db.store).await;
     nudging.abort();
     let told: Vec<(i32, i16, Option<String>)> =
         sqlx::query_as("select seq, kind, detail from receipt").fetch_all(&play.db.store.pool).await.unwrap();
@@ -65,4 +70,31 @@ async fn what_was_only_queued_is_asked_for_until_its_end_is_told() {
     for worker in workers {
         worker.stop().await;
     }
+}
+
+/// A token that may send and not read, say: questions rest, and the account goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_question_stops_no_account_and_is_asked_again() {
+    let sim = Config { secret: Some("s3cret".to_owned()), ..Config::default() };
+    let play = Stage { contacts: 40, account: grow(), sim, ..Stage::default() }.launch().await;
+    let store = &play.db.store;
+    play.scheduler();
+    let worker = play.worker();
+    play.finished().await;
+    accounts::set_secret(store, WORKSPACE, "demo", Some("another")).await.unwrap();
+    sqlx::raw_sql("update poll set due_at = clock_timestamp()").execute(&store.pool).await.unwrap();
+    let rests = "select next_us > (extract(epoch from clock_timestamp()) * 1000000)::bigint + 60000000 from poller";
+    while !sqlx::query_scalar::<_, bool>(rests).fetch_one(&store.pool).await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let seen = play.status().await;
+    assert_eq!((seen.account_stopped, seen.undelivered), (None, 0));
+    assert_eq!(play.sim.stats().rejected, 1, "asked once, and left alone");
+    accounts::set_secret(store, WORKSPACE, "demo", Some("s3cret")).await.unwrap();
+    let nudging = tokio::spawn(nudge(store.clone()));
+    all_told(store).await;
+    nudging.abort();
+    assert_eq!(play.status().await.undelivered, 1);
+    play.assert_books().await;
+    worker.stop().await;
 }
