@@ -57,7 +57,7 @@ pub async fn find(c: &mut PgConnection, account_id: i64) -> Result<Option<Hook>>
 }
 
 /// How an account's hook is opened.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Opening<'a> {
     /// Where the server is reached from outside.
     pub public_url: &'a str,
