@@ -347,6 +347,7 @@ async fn add(
         idempotent,
         looks_up: new.kind.looks_up(),
         correlates: new.kind.correlates(),
+        waits_for_echo: new.kind.waits_for_echo(),
         limits: Limits {
             caps: &new.caps(),
             recipients_per_day: new.recipients_per_day.map(per_day),

@@ -3,14 +3,15 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::Args;
 use fanfare_domain::clock::Clock;
 use fanfare_domain::content::Feature;
 use fanfare_domain::outcome::{Failure, FailureKind};
 use fanfare_providers::kind::{Doubt, Keys, Kind, Offer, Receipts};
-use fanfare_providers::{Client, KINDS, Provider as _};
-use fanfare_store::{accounts, hooks};
+use fanfare_providers::{Adapter, Client, ConfigError, KINDS, Provider as _};
+use fanfare_store::accounts::{self, Account};
+use fanfare_store::hooks::{self, Address, Opening};
 use serde_json::{Value, json};
 
 use crate::account::read_short;
@@ -76,14 +77,21 @@ fn about(kind: &Kind) -> String {
     };
     let doubt = match kind.doubt {
         Doubt::Repeat => "settled by a repeat with the same key",
+        Doubt::LookUp if kind.names_hook => "settled by its receipt, else looked up at the provider",
         Doubt::LookUp => "looked up at the provider",
         Doubt::Receipt => "settled by its receipt",
         Doubt::Policy => "by the campaign's --on-unknown, unless keys are honoured",
     };
     let receipts = match kind.receipts {
+        Receipts::Webhook if kind.names_hook => "by webhook, which each message names",
         Receipts::Webhook => "by webhook",
-        Receipts::Poll => "none posted: it would have to be asked, which is not done",
+        Receipts::Confirmations => "confirmations by webhook",
+        Receipts::Poll => "asked for, of messages that were only queued",
         Receipts::None => "none",
+    };
+    let receipts = match kind.no_deliveries {
+        Some(why) => format!("{receipts}; of deliveries nothing: {why}"),
+        None => receipts.to_owned(),
     };
     let window = if kind.window { "24 hours after the recipient wrote; templates at any time" } else { "none" };
     fields([
@@ -97,7 +105,7 @@ fn about(kind: &Kind) -> String {
         ("caps", if kind.caps.is_empty() { "none documented".to_owned() } else { kind.caps.join(", ") }),
         ("repeats", keys.to_owned()),
         ("in doubt", doubt.to_owned()),
-        ("receipts", receipts.to_owned()),
+        ("receipts", receipts),
         ("window", window.to_owned()),
     ])
 }
@@ -111,9 +119,7 @@ pub fn settings(settings: &Value) -> String {
 /// Asks the provider whether it knows the account.
 pub async fn check(context: &Context, name: &str, output: Output) -> anyhow::Result<()> {
     let account = accounts::get(&mut *context.store.pool.acquire().await?, context.workspace_id, name).await?;
-    let secret = accounts::secret(&account, &context.store.seal)?;
-    let adapter =
-        fanfare_providers::open(&account.kind, &account.settings, secret.as_deref(), &Client::new(Clock::system()))?;
+    let adapter = open(context, &account, None)?;
     let made = Kind::named(&account.kind).is_some_and(|kind| kind.offers(Offer::Check));
     match adapter.check().await {
         Ok(said) => output.result(&json!({ "account": name, "checked": made, "said": said }), |_| {
@@ -151,18 +157,59 @@ pub async fn hook(context: &Context, what: &HookOptions, output: Output) -> anyh
         }
     };
     let account = accounts::get(&mut *context.store.pool.acquire().await?, context.workspace_id, &what.name).await?;
-    let receipts = Kind::named(&account.kind).map_or(Receipts::None, |kind| kind.receipts);
-    ensure!(
-        receipts == Receipts::Webhook,
-        "account {:?} of kind {}: its provider posts nothing, see fanfare account kinds {}",
-        what.name,
-        account.kind,
-        account.kind
-    );
-    let (account_id, secret) = hooks::open(&context.store, context.workspace_id, &what.name, key.as_deref()).await?;
-    let url = format!("{}/hooks/{account_id}/{secret}", what.public_url.trim_end_matches('/'));
-    output.result(&json!({ "account": what.name, "url": url, "verify_token": secret }), |_| {
-        let signed = if key.is_some() { "" } else { "\nif its posts are signed, give the key with --key-file" };
+    let Some(kind) = Kind::named(&account.kind).filter(|kind| kind.has_hook()) else {
+        let kind = &account.kind;
+        bail!("account {:?} of kind {kind}: its provider posts nothing, see fanfare account kinds {kind}", what.name);
+    };
+    // What the provider would not post to is refused before the old address is gone.
+    let like = format!("{}/hooks/0/0", what.public_url.trim_end_matches('/'));
+    let adapter = open(context, &account, Some(like)).map_err(|error| match error.downcast_ref() {
+        Some(ConfigError::Field { .. }) => Usage(error.to_string()).into(),
+        _ => error,
+    })?;
+    let opening = Opening { public_url: &what.public_url, key: key.as_deref(), named: kind.names_hook };
+    let Address { url, secret } = hooks::open(&context.store, context.workspace_id, &what.name, opening).await?;
+    let entered = enter(&account, &adapter, &url).await?;
+    let answer = json!({
+        "account": what.name, "url": url, "verify_token": secret, "entered": entered, "named": kind.names_hook,
+    });
+    output.result(&answer, |_| {
+        if entered {
+            return format!("{url}\nIts provider posts there from now on.");
+        }
+        let signed = match (&key, kind.names_hook) {
+            (Some(_), _) => "",
+            (None, true) => "\nif its posts are signed with another token than the secret, give it with --key-file",
+            (None, false) => "\nif its posts are signed, give the key with --key-file",
+        };
+        if kind.names_hook {
+            return format!(
+                "{url}\nEach message names it from now on. Enter it at the provider for what recipients write: it is shown this once.{signed}"
+            );
+        }
         format!("{url}\nEnter it at the provider now: it is shown this once. A verify token, where one is asked for, is its last part.{signed}")
+    })
+}
+
+/// The account's adapter, with a hook at this address.
+fn open(context: &Context, account: &Account, hook_url: Option<String>) -> anyhow::Result<Adapter> {
+    let secret = accounts::secret(account, &context.store.seal)?;
+    let client = Client::new(Clock::system()).with_hook_url(hook_url);
+    Ok(fanfare_providers::open(&account.kind, &account.settings, secret.as_deref(), &client)?)
+}
+
+/// Has the provider post to the address, where it has a call for that.
+async fn enter(account: &Account, adapter: &Adapter, url: &str) -> anyhow::Result<bool> {
+    adapter.listen(url).await.map_err(|failure| {
+        let Account { name, kind, .. } = account;
+        let what = match failure.kind {
+            FailureKind::Unreachable | FailureKind::Unknown => "gave no clear answer",
+            _ => "refused it",
+        };
+        anyhow!(
+            "account {name:?}: its provider, {kind}, was to post to the new address and {what}: {}. \
+             Run this again: until then it posts nowhere",
+            failure.detail
+        )
     })
 }

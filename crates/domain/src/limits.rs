@@ -46,7 +46,7 @@ pub const EPOCH_STALE: Duration = Duration::from_millis(250);
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 /// A worker silent for this long is dead.
 pub const WORKER_TTL: Duration = Duration::from_secs(6);
-/// How often a worker looks for new accounts.
+/// How often a worker looks whether an account that it claims from was changed.
 pub const ACCOUNTS_EVERY: Duration = Duration::from_millis(250);
 /// How often the scheduler looks for work.
 pub const SCHEDULE_EVERY: Duration = Duration::from_millis(200);
@@ -55,10 +55,32 @@ pub const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// How often the scheduler looks for dead workers.
 pub const RECLAIM_EVERY: Duration = Duration::from_secs(2);
 
+/// How often a worker looks for accounts whose provider is to be asked what became of messages.
+pub const POLL_EVERY: Duration = Duration::from_secs(1);
+/// Messages asked for before what was told of them is written down.
+pub const POLL_PAGE: usize = 64;
+/// While something waits to be sent, at most one slot in so many goes to a question.
+pub const POLL_SHARE: i32 = 10;
+/// A message is asked for first after this, then after twice as long, and so on.
+pub const POLL_FIRST: Duration = Duration::from_secs(60);
+/// It is asked for at least as often as this.
+pub const POLL_WAIT_MAX: Duration = Duration::from_secs(6 * 3600);
+/// And for this long: what is not told by then never will be.
+pub const POLL_FOR: Duration = Duration::from_secs(72 * 3600);
+/// A worker asks alone until this long after its last slot: longer than a question takes.
+pub const POLL_LEASE: Duration = Duration::from_secs(30);
+/// A provider that does not answer questions is left alone for this long.
+pub const POLL_REST: Duration = Duration::from_secs(30);
+/// One that refuses them, for this long.
+pub const POLL_REFUSED_REST: Duration = Duration::from_secs(600);
+
 /// Longest wait for a connection to a provider.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for a provider's answer; after it the message is in doubt.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// A message in doubt whose receipt would name it is not sent again sooner than this after its attempt: what
+/// the provider has accepted it mostly reports within seconds.
+pub const ECHO_WAIT: Duration = Duration::from_secs(5 * 60);
 /// Longest provider answer that is read; the rest is cut off.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// A connection to a provider idle for longer is not used again. Servers close idle connections after
@@ -139,6 +161,8 @@ const _: () = {
     assert!(LEAD_US < HORIZON_US);
     assert!(LATENESS_MIN_US < HORIZON_US && LATENESS_MIN_US < LATENESS_MAX_US);
     assert!(CLAIM_MAX <= HELD_MAX && RETRY_LIST_MAX <= CLAIM_MAX && IN_FLIGHT_MAX <= HELD_MAX);
+    assert!(CONNECT_TIMEOUT.as_secs() + REQUEST_TIMEOUT.as_secs() < POLL_LEASE.as_secs());
+    assert!(POLL_FIRST.as_secs() < POLL_WAIT_MAX.as_secs() && POLL_WAIT_MAX.as_secs() < POLL_FOR.as_secs());
     // A worker that cannot reach the database must fall silent before the fleet thinks it dead.
     assert!(EPOCH_STALE.as_millis() < WORKER_TTL.as_millis());
     assert!(EPOCH_EVERY.as_millis() * 2 < EPOCH_STALE.as_millis());

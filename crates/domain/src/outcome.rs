@@ -14,6 +14,11 @@ pub enum Answer {
         /// The provider's id of the message, if it gave one.
         provider_id: Option<String>,
     },
+    /// Accepted, and not sent on yet: what becomes of it has to be asked for by this id.
+    Queued {
+        /// The provider's id of the message.
+        provider_id: String,
+    },
     /// Not accepted, or not known to be.
     Failed(Failure),
     /// Its time had passed before a connection was there: nothing was sent, and nothing failed.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::limits::{POLL_FIRST, POLL_WAIT_MAX};
 use crate::outcome::FailureKind;
 use crate::rng::Rng;
 
@@ -33,6 +34,13 @@ pub fn look_up_wait(unsure: i16, rng: &Rng) -> Duration {
     let doublings = unsure.clamp(0, 20) as u32;
     let wait_ms = (LOOK_UP_FIRST_MS << doublings).min(BACKOFF_CAP_MS);
     Duration::from_millis(wait_ms + rng.below(wait_ms / 4))
+}
+
+/// Wait before a provider is asked again what became of a message, after so many questions.
+pub fn poll_wait(asked: i16, rng: &Rng) -> Duration {
+    let doublings = asked.clamp(0, 16) as u32;
+    let wait = POLL_FIRST.saturating_mul(1 << doublings).min(POLL_WAIT_MAX);
+    wait + Duration::from_millis(rng.below(u64::try_from(wait.as_millis() / 4).unwrap_or(0)))
 }
 
 /// Wait before attempt `attempts + 1`: capped exponential back-off with full jitter, and never less

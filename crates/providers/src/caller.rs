@@ -33,7 +33,8 @@ pub(crate) struct Caller {
 }
 
 /// Something that is shown to nobody.
-struct Hidden(String);
+#[derive(Clone)]
+pub(crate) struct Hidden(pub String);
 
 impl fmt::Debug for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,6 +9,7 @@ use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::ConfigError;
+use crate::caller::Hidden;
 use crate::tokens::{InProcess, Tokens};
 
 /// Shared by the adapters of a process; cheap to clone.
@@ -19,6 +20,7 @@ pub struct Client {
     pub(crate) request_timeout: Duration,
     tls: Arc<OnceLock<Arc<ClientConfig>>>,
     tokens: Option<Arc<dyn Tokens>>,
+    hook_url: Option<Hidden>,
 }
 
 impl Client {
@@ -31,6 +33,7 @@ impl Client {
             request_timeout: REQUEST_TIMEOUT,
             tls: Arc::default(),
             tokens: None,
+            hook_url: None,
         }
     }
 
@@ -51,6 +54,15 @@ impl Client {
     /// The same for the account whose fetched token is kept there. Without it each adapter keeps its own.
     pub fn with_tokens(self, tokens: Arc<dyn Tokens>) -> Self {
         Self { tokens: Some(tokens), ..self }
+    }
+
+    /// The same for the account whose hook is there, for kinds whose messages have to name it.
+    pub fn with_hook_url(self, url: Option<String>) -> Self {
+        Self { hook_url: url.map(Hidden), ..self }
+    }
+
+    pub(crate) fn hook_url(&self) -> Option<&str> {
+        self.hook_url.as_ref().map(|Hidden(url)| url.as_str())
     }
 
     pub(crate) fn tokens(&self) -> Arc<dyn Tokens> {

@@ -7,17 +7,22 @@
 //! whatever the reason, and where that lies in the workspace its run is paused.
 //!
 //! A repeat's status code is not documented: what its record says counts. `queued` is a documented status
-//! of a record, though no send is; it is taken for in doubt, and asked for again. E-mails have an HTML
-//! part only: a text becomes one, and the text beside an HTML document is not sent.
+//! of a record, though no send is: Grow has the message then, and what becomes of it is asked for by
+//! `GET /messages/{id}` until the record says `sent` or `failed`. Of a message that was `sent` at once there
+//! is nothing more to be told, so that it is not asked for. E-mails have an HTML part only: a text becomes
+//! one, and the text beside an HTML document is not sent.
 //!
-//! Source: 1app Grow REST API v1: idempotency, transactional messaging, send response format, errors.
+//! Source: 1app Grow REST API v1: idempotency, transactional messaging, message status, send response
+//! format, errors.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use fanfare_domain::content::{Content, Feature};
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Action, Answer, Failure, FailureKind};
+use fanfare_domain::receipt::ReceiptKind;
 use hyper::header::HeaderName;
 use serde_json::{Value, json};
 
@@ -25,9 +30,10 @@ use crate::caller::{Call, Caller, kept, provider_id};
 use crate::codes::Codes;
 use crate::config::Settings;
 use crate::connection::Reply;
+use crate::endpoint::NoAnswer;
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
 use crate::meta::body::without_null;
-use crate::{Client, ConfigError, MayStart, Provider};
+use crate::{Asked, Client, ConfigError, MayStart, Polled, Provider};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const ONE_TIME: &str = "a one-time code is content of type code, which names its template";
@@ -67,8 +73,10 @@ pub static KIND: Kind = Kind {
     caps: &["300/min"],
     keys: Keys::Honoured,
     doubt: Doubt::Repeat,
-    receipts: Receipts::None,
+    receipts: Receipts::Poll,
+    no_deliveries: Some("its records end with sent or failed"),
     echoes: false,
+    names_hook: false,
     window: true,
     offers: &[Offer::Check],
 };
@@ -133,7 +141,11 @@ impl Grow {
         let unknown = |detail: String| Answer::Failed(Failure::new(FailureKind::Unknown, detail));
         match (reply.status.is_success(), record.get("status").and_then(Value::as_str)) {
             (true, Some("sent")) => Answer::Sent { provider_id: provider_id(record, "/id").and_then(kept) },
-            (true, Some("queued")) => unknown(format!("{status} queued")),
+            (true, Some("queued")) => match provider_id(record, "/id").and_then(kept) {
+                Some(provider_id) => Answer::Queued { provider_id },
+                // A repeat of the key tells it.
+                None => unknown(format!("{status} queued")),
+            },
             (true, Some("failed")) => Answer::Failed(refused(status, record)),
             (true, _) => unknown(format!("{status} without a status")),
             (false, _) => Answer::Failed(self.failure(reply, record)),
@@ -153,6 +165,29 @@ impl Grow {
             (status @ 400..500, FailureKind::PermanentContent) => refused(status, body),
             _ => by_status,
         }
+    }
+}
+
+/// What a record says of the message that was asked for.
+fn told(asked: &Asked, record: &Value) -> Polled {
+    if provider_id(record, "/id").as_deref() != Some(&asked.provider_id) {
+        return Polled::Unsure("another record");
+    }
+    // The workspace is whichever its owner has selected: the key tells whose record it is.
+    let key = record.get("idempotency_key").and_then(Value::as_str);
+    if key.is_some_and(|key| key != asked.id.to_string()) {
+        return Polled::Unsure("another message's record");
+    }
+    let sent_at = || record.get("sent_at")?.as_str()?.parse::<DateTime<Utc>>().ok();
+    match record.get("status").and_then(Value::as_str) {
+        Some("queued") => Polled::Pending,
+        Some("sent") => Polled::Ended { kind: ReceiptKind::Sent, at: sent_at(), detail: None },
+        Some("failed") => {
+            let known = CODES.failure(None, record.get("error").and_then(Value::as_str), 1);
+            let detail = known.map_or_else(|| "failed".to_owned(), |known| known.detail);
+            Polled::Ended { kind: ReceiptKind::Failed, at: None, detail: Some(detail) }
+        }
+        _ => Polled::Unsure("a status that is not known"),
     }
 }
 
@@ -197,6 +232,25 @@ impl Provider for Grow {
         match self.caller.call(call, may_start).await {
             Ok(reply) => self.answer(&reply),
             Err(none) => none.into(),
+        }
+    }
+
+    async fn poll(&self, asked: &Asked, may_start: MayStart<'_>) -> Polled {
+        // It becomes a part of a path.
+        if !asked.provider_id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            return Polled::Unsure("an id that cannot be asked for");
+        }
+        let reply = match self.caller.call(Call::get(format!("/messages/{}", asked.provider_id)), may_start).await {
+            Ok(reply) => reply,
+            Err(NoAnswer::NotStarted) => return Polled::NotStarted,
+            Err(none) => return Polled::Failed(none.into()),
+        };
+        let body = reply.json().unwrap_or_default();
+        match reply.status.as_u16() {
+            200..300 => told(asked, body.get("data").filter(|data| data.is_object()).unwrap_or(&body)),
+            // Of another workspace than the one that is selected now.
+            404 => Polled::Unsure("no such record"),
+            _ => Polled::Failed(self.failure(&reply, &body)),
         }
     }
 

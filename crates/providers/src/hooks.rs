@@ -6,6 +6,7 @@
 
 mod http;
 mod meta;
+mod one_confirmed;
 mod one_msg;
 mod one_system;
 mod twilio;
@@ -91,6 +92,7 @@ pub fn hear(kind: &Kind, posted: Posted<'_>) -> Result<Heard, Deaf> {
     match kind.name {
         "http" => http::hear(posted),
         "meta" => meta::hear(posted),
+        "one_confirmed" => one_confirmed::hear(posted),
         "one_msg" => one_msg::hear(posted),
         "one_system" => one_system::hear(posted),
         "twilio" => twilio::hear(posted),

@@ -69,7 +69,9 @@ pub static KIND: Kind = Kind {
     keys: Keys::Said,
     doubt: Doubt::Policy,
     receipts: Receipts::Webhook,
+    no_deliveries: None,
     echoes: true,
+    names_hook: false,
     window: false,
     offers: &[],
 };

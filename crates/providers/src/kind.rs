@@ -30,8 +30,12 @@ pub struct Kind {
     pub doubt: Doubt,
     /// How it reports deliveries.
     pub receipts: Receipts,
+    /// Why nothing is told of deliveries, where that is so.
+    pub no_deliveries: Option<&'static str>,
     /// Whether all its reports name something of ours; else they are found by the provider's ids.
     pub echoes: bool,
+    /// Whether each message has to name the hook for its receipts to be posted.
+    pub names_hook: bool,
     /// Whether only templates may be sent to those who have not written within 24 hours.
     pub window: bool,
     /// Other calls it has: balance, contact_check, templates, media_upload, check.
@@ -81,7 +85,9 @@ pub enum Doubt {
 pub enum Receipts {
     /// It calls us.
     Webhook,
-    /// It must be asked.
+    /// It calls us when a recipient confirms, and tells nothing else.
+    Confirmations,
+    /// It is asked, about those messages that it has only queued.
     Poll,
     /// It does not.
     None,
@@ -138,9 +144,19 @@ impl Kind {
         self.doubt == Doubt::LookUp
     }
 
+    /// Whether a message in doubt waits for the receipt that would settle it before it is sent again.
+    pub fn waits_for_echo(&self) -> bool {
+        self.doubt == Doubt::Receipt
+    }
+
     /// Whether its ids must be kept, for the posts that name a message by nothing else.
     pub fn correlates(&self) -> bool {
-        self.receipts == Receipts::Webhook && !self.echoes
+        self.has_hook() && !self.echoes
+    }
+
+    /// Whether it posts anything to us.
+    pub fn has_hook(&self) -> bool {
+        matches!(self.receipts, Receipts::Webhook | Receipts::Confirmations)
     }
 
     /// The setting of this key.

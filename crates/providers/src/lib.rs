@@ -30,7 +30,9 @@ mod variables;
 use chrono::{DateTime, Utc};
 use fanfare_domain::message::OutMessage;
 use fanfare_domain::outcome::{Answer, Failure};
+use fanfare_domain::receipt::ReceiptKind;
 use serde_json::Value;
+use uuid::Uuid;
 
 pub use client::Client;
 pub use config::ConfigError;
@@ -57,6 +59,23 @@ pub trait Provider: Send + Sync {
         async { Finding::Unsure("no look-up") }
     }
 
+    /// Asks the provider what became of a message that it has accepted. Only for kinds whose
+    /// [`kind::Receipts`] have to be asked for.
+    fn poll(&self, asked: &Asked, may_start: MayStart<'_>) -> impl Future<Output = Polled> + Send {
+        let _ = (asked, may_start);
+        async { Polled::Unsure("nothing to ask") }
+    }
+
+    /// Has the provider post to this address from now on; whether it has a call for that, or the address has to
+    /// be entered there by hand.
+    ///
+    /// # Errors
+    /// The failure, as of a message.
+    fn listen(&self, url: &str) -> impl Future<Output = Result<bool, Failure>> + Send {
+        let _ = url;
+        async { Ok(false) }
+    }
+
     /// Makes a harmless call with the account's credentials, and says what the provider said of it. Only
     /// for kinds that offer it.
     ///
@@ -77,6 +96,37 @@ pub enum Finding {
     },
     /// The provider took no such message, and would know by now.
     Absent,
+    /// It cannot be told; says why.
+    Unsure(&'static str),
+    /// It could not be asked.
+    Failed(Failure),
+    /// The time had passed before a connection was there: nothing was asked.
+    NotStarted,
+}
+
+/// A message that its provider is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The provider's id of it.
+    pub provider_id: String,
+    /// Ours, under which it was sent.
+    pub id: Uuid,
+}
+
+/// What a provider says of a message that it was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Polled {
+    /// What became of it in the end.
+    Ended {
+        /// Sent, or failed.
+        kind: ReceiptKind,
+        /// When, if that is said.
+        at: Option<DateTime<Utc>>,
+        /// The provider's code of a failure.
+        detail: Option<String>,
+    },
+    /// Nothing yet.
+    Pending,
     /// It cannot be told; says why.
     Unsure(&'static str),
     /// It could not be asked.
@@ -148,6 +198,14 @@ impl Provider for Adapter {
 
     async fn look_up(&self, message: &OutMessage, since: DateTime<Utc>, may_start: MayStart<'_>) -> Finding {
         each!(self, provider => provider.look_up(message, since, may_start).await)
+    }
+
+    async fn poll(&self, asked: &Asked, may_start: MayStart<'_>) -> Polled {
+        each!(self, provider => provider.poll(asked, may_start).await)
+    }
+
+    async fn listen(&self, url: &str) -> Result<bool, Failure> {
+        each!(self, provider => provider.listen(url).await)
     }
 
     async fn check(&self) -> Result<String, Failure> {

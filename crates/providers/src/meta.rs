@@ -77,8 +77,10 @@ pub static KIND: Kind = Kind {
     keys: Keys::Ignored,
     doubt: Doubt::Receipt,
     receipts: Receipts::Webhook,
+    no_deliveries: None,
     // Statuses name our reference; replies and buttons only the id of the message that they answer.
     echoes: false,
+    names_hook: false,
     window: true,
     offers: &[Offer::Check, Offer::Templates, Offer::MediaUpload],
 };

@@ -10,7 +10,14 @@
 //! single messages, so that a message in doubt stays so. A 401 refuses a token before anything is sent:
 //! if it was fetched, another is, and the message goes back to take a new slot.
 //!
-//! Source: 1Confirmed API documentation: authentication, login, send message, get credit.
+//! What became of a single message cannot be asked for. The lists with statuses, `GET /contacts` and
+//! `GET /filter/contacts/segments`, are documented as those of broadcasts, and name a contact by an id of the
+//! list's own, phone, `broadcast_name`, `data`, and times without a zone; the id that `POST /messages` answers
+//! stands nowhere in them. Two messages of a template to one phone could not be told apart, and a status put to
+//! the wrong one would be worse than none. There remain confirmations, which are posted to a listener.
+//!
+//! Source: 1Confirmed API documentation: authentication, login, send message, get credit, broadcast contacts,
+//! filter contacts, confirmation webhook listener.
 
 mod login;
 
@@ -33,6 +40,8 @@ use crate::{Client, ConfigError, MayStart, Provider, variables};
 use login::Login;
 
 const FIELDS: &str = "its documents name no field for it";
+const UNMATCHED: &str =
+    "its lists of statuses are of broadcasts, and name a message by phone and time alone, never by its id";
 const TEMPLATES: &str = "single messages are templates only";
 
 static CODES: LazyLock<Codes> = LazyLock::new(|| Codes::parse(include_str!("../codes/one_confirmed.txt")));
@@ -83,8 +92,10 @@ pub static KIND: Kind = Kind {
     caps: &[],
     keys: Keys::Ignored,
     doubt: Doubt::Policy,
-    receipts: Receipts::Poll,
+    receipts: Receipts::Confirmations,
+    no_deliveries: Some(UNMATCHED),
     echoes: false,
+    names_hook: false,
     window: true,
     offers: &[Offer::Check, Offer::Balance, Offer::Templates],
 };
@@ -162,6 +173,19 @@ impl OneConfirmed {
         }
     }
 
+    /// Makes a call that sends no message; once more if its token is refused and there is another one.
+    async fn ask(&self, call: impl Fn() -> Call) -> Result<Value, Failure> {
+        let reply = match self.call(call(), &|| true).await {
+            Err(Stopped::Renewed) => self.call(call(), &|| true).await?,
+            first => first?,
+        };
+        let body = reply.json().unwrap_or_default();
+        if !reply.status.is_success() || is_refusal(&body) {
+            return Err(failure(&self.caller, &reply, &body));
+        }
+        Ok(body)
+    }
+
     fn answer(&self, reply: &Reply) -> Answer {
         let status = reply.status.as_u16();
         let body = reply.json().unwrap_or_default();
@@ -234,15 +258,17 @@ impl Provider for OneConfirmed {
         }
     }
 
-    async fn check(&self) -> Result<String, Failure> {
-        let reply = match self.call(Call::get("/credits"), &|| true).await {
-            Err(Stopped::Renewed) => self.call(Call::get("/credits"), &|| true).await?,
-            first => first?,
-        };
-        let body = reply.json().unwrap_or_default();
-        if !reply.status.is_success() || is_refusal(&body) {
-            return Err(failure(&self.caller, &reply, &body));
+    async fn listen(&self, url: &str) -> Result<bool, Failure> {
+        let listener = json!({ "target_url": url, "active": 1 });
+        let body = self.ask(|| Call::post("/confirmation/listeners", &listener)).await?;
+        match body.pointer("/data/target_url").and_then(Value::as_str) {
+            Some(taken) if taken == url => Ok(true),
+            _ => Err(Failure::new(FailureKind::Unknown, "no listener with this address in the answer")),
         }
+    }
+
+    async fn check(&self) -> Result<String, Failure> {
+        let body = self.ask(|| Call::get("/credits")).await?;
         let credit = body.pointer("/data/credit").filter(|credit| credit.is_number());
         Ok(credit.map_or_else(|| "credit: not said".to_owned(), |credit| format!("credit: {credit}")))
     }

@@ -83,7 +83,9 @@ pub static KIND: Kind = Kind {
     keys: Keys::Ignored,
     doubt: Doubt::Policy,
     receipts: Receipts::Webhook,
+    no_deliveries: None,
     echoes: false,
+    names_hook: false,
     window: true,
     offers: &[Offer::Check, Offer::Templates, Offer::MediaUpload],
 };

@@ -81,7 +81,9 @@ pub static KIND: Kind = Kind {
     keys: Keys::Ignored,
     doubt: Doubt::LookUp,
     receipts: Receipts::Webhook,
+    no_deliveries: None,
     echoes: false,
+    names_hook: false,
     window: false,
     offers: &[Offer::Check, Offer::ContactCheck, Offer::Templates],
 };

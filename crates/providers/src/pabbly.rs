@@ -80,7 +80,9 @@ pub static KIND: Kind = Kind {
     keys: Keys::Ignored,
     doubt: Doubt::Policy,
     receipts: Receipts::None,
+    no_deliveries: Some("its documents have neither a webhook nor a call for it"),
     echoes: false,
+    names_hook: false,
     window: true,
     offers: &[Offer::Check, Offer::Templates],
 };

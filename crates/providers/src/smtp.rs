@@ -75,7 +75,9 @@ pub static KIND: Kind = Kind {
     doubt: Doubt::Policy,
     // A bounce is an e-mail to the sender.
     receipts: Receipts::None,
+    no_deliveries: Some("mail servers report by mail, which is not read"),
     echoes: false,
+    names_hook: false,
     window: false,
     offers: &[Offer::Check],
 };

@@ -129,6 +129,11 @@ pub(crate) trait Dialect: Sync {
         None
     }
 
+    /// Where a message with this reference has its receipts posted, if it says so itself.
+    fn callback(&self, _reference: &str) -> Option<Target> {
+        None
+    }
+
     /// What is said when something breaks after an acceptance.
     fn accepted_broken(&self) -> Answer {
         self.refusal(Refusal::Broken)
@@ -146,6 +151,8 @@ pub(crate) enum Read<'a> {
     Message(Message<'a>),
     /// To know what was accepted for this address.
     ListTo(String),
+    /// To know what became of the acceptance with this index.
+    Record(usize),
     /// Something else, with its answer.
     Other(Answer),
     /// Nothing that the interface knows; says what is wrong.
@@ -162,7 +169,7 @@ pub(crate) struct Message<'a> {
     pub to: Cow<'a, str>,
     /// What a list of messages shows of it, where there is such a list.
     pub text: Option<String>,
-    /// What of the sender's the interface echoes in its receipts.
+    /// What of the sender's the interface echoes in its receipts, or has them posted by.
     pub reference: Option<String>,
     /// Whether it may be sent only to those who wrote within a day.
     pub free_form: bool,
@@ -178,10 +185,13 @@ impl Message<'_> {
 /// An acceptance, as a list of messages shows it.
 #[derive(Debug)]
 pub(crate) struct Listed {
+    pub id: Uuid,
     pub provider_id: String,
     pub to: String,
     pub text: String,
     pub at_us: i64,
+    /// Whether the record is behind what has happened.
+    pub late: bool,
 }
 
 /// Why a request is refused.

@@ -128,10 +128,12 @@ impl Ledger {
         let entry = &self.entries[index];
         let start = index.checked_sub(1).map_or(0, |before| self.entries[before].address_end);
         Listed {
+            id: entry.id,
             provider_id: dialect.provider_id(index),
             to: self.addresses[start..entry.address_end].to_owned(),
             text: self.texts.get(index).cloned().unwrap_or_default(),
             at_us: entry.at_us,
+            late: false,
         }
     }
 

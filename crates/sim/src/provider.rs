@@ -122,6 +122,7 @@ impl Provider {
         let message = match self.dialect.read(&parts) {
             Read::Message(message) => message,
             Read::ListTo(to) => return self.list(|ledger| ledger.to(&to)),
+            Read::Record(index) => return self.record(index, (account, at_us), fault),
             Read::Other(answer) => return Reaction::Answer(answer),
             Read::Malformed(why) => return self.reject(Refusal::Malformed(why)),
         };
@@ -219,6 +220,28 @@ impl Provider {
         Reaction::Answer(self.dialect.listed(&found))
     }
 
+    /// Answers what became of one acceptance. Late records are behind what has happened.
+    fn record(&self, index: usize, (account, at_us): (u32, i64), fault: Option<Fault>) -> Reaction {
+        if self.over_cap(account, at_us).is_some() {
+            return Reaction::Answer(self.dialect.refusal(Refusal::TooFast(None)));
+        }
+        if let Some(fault @ (Fault::Throttle | Fault::ThrottleFor | Fault::Error | Fault::Unavailable)) = fault {
+            return self.strike(fault);
+        }
+        let faults = self.settings.read().unwrap_or_else(PoisonError::into_inner).faults.clone();
+        let late = faults.strikes(Fault::ReceiptLate, &self.rng);
+        let ledger = locked(&self.ledger);
+        let found = (index < ledger.accepted()).then(|| Listed { late, ..ledger.listed(index, self.dialect) });
+        drop(ledger);
+        let mut judge = locked(&self.judge);
+        judge.questions += 1;
+        if late {
+            judge.struck(Fault::ReceiptLate);
+        }
+        drop(judge);
+        Reaction::Answer(self.dialect.listed(found.as_slice()))
+    }
+
     /// Notes a request of the account with this credential; the account, and the fault that it meets.
     pub fn arrived(&self, credential: Option<&str>, at_us: i64) -> (u32, Option<Fault>) {
         let account = locked(&self.judge).arrived(credential.unwrap_or("-"), at_us);
@@ -241,7 +264,8 @@ impl Provider {
 
     fn post_receipts(&self, message: &Message<'_>, provider_id: &str) {
         let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
-        if settings.receipts_to.is_none() {
+        let target = message.reference.as_deref().and_then(|reference| self.dialect.callback(reference));
+        if settings.receipts_to.is_none() && target.is_none() {
             return;
         }
         for status in &self.config.receipts {
@@ -259,6 +283,7 @@ impl Provider {
                     id: message.id,
                     provider_id: provider_id.to_owned(),
                     reference: message.reference.clone(),
+                    target: target.clone(),
                     to: message.to.clone().into_owned(),
                     status: *status,
                     late,

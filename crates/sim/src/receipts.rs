@@ -97,6 +97,8 @@ pub(crate) struct Receipt {
     pub provider_id: String,
     /// What of the sender's the interface echoes.
     pub reference: Option<String>,
+    /// Where it is posted, if its message said so.
+    pub target: Option<Target>,
     pub to: String,
     pub status: Status,
     pub late: bool,
@@ -149,7 +151,7 @@ fn put_later(outbox: Outbox, receipt: Receipt, provider: Arc<Provider>) {
 async fn post_one(connection: Option<TcpStream>, receipt: Receipt, provider: Arc<Provider>) -> Option<TcpStream> {
     let at_us = provider.unix_us(Instant::now());
     // Without somebody to tell nothing is put into the outbox.
-    let target = provider.receipts_to()?;
+    let target = receipt.target.clone().or_else(|| provider.receipts_to())?;
     let post = provider.dialect.receipt(&receipt, at_us, &target, provider.hook_key())?;
     let mut connection = connection;
     let posted = timeout(ANSWER_TIMEOUT, send(&target, &mut connection, &post)).await;

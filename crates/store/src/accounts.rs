@@ -32,6 +32,8 @@ pub struct NewAccount<'a> {
     pub looks_up: bool,
     /// Whether its receipts are found by the provider's ids.
     pub correlates: bool,
+    /// Whether a message in doubt waits for its receipt before it is sent again.
+    pub waits_for_echo: bool,
     /// Its limits.
     pub limits: Limits<'a>,
     /// What its messages cost.
@@ -80,6 +82,10 @@ pub struct Account {
     pub looks_up: bool,
     /// Whether its receipts are found by the provider's ids.
     pub correlates: bool,
+    /// Whether a message in doubt waits for its receipt before it is sent again.
+    pub waits_for_echo: bool,
+    /// The sealed address of its hook.
+    hook_url: Option<Vec<u8>>,
     /// Its limits as given.
     #[sqlx(json)]
     pub caps: Vec<Cap>,
@@ -107,8 +113,8 @@ impl Account {
 
     /// Whether a provider would see no difference between this account and `other`.
     pub fn speaks_as(&self, other: &Self) -> bool {
-        (&self.kind, &self.settings, &self.secret, &self.sender)
-            == (&other.kind, &other.settings, &other.secret, &other.sender)
+        (&self.kind, &self.settings, &self.secret, &self.sender, &self.hook_url)
+            == (&other.kind, &other.settings, &other.secret, &other.sender, &other.hook_url)
     }
 }
 
@@ -139,8 +145,8 @@ pub async fn add(store: &Store, workspace_id: i32, new: NewAccount<'_>) -> Resul
     let mut tx = store.pool.begin().await?;
     let done = sqlx::query(
         "-- add
-         insert into account (workspace_id, account_id, name, kind, settings, secret, sender, idempotent, caps, created_at, looks_up, correlates, recipients_per_day, warm_up)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) on conflict (workspace_id, name) do nothing",
+         insert into account (workspace_id, account_id, name, kind, settings, secret, sender, idempotent, caps, created_at, looks_up, correlates, recipients_per_day, warm_up, waits_for_echo)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) on conflict (workspace_id, name) do nothing",
     )
     .bind(workspace_id)
     .bind(account_id)
@@ -156,6 +162,7 @@ pub async fn add(store: &Store, workspace_id: i32, new: NewAccount<'_>) -> Resul
     .bind(new.correlates)
     .bind(new.limits.recipients_per_day)
     .bind(new.limits.warm_up.map(Json))
+    .bind(new.waits_for_echo)
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {
@@ -229,6 +236,15 @@ pub async fn list(c: &mut PgConnection, workspace_id: i32) -> Result<Vec<Account
 pub fn secret(account: &Account, seal: &Seal) -> Result<Option<String>> {
     let owner = owner(account.workspace_id, &account.name);
     account.secret.as_ref().map(|sealed| seal.open(sealed, &owner)).transpose()
+}
+
+/// The address of the account's hook, opened, where its messages have to name it.
+///
+/// # Errors
+/// [`Error::Key`] when it was sealed under another key.
+pub fn hook_url(account: &Account, seal: &Seal) -> Result<Option<String>> {
+    let owner = owner(account.workspace_id, &account.name);
+    account.hook_url.as_ref().map(|sealed| seal.open(sealed, &owner)).transpose()
 }
 
 /// Replaces the account's token; `None` removes it.
@@ -362,13 +378,17 @@ pub(crate) struct Sealed {
     pub account: String,
     secret: Option<Vec<u8>>,
     hook_key: Option<Vec<u8>>,
+    hook_url: Option<Vec<u8>>,
 }
 
 impl Sealed {
     /// Whether it was sealed under this key.
     pub fn opens(&self, seal: &Seal) -> bool {
         let owner = owner(self.workspace_id, &self.account);
-        [&self.secret, &self.hook_key].into_iter().flatten().all(|sealed| seal.open(sealed, &owner).is_ok())
+        [&self.secret, &self.hook_key, &self.hook_url]
+            .into_iter()
+            .flatten()
+            .all(|sealed| seal.open(sealed, &owner).is_ok())
     }
 }
 
@@ -376,9 +396,9 @@ impl Sealed {
 pub(crate) async fn sealed(c: &mut PgConnection) -> Result<Vec<Sealed>> {
     let rows = sqlx::query_as(
         "-- sealed
-         select a.workspace_id, a.account_id, w.name as workspace, a.name as account, a.secret, a.hook_key
+         select a.workspace_id, a.account_id, w.name as workspace, a.name as account, a.secret, a.hook_key, a.hook_url
          from account a join workspace w on w.workspace_id = a.workspace_id
-         where a.secret is not null or a.hook_key is not null order by a.workspace_id, a.name",
+         where num_nonnulls(a.secret, a.hook_key, a.hook_url) > 0 order by a.workspace_id, a.name",
     )
     .fetch_all(c)
     .await?;
@@ -390,7 +410,7 @@ pub(crate) async fn forget_secret(c: &mut PgConnection, lost: &Sealed) -> Result
     let done = sqlx::query(
         "-- forget_secret
          with stopped as (
-           update account set secret = null, hook_key = null, stopped_reason = 'set the secret anew'
+           update account set secret = null, hook_key = null, hook_url = null, stopped_reason = 'set the secret anew'
            where workspace_id = $1 and account_id = $2 returning account_id
          )
          update account_pace p set epoch = p.epoch + 1

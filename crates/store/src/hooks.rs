@@ -63,26 +63,49 @@ pub async fn find(c: &mut PgConnection, account_id: i64) -> Result<Option<Hook>>
     })
 }
 
-/// Lets an account take posts at an address with a new secret, which is given and kept nowhere; the old
-/// address is deaf from then on. With a `key`, that is what the provider signs with; else the old one stays.
+/// How an account's hook is opened.
+#[derive(Clone, Copy)]
+pub struct Opening<'a> {
+    /// Where the server is reached from outside.
+    pub public_url: &'a str,
+    /// What the provider signs with; else the old one stays.
+    pub key: Option<&'a str>,
+    /// Whether each message has to name the address, which is then kept, sealed.
+    pub named: bool,
+}
+
+/// An open hook.
+#[derive(Clone)]
+pub struct Address {
+    /// Where the provider is to post. It holds the secret.
+    pub url: String,
+    /// The secret alone.
+    pub secret: String,
+}
+
+/// Lets an account take posts at an address with a new secret, which is given and, unless messages have to
+/// name it, kept nowhere; the old address is deaf from then on.
 ///
 /// # Errors
 /// [`crate::Error::NotFound`]; else when the database fails.
-pub async fn open(store: &Store, workspace_id: i32, name: &str, key: Option<&str>) -> Result<(i64, String)> {
+pub async fn open(store: &Store, workspace_id: i32, name: &str, opening: Opening<'_>) -> Result<Address> {
     let mut c = store.pool.acquire().await?;
     let account = accounts::get(&mut c, workspace_id, name).await?;
     let secret: String = (0..2).map(|_| format!("{:016x}", store.rng.below(u64::MAX))).collect();
-    let sealed = key.map(|key| store.seal.seal(key, &accounts::owner(workspace_id, name), &store.rng));
+    let url = format!("{}/hooks/{}/{secret}", opening.public_url.trim_end_matches('/'), account.account_id);
+    let seal = |text: &str| store.seal.seal(text, &accounts::owner(workspace_id, name), &store.rng);
     let done = sqlx::query(
         "-- open
-         update account set hook_sha256 = $3, hook_key = coalesce($4, hook_key) where workspace_id = $1 and account_id = $2",
+         update account set hook_sha256 = $3, hook_key = coalesce($4, hook_key), hook_url = $5
+         where workspace_id = $1 and account_id = $2",
     )
     .bind(workspace_id)
     .bind(account.account_id)
     .bind(Sha256::digest(secret.as_bytes()).as_slice())
-    .bind(sealed)
+    .bind(opening.key.map(seal))
+    .bind(opening.named.then(|| seal(&url)))
     .execute(&mut *c)
     .await?;
     ensure_affected("open", done.rows_affected(), 1)?;
-    Ok((account.account_id, secret))
+    Ok(Address { url, secret })
 }

@@ -25,6 +25,7 @@ pub mod migrate;
 pub mod nearest;
 pub mod open;
 pub mod opt_words;
+pub mod polls;
 pub mod prices;
 pub mod progress;
 pub mod queue;

@@ -71,7 +71,7 @@ pub struct BoardRow {
     pub workspace_id: i32,
     /// The account.
     pub account_id: i64,
-    /// The run.
+    /// The run; 0 stands for the account itself, whose questions have slots of their own.
     pub run_id: i64,
     /// Epoch of the account plus epoch of the flow.
     pub epoch: i32,
@@ -91,7 +91,8 @@ pub async fn is_alive(c: &mut PgConnection, worker_id: i64) -> Result<bool> {
     Ok(alive)
 }
 
-/// The board: every flow of the fleet. It holds unfinished runs only, so it is small.
+/// The board: every flow of the fleet, and every account that is asked for something. It holds unfinished
+/// runs only, so it is small.
 ///
 /// # Errors
 /// When the database fails.
@@ -99,7 +100,10 @@ pub async fn board(c: &mut PgConnection) -> Result<Vec<BoardRow>> {
     let rows = sqlx::query_as(
         "-- board
          select f.workspace_id, f.account_id, f.run_id, f.epoch + p.epoch as epoch, f.runnable
-         from flow f join account_pace p on p.workspace_id = f.workspace_id and p.account_id = f.account_id",
+         from flow f join account_pace p on p.workspace_id = f.workspace_id and p.account_id = f.account_id
+         union all
+         select q.workspace_id, q.account_id, 0, p.epoch, false
+         from poller q join account_pace p on p.workspace_id = q.workspace_id and p.account_id = q.account_id",
     )
     .fetch_all(c)
     .await?;

@@ -23,6 +23,7 @@ pub struct Account {
     pub idempotent: bool,
     pub looks_up: bool,
     pub kind: Option<&'static Kind>,
+    pub waits_for_echo: bool,
     pub adapter: Adapter,
     /// Places for requests in flight.
     pub in_flight: Semaphore,
@@ -51,6 +52,7 @@ impl Account {
             idempotent: row.idempotent,
             looks_up: row.looks_up,
             kind: Kind::named(&row.kind),
+            waits_for_echo: row.waits_for_echo,
             adapter,
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             held: Arc::new(Semaphore::new(HELD_MAX)),

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apalis_core::backend::{Backend, BackendConfig, finalize::Ephemeral, queue::Queue};
 use apalis_core::layers::Identity;
@@ -11,10 +11,10 @@ use apalis_core::task::Task;
 use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::context::WorkerContext;
-use fanfare_domain::limits::{CLAIM_EVERY, CLAIM_LEASES_MAX, CLAIM_MAX};
+use fanfare_domain::limits::{ACCOUNTS_EVERY, CLAIM_EVERY, CLAIM_LEASES_MAX, CLAIM_MAX};
 use fanfare_domain::outcome::Class;
 use fanfare_store::queue::{self, Fate, Flusher, Lease, Message, Settlement};
-use fanfare_store::{Error, PgConnection, Result};
+use fanfare_store::{Error, PgConnection, Result, accounts};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,8 @@ pub struct LeaseBackend {
 /// The task that claims.
 pub struct ClaimLoop {
     pub account: Arc<Account>,
+    /// The account as it was opened.
+    pub row: accounts::Account,
     pub who: Flusher,
     pub board: Arc<Board>,
     /// Rung when there may be new work.
@@ -118,10 +120,19 @@ impl ClaimLoop {
         let mut runs = Runs::new(self.account.kind);
         let mut wait = Duration::from_millis(20);
         let mut lost: Option<i64> = None;
+        let mut looked = Instant::now();
         while !self.stop.is_cancelled() {
             if !self.board.has_work((self.who.workspace_id, self.who.account_id)) {
                 self.idle(CLAIM_EVERY).await;
                 continue;
+            }
+            if looked.elapsed() >= ACCOUNTS_EVERY {
+                looked = Instant::now();
+                if self.is_changed().await {
+                    tracing::info!(account_id = self.who.account_id, "the account was changed: it is opened anew");
+                    self.stop.cancel();
+                    return;
+                }
             }
             let Some(want) = self.permits().await else { return };
             let base = self.account.store.ids.block(i64::from(CLAIM_LEASES_MAX));
@@ -146,6 +157,16 @@ impl ClaimLoop {
                 }
             }
         }
+    }
+
+    /// Whether its provider would see another account now than the one that was opened.
+    async fn is_changed(&self) -> bool {
+        let now = async {
+            let mut c = self.account.store.pool.acquire().await?;
+            accounts::by_id(&mut c, self.who.workspace_id, self.who.account_id).await
+        };
+        // What cannot be read is not claimed from either.
+        now.await.is_ok_and(|now: accounts::Account| !now.speaks_as(&self.row))
     }
 
     /// How many messages to claim; waits a moment until it is worth a claim.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::board::Board;
+use crate::polls::Polls;
 use crate::serve::{AccountKey, Serve};
 use crate::slots::Sighting;
 
@@ -52,6 +53,8 @@ async fn live(store: &Store, worker_id: i64, over: CancellationToken) -> Result<
     let mut around = JoinSet::new();
     around.spawn(heartbeat(store.clone(), worker_id, over.clone()));
     around.spawn(look(store.clone(), worker_id, over.clone(), board.clone(), wake.clone(), tell));
+    let polls = Polls { store: store.clone(), worker_id, board: board.clone(), over: over.clone() };
+    let polling = tokio::spawn(polls.run());
     let mut at_work: HashSet<AccountKey> = HashSet::new();
     let mut accounts = JoinSet::new();
     let mut failed = None;
@@ -77,6 +80,9 @@ async fn live(store: &Store, worker_id: i64, over: CancellationToken) -> Result<
     over.cancel();
     while let Some(ended) = accounts.join_next().await {
         failed = failed.or(bury(ended, &mut at_work));
+    }
+    if let Err(panicked) = polling.await {
+        failed = failed.or(Some(Error::Panicked(panicked)));
     }
     failed.map_or(Ok(()), Err)
 }

@@ -3,13 +3,15 @@
 //! [`run`] is the process: it registers, beats its heart, watches the board of epochs, and keeps one
 //! apalis worker for each account that has work. `backend::LeaseBackend` claims leases and hands
 //! each to `send::batch`, which starts every message at its slot. `flush` writes down what became
-//! of them, one transaction every few tens of milliseconds.
+//! of them, one transaction every few tens of milliseconds. `polls` asks providers what became of messages
+//! that they had only queued, at slots of the same pace.
 
 mod account;
 mod backend;
 mod board;
 mod drive;
 mod flush;
+mod polls;
 mod resolve;
 mod runs;
 mod send;

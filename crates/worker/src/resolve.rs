@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use fanfare_domain::limits::ECHO_WAIT;
 use fanfare_domain::outcome::{Action, Answer, Class, Failure, FailureKind};
 use fanfare_domain::retry::{RETRY_AFTER_MAX, attempts_max, backoff, look_up_wait};
 use fanfare_domain::rng::Rng;
@@ -23,10 +24,26 @@ pub struct Case {
     pub looks_up: bool,
     /// What was said are words of our own, and there are approved ones to say instead.
     pub falls_back: bool,
+    /// A receipt may name it, and settle it.
+    pub waits_for_echo: bool,
     /// What the campaign wants for messages in doubt.
     pub on_unknown: OnUnknown,
     /// Price of the message, micro-credits, at most what is reserved.
     pub price: i64,
+}
+
+impl Case {
+    /// Whether what is to be done about it now is to ask the provider, rather than to send it. Once the
+    /// look-ups are used up, a campaign that takes the risk has it sent once more.
+    pub fn asks(&self) -> bool {
+        let resent = self.on_unknown == OnUnknown::Resend && self.attempt == attempts_max(FailureKind::Unknown) + 1;
+        self.in_doubt && self.looks_up && !resent
+    }
+
+    /// Whether it may be sent again although it may have been accepted.
+    fn may_repeat(&self) -> bool {
+        self.idempotent || self.on_unknown == OnUnknown::Resend
+    }
 }
 
 /// What the account must do about an answer.
@@ -45,7 +62,9 @@ pub enum Sign {
 /// The fate of a message after `answer`, the class of its outcome, and the sign for the account.
 pub fn resolve(answer: &Answer, case: Case, rng: &Rng) -> (Fate, Class, Sign) {
     let failure = match answer {
-        Answer::Sent { .. } => return (Fate::Final { cost: case.price }, Class::Sent, Sign::Healthy),
+        Answer::Sent { .. } | Answer::Queued { .. } => {
+            return (Fate::Final { cost: case.price }, Class::Sent, Sign::Healthy);
+        }
         Answer::Failed(failure) => failure,
         Answer::NotStarted => return (Fate::Returned, Class::Transient, Sign::Healthy),
     };
@@ -78,22 +97,27 @@ fn fate(failure: &Failure, case: Case, rng: &Rng) -> Fate {
         FailureKind::Throttled | FailureKind::Later | FailureKind::Transient => match (case.in_doubt, spent) {
             (false, false) => Fate::Retry(wait()),
             (false, true) => Fate::Final { cost: 0 },
-            (true, false) if !case.looks_up => Fate::Unknown(Some(wait())),
-            (true, false) => doubtful(case, case.attempt, rng),
+            (true, false) if case.looks_up => doubtful(case, case.attempt, rng),
+            (true, false) => Fate::Unknown(case.may_repeat().then(wait)),
             (true, true) => Fate::Unknown(None),
         },
         FailureKind::Unknown if case.looks_up => doubtful(case, 0, rng),
         FailureKind::Unknown => {
-            let repeat = case.idempotent || case.on_unknown == OnUnknown::Resend;
-            Fate::Unknown((repeat && !spent).then(wait))
+            let for_echo = if case.waits_for_echo && !case.idempotent { ECHO_WAIT } else { Duration::ZERO };
+            Fate::Unknown((case.may_repeat() && !spent).then(|| wait().max(for_echo)))
         }
     }
 }
 
-/// A message in doubt at a provider that can be asked: it is, for as long as an answer may come.
+/// A message in doubt at a provider that can be asked: it is, for as long as an answer may come. Then the
+/// campaign's policy counts: it is sent once more, and asked for as often again, or waits for whoever decides.
 fn doubtful(case: Case, unsure: i16, rng: &Rng) -> Fate {
-    let spent = case.attempt >= attempts_max(FailureKind::Unknown);
-    Fate::Unknown((!spent).then(|| look_up_wait(unsure, rng)))
+    let most = attempts_max(FailureKind::Unknown);
+    Fate::Unknown(match case.attempt {
+        last if last == most => (case.on_unknown == OnUnknown::Resend).then_some(Duration::ZERO),
+        last if last >= 2 * most => None,
+        _ => Some(look_up_wait(unsure % most, rng)),
+    })
 }
 
 /// The same for what a look-up found.
@@ -137,8 +161,16 @@ mod tests {
 
     fn case() -> Case {
         let on_unknown = OnUnknown::Hold;
-        let (in_doubt, idempotent, looks_up, falls_back) = (false, false, false, false);
-        Case { attempt: 1, in_doubt, idempotent, looks_up, falls_back, on_unknown, price: 7 }
+        Case {
+            attempt: 1,
+            in_doubt: false,
+            idempotent: false,
+            looks_up: false,
+            waits_for_echo: false,
+            falls_back: false,
+            on_unknown,
+            price: 7,
+        }
     }
 
     fn failed(kind: FailureKind) -> Answer {
@@ -176,9 +208,80 @@ mod tests {
         );
     }
 
+    /// What follows a message that may have been accepted.
+    #[derive(Debug, PartialEq)]
+    enum Next {
+        Sends {
+            after_s: u64,
+        },
+        Asks,
+        /// For a person, or for the write-off.
+        Waits,
+    }
+
+    fn next(case: Case) -> Next {
+        let Fate::Unknown(wait) = fate_of(FailureKind::Unknown, case) else { panic!("{case:?}") };
+        let then = Case { attempt: case.attempt + 1, in_doubt: true, ..case };
+        match wait {
+            None => Next::Waits,
+            Some(_) if then.asks() => Next::Asks,
+            // Its jitter is less than the least wait.
+            Some(wait) => Next::Sends { after_s: if wait < ECHO_WAIT { 0 } else { ECHO_WAIT.as_secs() } },
+        }
+    }
+
+    #[test]
+    fn the_policy_counts_once_nothing_else_can_settle_a_doubt() {
+        use OnUnknown::{Hold, Resend, WriteOff};
+        let plain = case();
+        let keyed = Case { idempotent: true, ..plain };
+        let echo = Case { waits_for_echo: true, ..plain };
+        let listed = Case { looks_up: true, ..plain };
+        let (soon, later) = (Next::Sends { after_s: 0 }, Next::Sends { after_s: 300 });
+        let table = [
+            // Who settles it, attempt, then with the policies hold, write-off and resend.
+            ("nothing", plain, 1, [&Next::Waits, &Next::Waits, &soon]),
+            ("nothing", plain, 8, [&Next::Waits, &Next::Waits, &Next::Waits]),
+            ("its key", keyed, 1, [&soon, &soon, &soon]),
+            ("its receipt", echo, 1, [&Next::Waits, &Next::Waits, &later]),
+            ("its receipt", echo, 7, [&Next::Waits, &Next::Waits, &later]),
+            ("look-ups", listed, 1, [&Next::Asks, &Next::Asks, &Next::Asks]),
+            ("look-ups", listed, 7, [&Next::Asks, &Next::Asks, &Next::Asks]),
+            ("no look-up any more", listed, 8, [&Next::Waits, &Next::Waits, &soon]),
+            ("look-ups of what was sent again", listed, 9, [&Next::Asks, &Next::Asks, &Next::Asks]),
+            ("nothing any more", listed, 16, [&Next::Waits, &Next::Waits, &Next::Waits]),
+        ];
+        for (settles, case, attempt, expected) in table {
+            for (on_unknown, expected) in [Hold, WriteOff, Resend].into_iter().zip(expected) {
+                let seen = next(Case { attempt, on_unknown, ..case });
+                assert_eq!(&seen, expected, "{settles}, attempt {attempt}, {on_unknown}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_in_doubt_is_sent_again_where_the_campaign_holds_it() {
+        use FailureKind::*;
+        let every =
+            [PermanentRecipient, PermanentContent, Configuration, Throttled, Later, Transient, Unreachable, Unknown];
+        for (kind, attempt) in every.into_iter().flat_map(|kind| (1..=60).map(move |attempt| (kind, attempt))) {
+            for (in_doubt, looks_up) in [(false, false), (false, true), (true, false), (true, true)] {
+                let case = Case { attempt, in_doubt, looks_up, ..case() };
+                let then = Case { attempt: attempt + 1, in_doubt: true, ..case };
+                let again = match fate_of(kind, case) {
+                    Fate::Unknown(wait) => wait.is_some() && !then.asks(),
+                    // As it was: in doubt it had to be asked for.
+                    Fate::Returned => false,
+                    Fate::Retry(_) | Fate::Final { .. } => in_doubt,
+                };
+                assert!(!again, "{kind:?}: {case:?}");
+            }
+        }
+    }
+
     #[test]
     fn doubt_outlives_later_failures() {
-        let doubtful = Case { in_doubt: true, attempt: 2, ..case() };
+        let doubtful = Case { in_doubt: true, attempt: 2, on_unknown: OnUnknown::Resend, ..case() };
         assert!(matches!(fate_of(FailureKind::Transient, doubtful), Fate::Unknown(Some(_))));
         assert_eq!(fate_of(FailureKind::Transient, Case { attempt: 8, ..doubtful }), Fate::Unknown(None));
         assert_eq!(fate_of(FailureKind::PermanentRecipient, doubtful), Fate::Unknown(None));

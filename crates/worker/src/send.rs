@@ -44,6 +44,7 @@ struct Told {
     provider_id: Option<String>,
     detail: Option<String>,
     action: Option<Action>,
+    queued: bool,
 }
 
 impl From<Failure> for Told {
@@ -51,7 +52,7 @@ impl From<Failure> for Told {
         let Failure { detail, action, .. } = failure;
         // In these words the store finds what the provider said of the window.
         let detail = if action == Some(Action::Fallback) { format!("{}: {detail}", window::CLOSED) } else { detail };
-        Self { provider_id: None, detail: Some(detail), action }
+        Self { detail: Some(detail), action, ..Self::default() }
     }
 }
 
@@ -59,6 +60,7 @@ impl From<Answer> for Told {
     fn from(answer: Answer) -> Self {
         match answer {
             Answer::Sent { provider_id } => Self { provider_id, ..Self::default() },
+            Answer::Queued { provider_id } => Self { provider_id: Some(provider_id), queued: true, ..Self::default() },
             Answer::Failed(failure) => failure.into(),
             Answer::NotStarted => Self::default(),
         }
@@ -166,7 +168,7 @@ impl Batch {
         }
         let too_late = too_late(self.run.info.expires_at, self.account.store.clock.now());
         // To ask what became of a message is no message.
-        let asks = self.account.looks_up && self.lease.in_doubt(position);
+        let asks = self.case(position).asks();
         let words = if asks { Some(Words::Own) } else { self.words(message) };
         let (class, detail) = match (message.suppressed && !asks, too_late && !asks, words) {
             (false, false, Some(words)) => return self.request(position, words).await,
@@ -199,12 +201,11 @@ impl Batch {
     async fn request(&self, position: usize, words: Words<'_>) {
         let began = Instant::now();
         let may_start = || self.may_start(position);
-        let in_doubt = self.lease.in_doubt(position);
         let bound = matches!(words, Words::Own) && self.is_bound(&self.messages[position]);
         let case = Case { falls_back: bound && self.run.fallback.is_some(), ..self.case(position) };
         let rng = &self.account.store.rng;
         let ((fate, class, sign), told) = match self.compose(position, words) {
-            Ok(out) if in_doubt && self.account.looks_up => {
+            Ok(out) if case.asks() => {
                 let since = self.run.info.started_at;
                 let finding = self.account.adapter.look_up(&out, since, &may_start).await;
                 (looked_up(&finding, case, rng), Told::from(finding))
@@ -222,14 +223,15 @@ impl Batch {
         }
         let latency_ms = i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX);
         let (run_id, epoch, probe) = (self.lease.run_id, self.lease.epoch, self.lease.probe);
-        let Told { provider_id, detail, action } = told;
+        let Told { provider_id, detail, action, queued } = told;
         let wish = action.filter(|action| *action != Action::Fallback).map(|action| Wish {
             action,
             address: self.messages[position].address.clone(),
             detail: detail.clone().unwrap_or_default(),
         });
         self.account.signs.note(Seen { run_id, epoch, probe, sign, wish });
-        self.note(Settlement { latency_ms, provider_id, detail, ..Settlement::of(&self.lease, position, fate, class) });
+        let settlement = Settlement::of(&self.lease, position, fate, class);
+        self.note(Settlement { latency_ms, provider_id, detail, queued, ..settlement });
     }
 
     fn case(&self, position: usize) -> Case {
@@ -240,6 +242,7 @@ impl Batch {
             idempotent: self.account.idempotent,
             looks_up: self.account.looks_up,
             falls_back: false,
+            waits_for_echo: self.account.waits_for_echo,
             on_unknown: info.on_unknown,
             price: info.prices.of(message.country.as_deref(), message.units).min(self.lease.reserve_each),
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use apalis_core::worker::builder::WorkerBuilder;
 use fanfare_domain::limits::PROGRESS_SHARDS;
-use fanfare_providers::Client;
+use fanfare_providers::{Adapter, Client};
 use fanfare_store::queue::{self, Flusher};
 use fanfare_store::{Store, accounts};
 use tokio::sync::{Notify, mpsc};
@@ -38,7 +38,7 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Serves the account until the life is over or its provider refuses us; by then all that it claimed
+    /// Serves the account until the life is over, its provider refuses us, or it has been changed; by then all that it claimed
     /// is written down.
     pub async fn run(self) -> Result<(), Error> {
         let (signs, seen) = Signs::new();
@@ -69,10 +69,15 @@ impl Serve {
             counts_recipients: row.recipients_per_day.is_some(),
             fenced: self.over.clone(),
         };
-        let steering =
-            Steering { store: self.store.clone(), account: row, seen, ended: ended.clone(), drain: drain.clone() };
+        let steering = Steering {
+            store: self.store.clone(),
+            account: row.clone(),
+            seen,
+            ended: ended.clone(),
+            drain: drain.clone(),
+        };
         let (flushing, steering) = (tokio::spawn(flusher.run()), tokio::spawn(steering.run()));
-        self.send(Arc::new(account), who, ended).await;
+        self.send(Arc::new(account), row, who, ended).await;
         drain.cancel();
         let flushed = flushing.await.map_err(Error::Panicked)?;
         steering.await.map_err(Error::Panicked)?;
@@ -100,9 +105,10 @@ impl Serve {
     }
 
     /// Runs the apalis worker of this account until every batch has ended.
-    async fn send(&self, account: Arc<Account>, who: Flusher, ended: CancellationToken) {
+    async fn send(&self, account: Arc<Account>, row: accounts::Account, who: Flusher, ended: CancellationToken) {
         let claims = ClaimLoop {
             account,
+            row,
             who,
             board: self.board.clone(),
             wake: self.wake.clone(),
@@ -124,23 +130,30 @@ impl Serve {
         signs: Signs,
         notes: mpsc::UnboundedSender<Note>,
     ) -> Result<Option<(accounts::Account, Account)>, OpenError> {
-        let mut c = self.store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
-        let row = accounts::by_id(&mut c, self.key.0, self.key.1).await?;
-        if row.stopped_reason.is_some() {
-            return Ok(None);
-        }
-        let secret = accounts::secret(&row, &self.store.seal)?;
-        let tokens = Arc::new(FleetTokens::new(self.store.clone(), row.clone()));
-        let client = Client::new(self.store.clock.clone()).with_tokens(tokens);
-        let adapter = fanfare_providers::open(&row.kind, &row.settings, secret.as_deref(), &client)?;
+        let Some((row, adapter)) = open(&self.store, self.key).await? else { return Ok(None) };
         let account = Account::new(self.store.clone(), &row, adapter, signs, notes);
         Ok(Some((row, account)))
     }
 }
 
+/// An account's row and its adapter; nothing while the account is stopped.
+pub async fn open(store: &Store, key: AccountKey) -> Result<Option<(accounts::Account, Adapter)>, OpenError> {
+    let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
+    let row = accounts::by_id(&mut c, key.0, key.1).await?;
+    if row.stopped_reason.is_some() {
+        return Ok(None);
+    }
+    let secret = accounts::secret(&row, &store.seal)?;
+    let tokens = Arc::new(FleetTokens::new(store.clone(), row.clone()));
+    let hook_url = accounts::hook_url(&row, &store.seal)?;
+    let client = Client::new(store.clock.clone()).with_tokens(tokens).with_hook_url(hook_url);
+    let adapter = fanfare_providers::open(&row.kind, &row.settings, secret.as_deref(), &client)?;
+    Ok(Some((row, adapter)))
+}
+
 /// Why an account cannot be opened.
 #[derive(Debug, thiserror::Error)]
-enum OpenError {
+pub enum OpenError {
     #[error("the account cannot be read")]
     Store(#[from] fanfare_store::Error),
     #[error("the account's settings cannot be used")]

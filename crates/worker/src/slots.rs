@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use fanfare_store::polls::Slot;
 use fanfare_store::queue::Lease;
 
 /// Looks at the database's clock that are remembered.
@@ -55,12 +56,17 @@ pub struct Slots {
 impl Slots {
     /// The slots of `lease` by the clock `seen`; none when there is no cap.
     pub fn of(lease: &Lease, seen: Sighting) -> Option<Self> {
-        (lease.period_us > 0).then(|| Self {
-            received: seen.received,
-            first_us: lease.slot_us - seen.database_us,
-            period_us: lease.period_us,
-            lateness_us: lease.lateness_us,
-        })
+        Self::from((lease.slot_us, lease.period_us), lease.lateness_us, seen)
+    }
+
+    /// The one slot of a question; none when there is no cap.
+    pub fn of_question(slot: &Slot, seen: Sighting) -> Option<Self> {
+        Self::from((slot.slot_us, slot.period_us), slot.lateness_us, seen)
+    }
+
+    fn from((slot_us, period_us): (i64, i64), lateness_us: i64, seen: Sighting) -> Option<Self> {
+        let first_us = slot_us - seen.database_us;
+        (period_us > 0).then_some(Self { received: seen.received, first_us, period_us, lateness_us })
     }
 
     /// When the message at `position` may start.

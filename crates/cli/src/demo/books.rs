@@ -3,12 +3,14 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use fanfare_domain::receipt::ReceiptKind;
 use fanfare_domain::state::MessageState;
+use fanfare_providers::kind::Receipts;
 use fanfare_scheduler::plan::Plan;
 use fanfare_sim::{Handle, Stats};
 use fanfare_store::audit::{Audit, audit};
 use fanfare_store::queue::BY_RECEIPT;
-use fanfare_store::{PgConnection, credits, deliveries, progress, receipts};
+use fanfare_store::{PgConnection, credits, deliveries, polls, progress, receipts as reports};
 use serde::Serialize;
 
 use super::show::busiest;
@@ -75,12 +77,13 @@ pub async fn close(
     files: Vec<Imported>,
     plan: Plan,
     drain: Drain,
-    (handle, receipts): (&Handle, bool),
+    handle: &Handle,
     began: Instant,
 ) -> anyhow::Result<Books> {
     let mut c = context.store.pool.acquire().await?;
     let Drain { status, killed } = drain;
-    let status = if receipts { reported(context, status, handle).await? } else { status };
+    let receipts = demo.provider.receipts;
+    let status = if demo.provider.has_hook() { reported(context, status, receipts, handle).await? } else { status };
     let credits = credits_of(&mut c, context.workspace_id).await?;
     let stats = handle.stats();
     let agreed = compare(&mut c, context.workspace_id, &status, handle).await?;
@@ -91,10 +94,7 @@ pub async fn close(
     checks.push(messages(&status));
     checks.push(agreed);
     checks.push(once(&provider));
-    if receipts {
-        let named = named(&mut c, context.workspace_id, status.run.parse()?).await?;
-        checks.push(received(&status, &provider, named));
-    }
+    checks.extend(told(&mut c, context.workspace_id, receipts, (&status, &provider)).await?);
     checks.push(cap(&provider, demo));
     checks.push(balance(&credits, &status));
     checks.push(audited(&audit));
@@ -104,20 +104,25 @@ pub async fn close(
 }
 
 /// Waits for the receipts that are still on their way; the status with all of them.
-async fn reported(context: &Context, mut status: Status, handle: &Handle) -> anyhow::Result<Status> {
+async fn reported(
+    context: &Context,
+    mut status: Status,
+    receipts: Receipts,
+    handle: &Handle,
+) -> anyhow::Result<Status> {
     let (c, workspace_id) = (&mut *context.store.pool.acquire().await?, context.workspace_id);
     let until = Instant::now() + RECEIPTS_WAIT;
     let run_id: i64 = status.run.parse()?;
     loop {
         // The schedulers are gone, and some receipts came before their message was written down.
-        receipts::match_early(&context.store).await?;
+        reports::match_early(&context.store).await?;
         let p = progress::progress(c, workspace_id, run_id).await?;
-        (status.delivered, status.read) = (p.delivered, p.read);
+        (status.delivered, status.read, status.replied) = (p.delivered, p.read, p.replied);
         (status.sent, status.unknown, status.cost) = (p.sent, p.unknown, p.cost);
         let stats = handle.stats();
-        let all = i64::try_from(stats.receipts.posted + stats.receipts.failed)? >= wanted(handle);
-        let named = p.delivered == p.read && p.delivered >= named(c, workspace_id, run_id).await?;
-        if all && named || Instant::now() > until {
+        let all = i64::try_from(stats.receipts.posted + stats.receipts.failed)? >= wanted(handle, receipts);
+        let told = if receipts == Receipts::Webhook { p.delivered.min(p.read) } else { p.replied };
+        if all && told >= named(c, workspace_id, run_id).await? || Instant::now() > until {
             return Ok(status);
         }
         tokio::time::sleep(RECEIPTS_LOOK).await;
@@ -125,8 +130,9 @@ async fn reported(context: &Context, mut status: Status, handle: &Handle) -> any
 }
 
 /// Receipts that the service has to post at least.
-fn wanted(handle: &Handle) -> i64 {
-    handle.stats().accepted_messages as i64 * provider::RECEIPTS.len() as i64
+fn wanted(handle: &Handle, receipts: Receipts) -> i64 {
+    let each = if receipts == Receipts::Webhook { provider::RECEIPTS.len() } else { 1 };
+    handle.stats().accepted_messages as i64 * each as i64
 }
 
 /// Sent messages that a receipt can name: by our reference, or by the id that the service gave them. Some
@@ -143,10 +149,40 @@ async fn named(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> anyhow::
 }
 
 /// Every message that a receipt can name has been reported on, whatever came twice or late.
-fn received(s: &Status, p: &Provider, named: i64) -> Check {
+async fn told(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    receipts: Receipts,
+    (s, p): (&Status, &Provider),
+) -> anyhow::Result<Option<Check>> {
+    let run_id = s.run.parse()?;
     let posted = count(p.stats.receipts.posted as i64);
-    let detail = format!("{} delivered and {} read, of {posted} receipts", count(s.delivered), count(s.read));
-    Check { name: "receipts".to_owned(), ok: (s.delivered, s.read) == (named, named), detail }
+    let (ok, detail) = match receipts {
+        Receipts::None => return Ok(None),
+        Receipts::Webhook => {
+            let named = named(c, workspace_id, run_id).await?;
+            let detail = format!("{} delivered and {} read, of {posted} receipts", count(s.delivered), count(s.read));
+            ((s.delivered, s.read) == (named, named), detail)
+        }
+        Receipts::Confirmations => {
+            let named = named(c, workspace_id, run_id).await?;
+            (s.replied == named, format!("{} confirmed, of {posted} posts", count(s.replied)))
+        }
+        Receipts::Poll => {
+            let [sent, failed] = ended(c, workspace_id, run_id, s.total).await?;
+            let open = polls::open(c, workspace_id, run_id).await?;
+            let detail = format!("of those queued there {} were sent and {} failed", count(sent), count(failed));
+            (open == 0 && sent + failed > 0, detail)
+        }
+    };
+    Ok(Some(Check { name: "receipts".to_owned(), ok, detail }))
+}
+
+/// Reports that a message was sent on, and that it failed.
+async fn ended(c: &mut PgConnection, workspace_id: i32, run_id: i64, total: i64) -> anyhow::Result<[i64; 2]> {
+    let reported = reports::of_messages(c, workspace_id, run_id, (0, i32::try_from(total)?)).await?;
+    let many = |kind| reported.iter().filter(|r| r.kind == kind).count() as i64;
+    Ok([many(ReceiptKind::Sent), many(ReceiptKind::Failed)])
 }
 
 async fn credits_of(c: &mut PgConnection, workspace_id: i32) -> anyhow::Result<Credits> {

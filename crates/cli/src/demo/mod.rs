@@ -145,7 +145,7 @@ async fn play(
 
     let files = load(context, demo, scratch, output).await?;
     let campaign = define(context, demo, &handle).await?;
-    let receipts = provider::listen(context, demo.provider, &handle, &over).await?;
+    provider::listen(context, demo.provider, &handle, &over).await?;
     let plan = plan::plan(&context.store, context.workspace_id, CAMPAIGN, false, |_, _| {}).await?;
     say(output, &format!("{}\n{}\n", bold("Plan"), plan_view::render(&plan)))?;
 
@@ -153,8 +153,29 @@ async fn play(
     let launched = launch(&context.store, context.workspace_id, CAMPAIGN, Launch::default()).await?;
     say(output, &bold("Sending"))?;
     let drain = drain(context, demo, &campaign, launched.run_id, &handle, &mut fleet, output).await?;
+    ask(context, launched.run_id, &mut fleet, output).await?;
     fleet.stop().await?;
-    books::close(context, demo, files, plan, drain, (&handle, receipts), began).await
+    books::close(context, demo, files, plan, drain, &handle, began).await
+}
+
+/// Lets the fleet ask for what the service had only queued, until all of it is told.
+async fn ask(context: &Context, run_id: i64, fleet: &mut Fleet, output: Output) -> anyhow::Result<()> {
+    let mut moved = (Instant::now(), provider::open_questions(context, run_id).await?);
+    if moved.1 > 0 {
+        let what = format!("{} messages are only queued there: after a minute it is asked for them", count(moved.1));
+        say(output, &dim(&what))?;
+    }
+    while moved.1 > 0 {
+        fleet.check()?;
+        tokio::time::sleep(LOOK_EVERY).await;
+        let open = provider::open_questions(context, run_id).await?;
+        if open != moved.1 {
+            moved = (Instant::now(), open);
+        } else if moved.0.elapsed() > STILL_MAX {
+            bail!("nothing has been told for {} s: {}", STILL_MAX.as_secs(), fleet.logs());
+        }
+    }
+    Ok(())
 }
 
 /// Prints for people only.
@@ -256,6 +277,7 @@ async fn define(context: &Context, demo: &Demo, handle: &Handle) -> anyhow::Resu
         idempotent: demo.keys(),
         looks_up: kind.looks_up(),
         correlates: kind.correlates(),
+        waits_for_echo: kind.waits_for_echo(),
         limits: Limits { caps: &[demo.cap], ..Limits::default() },
         prices: &Prices([(String::new(), PRICE), ("FR".to_owned(), PRICE_FR)].into()),
     };

@@ -4,9 +4,10 @@ use fanfare_api::Server;
 use fanfare_domain::message::Channel;
 use fanfare_domain::template::{Text, Variant};
 use fanfare_providers::Kind;
-use fanfare_providers::kind::{Doubt, Receipts};
+use fanfare_providers::kind::Doubt;
 use fanfare_sim::{Handle, Status};
-use fanfare_store::hooks;
+use fanfare_store::hooks::{self, Opening};
+use fanfare_store::polls;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -82,21 +83,27 @@ pub fn fate_of_the_doubtful(kind: &Kind, keys: bool) -> &'static str {
     }
 }
 
-/// Takes the service's receipts until `over`, where it posts any. Says whether it does.
-pub async fn listen(context: &Context, kind: &Kind, sim: &Handle, over: &CancellationToken) -> anyhow::Result<bool> {
-    if kind.receipts != Receipts::Webhook {
-        return Ok(false);
+/// Takes the service's receipts until `over`, where it posts any.
+pub async fn listen(context: &Context, kind: &Kind, sim: &Handle, over: &CancellationToken) -> anyhow::Result<()> {
+    if !kind.has_hook() {
+        return Ok(());
     }
     // Twilio signs with the account's secret.
     let key = (kind.name != "twilio").then_some(HOOK_KEY);
     let server = Server::bind(([127, 0, 0, 1], 0).into()).await?;
-    let (account_id, secret) = hooks::open(&context.store, context.workspace_id, ACCOUNT, key).await?;
-    sim.post_receipts_to(format!("http://{}/hooks/{account_id}/{secret}", server.address()).parse()?);
+    let public_url = format!("http://{}", server.address());
+    let opening = Opening { public_url: &public_url, key, named: kind.names_hook };
+    sim.post_receipts_to(hooks::open(&context.store, context.workspace_id, ACCOUNT, opening).await?.url.parse()?);
     let (store, over) = (context.store.clone(), over.clone());
     tokio::spawn(async move {
         if let Err(error) = server.run(store, over).await {
             tracing::error!(%error, "receipts are not taken");
         }
     });
-    Ok(true)
+    Ok(())
+}
+
+/// How many messages of the run the service is still to be asked for.
+pub async fn open_questions(context: &Context, run_id: i64) -> anyhow::Result<i64> {
+    Ok(polls::open(&mut *context.store.pool.acquire().await?, context.workspace_id, run_id).await?)
 }

@@ -1,6 +1,8 @@
 //! Accounts, templates, lists, credits: what they show, and what they never show.
 
-use crate::program::{Home, SECRET};
+use fanfare_sim::{Config, Kind};
+
+use crate::program::{Home, Provider, SECRET};
 
 const URL: &str = "http://127.0.0.1:9/send";
 
@@ -135,4 +137,45 @@ async fn credits_add_up_in_their_ledger() {
     assert!(said.contains("defalt") && said.contains("default"), "{said}");
     home.ok(&["--workspace", "other", "credits", "topup", "7"]);
     assert_eq!(home.json(&["--workspace", "other", "credits", "balance"])["balance"], 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_is_entered_at_a_provider_that_has_a_call_for_it() {
+    let home = Home::new().await;
+    let sim = Provider::start(Config { kind: Kind::OneConfirmed, secret: Some(SECRET.into()), ..Config::default() });
+    let add = ["account", "add", "wa", "--kind", "one_confirmed", "--url", &sim.handle.url()];
+    home.ok(&[&add[..], &["--secret", SECRET]].concat());
+    let hook = ["account", "hook", "wa", "--public-url", "https://fanfare.example.com/"];
+    let opened = home.json(&hook);
+    assert_eq!(opened["entered"], true);
+    assert!(opened["url"].as_str().unwrap().starts_with("https://fanfare.example.com/hooks/"), "{opened}");
+    home.ok(&["account", "set", "wa", "--secret", "another"]);
+    let said = home.fails(1, &hook);
+    assert!(said.contains("refused it: unauthenticated") && said.contains("Run this again"), "{said}");
+    home.ok(&["account", "add", "other", "--url", URL]);
+    let opened = home.json(&["account", "hook", "other"]);
+    assert_eq!((&opened["entered"], &opened["named"]), (&false.into(), &false.into()));
+    let said = home.ok(&["account", "kinds", "one_confirmed"]);
+    assert!(said.contains("of deliveries nothing: its lists of statuses are of broadcasts"), "{said}");
+    home.ok(&["account", "add", "grow", "--kind", "grow", "--secret", SECRET]);
+    let said = home.fails(1, &["account", "hook", "grow"]);
+    assert!(said.contains("its provider posts nothing"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_that_each_message_names_is_one_that_its_provider_posts_to() {
+    let home = Home::new().await;
+    let sid = ["--set", "account_sid=AC5ef8732a3c49700934481addd5ce1659"];
+    home.ok(&[&["account", "add", "sms", "--kind", "twilio", "--secret", SECRET], &sid[..]].concat());
+    let hook = |url: &'static str| ["account", "hook", "sms", "--public-url", url];
+    for (url, found) in [("https://my_host.example.com", "my_host.example.com"), ("ftp://example.com", "")] {
+        let said = home.fails(2, &hook(url));
+        assert!(said.contains(&format!("public-url {found:?}")) && said.contains("no underscore"), "{said}");
+    }
+    let opened = home.json(&hook("https://fanfare.example.com"));
+    assert_eq!(opened["named"], true);
+    let secret = opened["verify_token"].as_str().unwrap();
+    for args in [&["account", "show", "sms"][..], &["account", "ls", "--json"]] {
+        assert!(!home.ok(args).contains(secret), "kept, and not shown");
+    }
 }

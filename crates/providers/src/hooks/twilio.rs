@@ -54,3 +54,66 @@ pub(super) fn hear(posted: Posted<'_>) -> Result<Heard, Deaf> {
     news.receipts.push(Receipt { about, kind, at: None, detail: detail(field("ErrorCode")) });
     Ok(Heard::News(news))
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use fanfare_domain::receipt::Words;
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+    use hyper::HeaderMap;
+    use sha1::Sha1;
+
+    use super::*;
+
+    const URL: &str = "https://fanfare.example.com/hooks/1/s3cret";
+    const STATUS: &str = "MessageSid=SM1&MessageStatus=delivered&To=%2B213555123456";
+
+    /// Hears a status callback signed over `signed`, which came to `url`.
+    fn heard(url: &str, signed: &str) -> Result<Heard, Deaf> {
+        let mut mac = Hmac::<Sha1>::new_from_slice(b"t0ken").unwrap();
+        mac.update(signed.as_bytes());
+        mac.update(b"MessageSidSM1MessageStatusdeliveredTo+213555123456");
+        let mut headers = HeaderMap::new();
+        let signature = STANDARD.encode(mac.finalize().into_bytes());
+        headers.insert("x-twilio-signature", signature.parse().unwrap());
+        hear(Posted {
+            is_get: false,
+            url,
+            query: url.split_once('?').map_or("", |(_, query)| query),
+            headers: &headers,
+            body: STATUS.as_bytes(),
+            workspace_id: 1,
+            words: &Words::default(),
+            secret: "s3cret",
+            key: None,
+            account_secret: Some("t0ken"),
+        })
+    }
+
+    fn about(heard: Result<Heard, Deaf>) -> Option<About> {
+        match heard.unwrap() {
+            Heard::News(mut news) => news.receipts.pop().map(|receipt| receipt.about),
+            Heard::Challenge(_) => None,
+        }
+    }
+
+    #[test]
+    fn the_query_names_the_message_and_is_signed_with_the_address() {
+        let url = format!("{URL}?ref=7340861934283749120.17");
+        let message = About::Message { run_id: 7_340_861_934_283_749_120, seq: 17 };
+        assert_eq!(about(heard(&url, &url)), Some(message));
+        assert_eq!(about(heard(URL, URL)), Some(About::ProviderId("SM1".to_owned())), "as entered in the console");
+        let other = format!("{URL}?ref=7340861934283749120.18");
+        assert_eq!(heard(&other, &url), Err(Deaf::Forged), "another message than was signed");
+        assert_eq!(heard(&url, URL), Err(Deaf::Forged), "the address without its query");
+    }
+
+    /// The example of Twilio's own documents, whose address has a query.
+    #[test]
+    fn the_documented_signature_is_taken() {
+        let text = "https://mycompany.com/myapp.php?foo=1&bar=2CallSidCA1234567890ABCDECaller+14158675309Digits1234\
+                    From+14158675309To+18005551212";
+        assert!(signed_sha1("12345", text, "RSOYDt4T1cUTdK1PDd93/VVr8B8="));
+    }
+}

@@ -4,6 +4,7 @@
 //! - `requests.json`: what is said, and the exact request that says it;
 //! - `answers.json`: an answer to a plain message, and what it means;
 //! - `look_ups.json`, where there is one: what the provider lists, and what that says of a message in doubt;
+//! - `polls.json`, where there is one: what the provider says of a message that it is asked for;
 //! - `checks.json`, where there is one: answers to the call that proves the credentials.
 //!
 //! Each case names the document section that it comes from.
@@ -12,12 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use fanfare_domain::clock::Clock;
 use fanfare_domain::content::{Content, Feature};
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Action, Answer, Failure, FailureKind};
-use fanfare_providers::kind::{Doubt, Kind};
-use fanfare_providers::{Adapter, Client, Finding, KINDS, Provider as _, open};
+use fanfare_domain::receipt::ReceiptKind;
+use fanfare_providers::kind::{Doubt, Kind, Receipts};
+use fanfare_providers::{Adapter, Asked, Client, Finding, KINDS, Polled, Provider as _, open};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -58,6 +61,8 @@ struct RequestCase {
     to: Option<String>,
     from: Option<String>,
     content: Content,
+    /// The address of the account's hook.
+    hook_url: Option<String>,
     line: String,
     /// JSON, or of a form the text.
     body: Value,
@@ -85,6 +90,7 @@ fn first() -> i16 {
 pub enum Outcome {
     Failed { failed: FailureKind, detail: String, retry_after_s: Option<u64>, action: Option<Action> },
     Sent { sent: Option<String> },
+    Queued { queued: String },
 }
 
 #[derive(Deserialize)]
@@ -101,6 +107,23 @@ struct LookUpCase {
 enum Found {
     Failed { failed: FailureKind, detail: String },
     Sent { sent: Option<String> },
+    Said(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PollCase {
+    source: String,
+    line: String,
+    answer: Canned,
+    told: Told,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+enum Told {
+    Ended { ended: ReceiptKind, at: Option<DateTime<Utc>>, detail: Option<String> },
+    Failed { failed: FailureKind, detail: String, retry_after_s: Option<u64> },
     Said(String),
 }
 
@@ -124,6 +147,7 @@ impl From<Outcome> for Answer {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Sent { sent } => Self::Sent { provider_id: sent },
+            Outcome::Queued { queued } => Self::Queued { provider_id: queued },
             Outcome::Failed { failed, detail, retry_after_s, action } => {
                 let failure = Failure::new(failed, detail).after(retry_after_s.map(Duration::from_secs));
                 Self::Failed(Failure { action, ..failure })
@@ -158,12 +182,13 @@ fn named() -> impl Iterator<Item = Data> {
 }
 
 impl Data {
-    fn adapter(&self, url: &str) -> Adapter {
+    fn adapter(&self, url: &str, hook_url: Option<&str>) -> Adapter {
         let mut settings = self.account.settings.clone();
         // The documented base has a path of its own, as in /v1.
         let base = self.kind.base_url.map_or("", |base| base.splitn(4, '/').nth(3).unwrap_or(""));
         settings["url"] = url.replace("/send", &format!("/{base}")).into();
-        open(self.kind.name, &settings, self.account.secret.as_deref(), &Client::new(Clock::system())).unwrap()
+        let client = Client::new(Clock::system()).with_hook_url(hook_url.map(str::to_owned));
+        open(self.kind.name, &settings, self.account.secret.as_deref(), &client).unwrap()
     }
 
     fn message(&self, content: Content) -> OutMessage {
@@ -174,8 +199,18 @@ impl Data {
 
     /// Hands one request of `act` to a server that answers it so.
     async fn exchange<T>(&self, canned: &Canned, act: impl AsyncFnOnce(Adapter) -> T) -> (Request, T) {
+        self.exchange_with(canned, None, act).await
+    }
+
+    /// The same of an account with a hook at this address.
+    async fn exchange_with<T>(
+        &self,
+        canned: &Canned,
+        hook_url: Option<&str>,
+        act: impl AsyncFnOnce(Adapter) -> T,
+    ) -> (Request, T) {
         let (listener, url) = listen().await;
-        let adapter = self.adapter(&url);
+        let adapter = self.adapter(&url, hook_url);
         let serve = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let request = peer::request(&mut stream).await.unwrap();
@@ -202,8 +237,9 @@ async fn each_content_makes_its_request() {
             message.from = case.from.or(message.from);
             message.content.check(message.channel).unwrap_or_else(|e| panic!("{what}: {e}"));
             said.extend(message.content.features().into_iter().map(|f| (message.channel as i16, f)));
+            let (accepts, hook_url) = (&data.account.accepts, case.hook_url.as_deref());
             let (request, answer) =
-                data.exchange(&data.account.accepts, async |a| a.send(&message, &|| true).await).await;
+                data.exchange_with(accepts, hook_url, async |a| a.send(&message, &|| true).await).await;
             assert_eq!(request.line, case.line, "{what}");
             let headers = data.account.headers.iter().chain(&case.headers);
             headers.for_each(|(name, value)| assert_eq!(request.headers.get(name), Some(value), "{what}: {name}"));
@@ -260,6 +296,40 @@ async fn each_look_up_says_what_is_certain() {
                     assert!(matches, "{what}: {word}, {finding:?}");
                 }
                 (_, finding) => panic!("{what}: {finding:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_poll_says_what_became_of_its_message_alone() {
+    for data in named() {
+        let has = path(data.kind, "polls.json").exists();
+        assert_eq!(has, data.kind.receipts == Receipts::Poll, "{}: polls.json", data.kind.name);
+        if !has {
+            continue;
+        }
+        let asked = Asked { provider_id: "42".to_owned(), id: peer::message().id };
+        for case in read::<Vec<PollCase>>(data.kind, "polls.json") {
+            let what = format!("{}, {}", data.kind.name, case.source);
+            let (request, told) = data.exchange(&case.answer, async |a| a.poll(&asked, &|| true).await).await;
+            assert_eq!(request.line, case.line, "{what}");
+            match case.told {
+                Told::Ended { ended, at, detail } => {
+                    assert_eq!(told, Polled::Ended { kind: ended, at, detail }, "{what}");
+                }
+                Told::Failed { failed, detail, retry_after_s } => {
+                    let failure = Failure::new(failed, detail).after(retry_after_s.map(Duration::from_secs));
+                    assert_eq!(told, Polled::Failed(failure), "{what}");
+                }
+                Told::Said(word) => {
+                    let matches = match word.as_str() {
+                        "pending" => told == Polled::Pending,
+                        "unsure" => matches!(told, Polled::Unsure(_)),
+                        _ => false,
+                    };
+                    assert!(matches, "{what}: {word}, {told:?}");
+                }
             }
         }
     }

@@ -210,3 +210,29 @@ async fn the_keeper_of_tokens_is_the_clients() {
     assert_eq!(said(&requests), [("/messages", Some("Bearer kept")), ("/login", None)]);
     assert!(!format!("{adapter:?}").contains("pass"), "{adapter:?}");
 }
+
+#[tokio::test]
+async fn a_listener_is_entered_once_the_provider_says_its_address_back() {
+    let at = "https://fanfare.example.com/hooks/1/s3cret";
+    let taken = json!({ "target_url": at, "active": 1, "updated_at": "2026-04-12 01:00:00" });
+    let other = json!({ "target_url": "https://old.example.com/", "active": 1 });
+    let invalid = json!({ "message": "The given data was invalid.", "errors": { "target_url": ["Not a URL."] } });
+    let unclear = "no listener with this address in the answer";
+    for ((status, body), expected) in [
+        ((200, json!({ "success": true, "data": taken, "message": "Success" })), Ok(true)),
+        ((200, json!({ "success": true, "data": other, "message": "Success" })), Err((FailureKind::Unknown, unclear))),
+        ((200, json!({ "success": false, "message": "No" })), Err((FailureKind::PermanentContent, "200 refused"))),
+        ((422, invalid), Err((FailureKind::PermanentContent, "422 refused"))),
+        ((500, json!({ "message": "Server Error" })), Err((FailureKind::Unknown, "500"))),
+    ] {
+        let (listener, url) = listen().await;
+        let adapter = account(&url, &client());
+        let answers = vec![token("t1"), (status, body.clone())];
+        let (requests, said_of_it) = tokio::join!(serve(&listener, answers), adapter.listen(at));
+        assert_eq!(said(&requests)[1], ("/confirmation/listeners", Some("Bearer t1")));
+        let posted: Value = serde_json::from_slice(&requests[1].body).unwrap();
+        assert_eq!(posted, json!({ "target_url": at, "active": 1 }));
+        let expected = expected.map_err(|(kind, detail)| Failure::new(kind, detail));
+        assert_eq!(said_of_it, expected, "{status} {body}");
+    }
+}

@@ -100,6 +100,7 @@ impl Scene {
             idempotent: true,
             looks_up: false,
             correlates: false,
+            waits_for_echo: false,
             limits: Limits { caps: &setting.caps, ..Limits::default() },
             prices: &setting.prices,
         };

@@ -1,8 +1,10 @@
-//! 1Confirmed: `POST /api/v1/login`, `POST /api/v1/messages`.
+//! 1Confirmed: `POST /api/v1/login`, `POST /api/v1/messages`, `POST /api/v1/confirmation/listeners`.
 //!
 //! Its traps: a token has to be fetched, and a login with a second factor (here any e-mail that begins
 //! with `2fa`) succeeds without one; some refusals are HTTP 200; an address has no plus; there is neither
-//! a key nor a look-up. The token of a login is here `jwt-` and the password.
+//! a key nor a look-up; nothing is reported but confirmations, one by everybody who reads. What stands in them
+//! is not documented: here it is the message's id, and the contact as the list shows it. The token of a
+//! login is here `jwt-` and the password.
 //!
 //! Source: 1Confirmed API documentation.
 
@@ -12,6 +14,7 @@ use serde_json::json;
 
 use super::{Dialect, Message, Read, Refusal, json, text};
 use crate::provider::Answer;
+use crate::receipts::{Post, Receipt, Status, Target};
 use crate::wire::Parts;
 
 pub(super) struct OneConfirmed;
@@ -44,6 +47,14 @@ impl Dialect for OneConfirmed {
                 let credit = json!({ "success": true, "data": { "id": 1, "credit": 150 }, "message": "Credit" });
                 return Read::Other(Answer::new("200 OK", credit.to_string()));
             }
+            ("POST", "/api/v1/confirmation/listeners") => {
+                let Some(url) = json(parts).as_ref().and_then(|body| text(body, "/target_url")) else {
+                    return Read::Malformed("target_url");
+                };
+                let data = json!({ "target_url": url, "active": 1, "updated_at": "2026-04-12 01:00:00" });
+                let listener = json!({ "success": true, "data": data, "message": "Success" });
+                return Read::Other(Answer::new("200 OK", listener.to_string()));
+            }
             ("POST", "/api/v1/messages") => {}
             _ => return Read::Other(Answer::new("404 Not Found", r#"{"message":"Not found"}"#)),
         }
@@ -67,6 +78,14 @@ impl Dialect for OneConfirmed {
             }
             _ => Read::Malformed("phone"),
         }
+    }
+
+    fn receipt(&self, r: &Receipt, _: i64, _: &Target, _: &str) -> Option<Post> {
+        if r.status != Status::Read {
+            return None;
+        }
+        let contact = json!({ "id": 1024, "phone": r.to, "confirmed": true, "canceled": false });
+        Some(Post::json(&json!({ "message_id": r.provider_id, "contact": contact })))
     }
 
     fn provider_id(&self, index: usize) -> String {

@@ -1,5 +1,7 @@
 //! Twilio Messaging: `POST /2010-04-01/Accounts/{sid}/Messages.json`, and the list at the same path.
 //!
+//! A message that names a StatusCallback has its receipts posted there, and nowhere else.
+//!
 //! Its traps: forms instead of JSON, a plus that must be encoded, no key, no Retry-After, a message that is
 //! listed without a date of sending while it waits, and 5xx of which nobody can say whether it was taken.
 //!
@@ -99,6 +101,10 @@ impl Dialect for Twilio {
         Some(Post { content_type: "application/x-www-form-urlencoded", signature, body })
     }
 
+    fn callback(&self, reference: &str) -> Option<Target> {
+        reference.parse().ok()
+    }
+
     fn listed(&self, found: &[Listed]) -> Answer {
         let newest_first = found.iter().rev().take(PAGE);
         let messages: Vec<Value> =
@@ -132,7 +138,16 @@ fn message<'a>(body: &[u8]) -> Read<'a> {
     let id = Message::named(&[&to, &text, media.as_deref().unwrap_or_default()]);
     // What the list shows of it: how many pictures, in one digit, and the text.
     let listed = format!("{}{text}", u8::from(media.is_some()));
-    Read::Message(Message { id, to: to.into(), text: Some(listed), reference: None, free_form: false })
+    let callback = field(&form, "StatusCallback");
+    if callback.as_deref().is_some_and(|url| host_of(url).is_none_or(|host| host.contains('_'))) {
+        return Read::Malformed("21609 The 'StatusCallback' URL is not valid");
+    }
+    Read::Message(Message { id, to: to.into(), text: Some(listed), reference: callback, free_form: false })
+}
+
+fn host_of(url: &str) -> Option<&str> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    rest.split(['/', ':', '?']).next().filter(|host| !host.is_empty())
 }
 
 /// A Message resource; one just created has no date here.

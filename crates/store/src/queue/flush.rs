@@ -11,8 +11,8 @@ use sqlx::{PgConnection, PgPool};
 use super::books::{Books, Sums};
 use super::claim::{Lease, Span};
 use super::settle::{lock_doubts, settle_reported};
-use crate::Result;
 use crate::copy::Rows;
+use crate::{Result, polls};
 
 /// What becomes of a message after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,6 +57,8 @@ pub struct Settlement {
     pub provider_id: Option<String>,
     /// The provider's code.
     pub detail: Option<String>,
+    /// The provider has only queued it: what becomes of it is to be asked for.
+    pub queued: bool,
 }
 
 impl Settlement {
@@ -82,6 +84,7 @@ impl Settlement {
             latency_ms: 0,
             provider_id: None,
             detail: None,
+            queued: false,
         }
     }
 }
@@ -170,6 +173,7 @@ pub async fn flush(
     }
     let doubtful = settlements.iter().filter(|s| matches!(s.fate, Fate::Unknown(_))).map(|s| s.run_id).collect();
     lock_doubts(&mut tx, &doubtful, true).await?;
+    polls::ask(&mut tx, (who.workspace_id, who.account_id), queued(settlements)).await?;
     let late = if lost.is_empty() { 0 } else { unpark(&mut tx, who, lost, &mut effective).await? };
 
     let mut books = Books::default();
@@ -291,6 +295,12 @@ async fn sent_ids(c: &mut PgConnection, who: Flusher, settlements: &[Settlement]
     .execute(c)
     .await?;
     Ok(())
+}
+
+/// What was accepted and only queued, late or not.
+fn queued(settlements: &[Settlement]) -> Vec<(i64, i32, &str)> {
+    let queued = settlements.iter().filter(|s| s.queued && s.class == Class::Sent);
+    queued.filter_map(|s| Some((s.run_id, s.seq, s.provider_id.as_deref()?))).collect()
 }
 
 /// Settlements of leases that were reclaimed: those whose message still waits parked take it over (one

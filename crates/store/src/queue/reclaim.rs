@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use fanfare_domain::id::Ids;
-use sqlx::{FromRow, PgPool};
+use fanfare_domain::limits::ECHO_WAIT;
+use sqlx::{FromRow, PgConnection, PgPool};
 
 use super::settle::{lock_doubts, settle_reported};
 use crate::Result;
@@ -52,6 +53,7 @@ pub async fn reclaim(pool: &PgPool, ids: &Ids, shard: i16) -> Result<Option<(i64
                 .fetch_all(&mut *tx)
                 .await?;
         for row in &rows {
+            wait_for_echoes(&mut tx, workspace_id, row.run_id).await?;
             settle_reported(&mut tx, ids, (workspace_id, row.run_id), None, shard).await?;
         }
         parked.extend(rows);
@@ -59,4 +61,22 @@ pub async fn reclaim(pool: &PgPool, ids: &Ids, shard: i16) -> Result<Option<(i64
     sqlx::query("delete from worker where worker_id = $1 -- reclaim: bury").bind(worker_id).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(Some((worker_id, parked)))
+}
+
+/// What was just parked and would be sent again waits for its receipt first, where that may come.
+async fn wait_for_echoes(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<()> {
+    sqlx::query(
+        "-- reclaim: wait for echoes
+         update retry t set due_at = clock_timestamp() + make_interval(secs => $3)
+         from account a
+         where a.workspace_id = $1 and a.account_id = t.account_id and a.waits_for_echo
+           and t.workspace_id = $1 and t.run_id = $2 and t.kind = 2 and t.reason = 'worker lost'
+           and t.due_at between clock_timestamp() and clock_timestamp() + interval '2 s'",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .bind(ECHO_WAIT.as_secs_f64())
+    .execute(c)
+    .await?;
+    Ok(())
 }

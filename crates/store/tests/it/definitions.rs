@@ -33,6 +33,7 @@ async fn add(store: &Store, name: &str) -> Result<i64> {
         idempotent: true,
         looks_up: false,
         correlates: false,
+        waits_for_echo: false,
         limits: Limits { caps: &["500/s".parse().unwrap(), "10000/d".parse().unwrap()], ..Limits::default() },
         prices: &Prices([(String::new(), 5000)].into()),
     };

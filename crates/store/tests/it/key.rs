@@ -6,6 +6,7 @@ use std::path::Path;
 
 use fanfare_domain::price::Prices;
 use fanfare_store::accounts::{self, Limits, NewAccount};
+use fanfare_store::hooks::{self, Opening};
 use fanfare_store::open::Config;
 use fanfare_store::{Error, Store, workspaces};
 use fanfare_testdb::TestDb;
@@ -35,6 +36,7 @@ fn account(name: &str) -> NewAccount<'_> {
         idempotent: true,
         looks_up: false,
         correlates: false,
+        waits_for_echo: false,
         limits: Limits::default(),
         prices: &FREE,
     }
@@ -88,6 +90,15 @@ async fn a_key_lost_for_good_costs_the_secrets_and_nothing_else() {
     let workspace_id = workspaces::ensure(&mut c, "north", store.clock.now()).await.unwrap();
     accounts::add(&store, workspace_id, account("a")).await.unwrap();
     accounts::add(&store, workspace_id, NewAccount { secret: None, ..account("open") }).await.unwrap();
+    let opening = Opening { public_url: "https://fanfare.example.com/", key: None, named: true };
+    let hook = hooks::open(&store, workspace_id, "a", opening).await.unwrap();
+    let a = accounts::get(&mut c, workspace_id, "a").await.unwrap();
+    let kept = accounts::hook_url(&a, &store.seal).unwrap().unwrap();
+    assert_eq!(kept, hook.url);
+    assert_eq!(kept, format!("https://fanfare.example.com/hooks/{}/{}", a.account_id, hook.secret));
+    let sealed: Vec<u8> =
+        sqlx::query_scalar("select hook_url from account where hook_url is not null").fetch_one(&mut *c).await.unwrap();
+    assert!(!sealed.windows(hook.secret.len()).any(|part| part == hook.secret.as_bytes()));
     drop(c);
     store.close().await.unwrap();
 
@@ -101,6 +112,7 @@ async fn a_key_lost_for_good_costs_the_secrets_and_nothing_else() {
     let mut c = store.pool.acquire().await.unwrap();
     let a = accounts::get(&mut c, workspace_id, "a").await.unwrap();
     assert!(!a.has_secret() && a.stopped_reason.is_some(), "{:?}", a.stopped_reason);
+    assert_eq!(accounts::hook_url(&a, &store.seal).unwrap(), None);
     let open = accounts::get(&mut c, workspace_id, "open").await.unwrap();
     assert_eq!(open.stopped_reason, None, "it had nothing to lose");
     accounts::set_secret(&store, workspace_id, "a", Some("new")).await.unwrap();

@@ -5,6 +5,7 @@ mod deliveries;
 mod embedded;
 mod key;
 mod open;
+mod polls;
 mod queue;
 mod scene;
 mod schema;

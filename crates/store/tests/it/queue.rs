@@ -340,3 +340,31 @@ async fn a_doubt_and_its_report_never_pass_each_other_unseen() {
     let left: i64 = sqlx::query_scalar("select count(*) from retry").fetch_one(&db.store.pool).await.unwrap();
     assert_eq!(left, 0, "reported messages in doubt");
 }
+
+/// A killed worker's message, at a provider whose receipt would name it, in a campaign that has what is in
+/// doubt sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dead_worker_held_waits_for_its_receipt_before_it_is_sent_again() {
+    for (waits, policy, expected) in [(true, 2, "waits"), (false, 2, "soon"), (true, 1, "held")] {
+        let db = TestDb::new().await;
+        Scene { recipients: 4, segments: 1, idempotent: false, reserve_each: 0, credit: 0 }.set(&db).await;
+        let mut actor = Actor::start(&db, 1).await;
+        assert_eq!(actor.claim(&db, 10).await, 4);
+        sqlx::query("with a as (update account set waits_for_echo = $1) update campaign set on_unknown = $2")
+            .bind(waits)
+            .bind(policy)
+            .execute(&db.store.pool)
+            .await
+            .unwrap();
+        sql(&db, "update worker set alive_until = 'epoch'").await;
+        queue::reclaim(&db.store.pool, &db.store.ids, 1).await.unwrap().expect("it is dead");
+        let seen: Vec<String> = sqlx::query_scalar(
+            "select distinct case when due_at = 'infinity' then 'held'
+                                  when due_at > clock_timestamp() + interval '1 min' then 'waits' else 'soon' end from retry",
+        )
+        .fetch_all(&db.store.pool)
+        .await
+        .unwrap();
+        assert_eq!(seen, [expected]);
+    }
+}

@@ -23,6 +23,7 @@ async fn account(store: &Store) -> Account {
         idempotent: false,
         looks_up: false,
         correlates: false,
+        waits_for_echo: false,
         limits: Limits::default(),
         prices: &Prices::default(),
     };

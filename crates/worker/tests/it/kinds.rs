@@ -16,7 +16,7 @@ const FAULTS: [&str; 6] =
     ["500=0.03", "500-accepted=0.05", "reset=0.05", "reset-accepted=0.05", "malformed=0.05", "recipient=0.05"];
 
 /// Makes look-ups due at once: nobody waits two minutes for them here.
-async fn nudge(store: Store) {
+pub async fn nudge(store: Store) {
     loop {
         let sql = "update retry set due_at = clock_timestamp() where kind = 2 and due_at < 'infinity'";
         sqlx::query(sql).execute(&store.pool).await.unwrap();

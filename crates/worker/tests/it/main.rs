@@ -1,9 +1,11 @@
 //! Workers against a real database and a provider on loopback that judges what it was sent.
 
 mod accounts;
+mod doubt;
 mod drain;
 mod kinds;
 mod login;
+mod polls;
 mod receipts;
 mod revoked;
 mod several;

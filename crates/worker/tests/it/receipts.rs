@@ -255,6 +255,80 @@ async fn a_receipt_settles_a_message_in_doubt() {
     }
 }
 
+/// Twilio is told with each message where to post, and the address has our reference: what is in doubt is
+/// settled long before it would be looked up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callback_that_each_message_names_settles_a_doubt() {
+    let sim = Config {
+        faults: faults_of("reset-accepted=0.1 malformed=0.1 receipt-twice=0.2 receipt-late=0.2"),
+        receipts: vec![Status::Sent, Status::Delivered],
+        secret: Some("s3cret".to_owned()),
+        seed: 17,
+        ..Config::default()
+    };
+    let settings = json!({ "account_sid": "AC5ef8732a3c49700934481addd5ce1659" });
+    let account = Account { kind: "twilio", settings, ..Account::default() };
+    let stage = Stage { account, contacts: 300, idempotent: false, receipts: true, sim, ..Stage::default() };
+    let play = stage.launch().await;
+    // What does not name an address of its own is posted to nobody.
+    play.sim.post_receipts_to("http://127.0.0.1:9/".parse().unwrap());
+    play.scheduler();
+    let worker = play.worker();
+    let done = play.until("nothing is in doubt", |p| p.sent == 300 && p.delivered == 300).await;
+    let seen = play.sim.stats();
+    assert_eq!((done.unknown, seen.accepted, seen.questions), (0, 300, 0), "seed 17: {done:?} {seen:?}");
+    assert!(seen.by_fault["reset-accepted"] > 0 && seen.by_fault["malformed"] > 0, "seed 17: {seen:?}");
+    play.finished().await;
+    worker.stop().await;
+}
+
+/// A hook that is opened while messages are sent: those that follow name it, without a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_is_named_by_the_messages_that_follow_its_opening() {
+    let settings = json!({ "account_sid": "AC5ef8732a3c49700934481addd5ce1659" });
+    let account = Account { kind: "twilio", settings, ..Account::default() };
+    let sim = Config { secret: Some("s3cret".to_owned()), ..Config::default() };
+    let stage = Stage { account, contacts: 400, caps: &["100/s"], idempotent: false, sim, ..Stage::default() };
+    let play = stage.launch().await;
+    play.scheduler();
+    let worker = play.worker();
+    play.until("some are sent", |p| p.sent > 50).await;
+    play.open_hook().await;
+    let done = play.finished().await;
+    let told = play.until("those after it are reported on", |p| p.delivered >= 200).await;
+    assert_eq!((done.sent, play.sim.stats().accepted_twice), (400, 0), "{done:?}");
+    assert!(told.delivered < 400, "{told:?}");
+    worker.stop().await;
+}
+
+/// 1Confirmed posts confirmations alone, and only what names its message counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirmation_counts_for_the_message_that_it_names() {
+    let sim = Config {
+        faults: faults_of("receipt-twice=0.3 receipt-late=0.3"),
+        receipts: vec![Status::Sent, Status::Delivered, Status::Read],
+        seed: 16,
+        ..Config::default()
+    };
+    let text = Text::Approved { name: "12".into(), params: vec!["name={{ name }}".into()] };
+    let account = Account { text, ..Account::whatsapp("one_confirmed", json!({ "email": "owner@example.com" })) };
+    let play =
+        Stage { account, contacts: 100, idempotent: false, receipts: true, sim, ..Stage::default() }.launch().await;
+    play.scheduler();
+    let worker = play.worker();
+    let done = play.until("all have confirmed", |p| p.replied == 100).await;
+    assert_eq!((done.sent, done.delivered, done.read), (100, 0, 0), "seed 16: {done:?}");
+    let nameless = br#"{"id": 201, "phone": "213550000001", "confirmed": true, "broadcast_name": "spring"}"#;
+    assert_eq!(post(&play.hook, "", nameless).await.0, 400, "it may be another message to the same phone");
+    let stranger = br#"{"message_id": "wamid.other", "confirmed": true}"#;
+    assert_eq!(post(&play.hook, "", stranger).await.0, 200);
+    assert_eq!(play.finished().await.replied, 100);
+    let kinds: Vec<i16> =
+        sqlx::query_scalar("select distinct kind from receipt").fetch_all(&play.db.store.pool).await.unwrap();
+    assert_eq!(kinds, [5]);
+    worker.stop().await;
+}
+
 async fn get(url: &str) -> (u16, String) {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.split_once('/').unwrap();

@@ -15,6 +15,7 @@ use fanfare_scheduler::{expand, tick};
 use fanfare_sim::{Config, Handle, Sim};
 use fanfare_store::accounts::{Limits, NewAccount};
 use fanfare_store::campaigns::{NewCampaign, Through};
+use fanfare_store::hooks::Opening;
 use fanfare_store::progress::{Progress, newest_run, progress};
 use fanfare_store::{Store, accounts, audit, campaigns, credits, hooks, templates, workspaces};
 use fanfare_testdb::TestDb;
@@ -111,6 +112,8 @@ pub struct Play {
     pub others: Vec<Handle>,
     /// The address of the account's hook, where there is one.
     pub hook: String,
+    kind: &'static str,
+    key: Option<String>,
     over: CancellationToken,
 }
 
@@ -145,20 +148,16 @@ impl Stage {
         let handle = serve(config);
         let others: Vec<Handle> = self.others.iter().map(|other| serve(other.sim.clone())).collect();
         self.fill(&db.store, &handle.url(), &others).await;
-        let hook = if self.receipts { self.hook(&db.store, &handle, &over).await } else { String::new() };
+        let (kind, key) = (self.account.kind, self.sim.hook_key.clone());
+        let mut play = Play { db, sim: handle, others, hook: String::new(), kind, key, over };
+        if self.receipts {
+            play.hook = play.open_hook().await;
+            play.sim.post_receipts_to(play.hook.parse().unwrap());
+        }
+        let db = &play.db;
         let run = launch(&db.store, WORKSPACE, CAMPAIGN, Launch::default()).await.unwrap();
         while expand::expand_next(&db.store, WORKSPACE, run.run_id).await.unwrap() == expand::Expanded::More {}
-        Play { db, sim: handle, others, hook, over }
-    }
-
-    /// Serves the account's hook, and has the simulator post there.
-    async fn hook(&self, store: &Store, sim: &Handle, over: &CancellationToken) -> String {
-        let server = Server::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
-        let (account_id, secret) = hooks::open(store, WORKSPACE, "demo", self.sim.hook_key.as_deref()).await.unwrap();
-        let url = format!("http://{}/hooks/{account_id}/{secret}", server.address());
-        sim.post_receipts_to(url.parse().unwrap());
-        tokio::spawn(server.run(store.clone(), over.child_token()));
-        url
+        play
     }
 
     async fn fill(&self, store: &Store, url: &str, others: &[Handle]) {
@@ -187,6 +186,7 @@ impl Stage {
             idempotent: self.idempotent,
             looks_up: known.looks_up(),
             correlates: known.correlates(),
+            waits_for_echo: known.waits_for_echo(),
             limits: Limits {
                 caps: &own,
                 recipients_per_day: self.recipients_per_day,
@@ -241,6 +241,17 @@ impl Play {
         let (store, stop) = (self.db.store.clone(), self.over.child_token());
         let task = tokio::spawn(fanfare_worker::run(store, "test", stop.clone(), || ()));
         Worker { stop, task }
+    }
+
+    /// Serves the account's hook at a new address, which it gives.
+    pub async fn open_hook(&self) -> String {
+        let (store, server) = (&self.db.store, Server::bind(([127, 0, 0, 1], 0).into()).await.unwrap());
+        let public_url = format!("http://{}", server.address());
+        let named = Kind::named(self.kind).unwrap().names_hook;
+        let opening = Opening { public_url: &public_url, key: self.key.as_deref(), named };
+        let url = hooks::open(store, WORKSPACE, "demo", opening).await.unwrap().url;
+        tokio::spawn(server.run(store.clone(), self.over.child_token()));
+        url
     }
 
     pub fn scheduler(&self) {
