@@ -239,11 +239,13 @@ begin
         if exists (select from flow o where o.workspace_id = p_workspace and o.run_id = f.run_id
                      and o.rank < f.rank and o.account_id <> all (others)) then fresh := 0; end if;
       elsif f.sharing = 2 then
+        -- With no other one that can send there is no row, and no bound.
         select least(n, greatest(0, floor(
             min(o.claimed::numeric / o.share) * f.share + greatest(64, sum(o.claimed) / 32)) - f.claimed))::bigint
           into fresh from flow o
           where o.workspace_id = p_workspace and o.run_id = f.run_id and o.account_id <> all (others)
-            and o.account_id <> p_account;
+            and o.account_id <> p_account
+          having count(*) > 0;
         fresh := coalesce(fresh, n);
       end if;
     end if;

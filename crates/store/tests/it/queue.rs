@@ -340,3 +340,21 @@ async fn a_doubt_and_its_report_never_pass_each_other_unseen() {
     let left: i64 = sqlx::query_scalar("select count(*) from retry").fetch_one(&db.store.pool).await.unwrap();
     assert_eq!(left, 0, "reported messages in doubt");
 }
+
+/// Two accounts that share the run, each with a worker.
+async fn pair(db: &TestDb, sharing: Sharing) -> (Actor, Actor) {
+    Scene { recipients: 1_000, segments: 1, idempotent: true, reserve_each: 0, credit: 0 }.set(db).await;
+    Scene::second_account(db, sharing).await;
+    (Actor::start_of_two(db, 1).await, Actor::start_of_two(db, 2).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shares_wait_for_nobody_who_cannot_send() {
+    let db = TestDb::new().await;
+    let (mut one, mut other) = pair(&db, Sharing::Shares).await;
+    assert_eq!(one.claim(&db, 200).await, 64, "not far ahead of the other");
+    assert_eq!(one.claim(&db, 200).await, 0);
+    assert_eq!(other.claim(&db, 100).await, 100);
+    sql(&db, "update account set stopped_reason = '401' where account_id = 21").await;
+    assert_eq!(one.claim(&db, 200).await, 200, "all that is left is its own");
+}
