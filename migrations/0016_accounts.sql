@@ -118,6 +118,25 @@ create function can_send(p_flow flow, p_us bigint) returns bool language sql sta
 $f$;
 comment on function can_send is 'Whether an account sends of a run, now or at its pace: it is neither stopped nor down, nor at the end of its day.';
 
+create function turn(p_flow flow, p_us bigint) returns bigint language sql stable as $f$
+  select case p_flow.sharing
+    -- Not far ahead of any other that can send.
+    when 2 then (
+      select greatest(0, floor(min(o.claimed::numeric / o.share) * p_flow.share + greatest(64, sum(o.claimed) / 32))
+                         - p_flow.claimed)::bigint
+      from flow o
+      where o.workspace_id = p_flow.workspace_id and o.run_id = p_flow.run_id and o.account_id <> p_flow.account_id
+        and can_send(o, p_us)
+      having count(*) > 0)
+    -- The earlier ones first, if they can.
+    when 3 then (
+      select 0 from flow o
+      where o.workspace_id = p_flow.workspace_id and o.run_id = p_flow.run_id and o.rank < p_flow.rank
+        and can_send(o, p_us)
+      limit 1) end
+$f$;
+comment on function turn is 'How many messages of a run''s cursor an account may take now beside the others; null = any number.';
+
 drop function claim;
 create function claim(
   p_workspace int,     -- tenant
@@ -206,13 +225,17 @@ begin
 
   for f in
     select x.* from flow x where x.workspace_id = p_workspace and x.account_id = p_account and x.runnable
-      -- A flow that only waits would keep its place at the head, and the others from theirs.
-      and (exists (select from returned r where r.workspace_id = p_workspace and r.run_id = x.run_id)
-        or exists (select from segment g where g.workspace_id = p_workspace and g.run_id = x.run_id and g.next_seq < g.hi)
+      -- A flow that only waits, for its time or for another account's, would keep its place at the head, and
+      -- the others from theirs.
+      and ((exists (select from returned r where r.workspace_id = p_workspace and r.run_id = x.run_id)
+            or exists (select from segment g where g.workspace_id = p_workspace and g.run_id = x.run_id and g.next_seq < g.hi))
+           and (x.sharing = 0 or turn(x, t) is distinct from 0)
         or exists (select from retry r where r.workspace_id = p_workspace and r.account_id = p_account
                      and r.run_id = x.run_id and r.due_at <= clock_timestamp())
-        or x.sharing > 0 and exists (select from retry r where r.workspace_id = p_workspace and r.run_id = x.run_id
-                     and r.kind = 1 and r.due_at <= clock_timestamp()))
+        or x.sharing > 0 and exists (select from retry r
+                     join flow o on o.workspace_id = p_workspace and o.account_id = r.account_id and o.run_id = r.run_id
+                     where r.workspace_id = p_workspace and r.run_id = x.run_id and r.account_id <> p_account
+                       and r.kind = 1 and r.due_at <= clock_timestamp() and not can_send(o, t)))
     order by x.vtime, x.run_id limit 16
   loop
     exit when n <= 0 or p_lease > last_lease;
@@ -234,20 +257,7 @@ begin
       select coalesce(array_agg(o.account_id), '{}') into others from flow o
         where o.workspace_id = p_workspace and o.run_id = f.run_id and o.account_id <> p_account
           and not can_send(o, t);
-      -- In order: the earlier ones first, if they can. By shares: not far ahead of any other that can.
-      if f.sharing = 3 then
-        if exists (select from flow o where o.workspace_id = p_workspace and o.run_id = f.run_id
-                     and o.rank < f.rank and o.account_id <> all (others)) then fresh := 0; end if;
-      elsif f.sharing = 2 then
-        -- With no other one that can send there is no row, and no bound.
-        select least(n, greatest(0, floor(
-            min(o.claimed::numeric / o.share) * f.share + greatest(64, sum(o.claimed) / 32)) - f.claimed))::bigint
-          into fresh from flow o
-          where o.workspace_id = p_workspace and o.run_id = f.run_id and o.account_id <> all (others)
-            and o.account_id <> p_account
-          having count(*) > 0;
-        fresh := coalesce(fresh, n);
-      end if;
+      fresh := least(n, turn(f, t));
     end if;
 
     -- 1. Due retries, as a list. An unknown brings its own reservation.
@@ -306,12 +316,13 @@ begin
 
     -- 2. Returned ranges, then the cursor.
     while n > 0 and fresh > 0 and paid > 0 and p_lease <= last_lease loop
+      -- Another account's claim may hold these, and want what this one holds: it is waited for by nobody.
       select r.lo, r.hi, null::int as segment_no into s from returned r
-        where r.workspace_id = p_workspace and r.run_id = f.run_id order by r.lo limit 1 for update;
+        where r.workspace_id = p_workspace and r.run_id = f.run_id order by r.lo limit 1 for update skip locked;
       if not found then
         select g.next_seq as lo, g.hi, g.segment_no into s from segment g
           where g.workspace_id = p_workspace and g.run_id = f.run_id and g.next_seq < g.hi
-          order by g.segment_no limit 1 for no key update;
+          order by g.segment_no limit 1 for no key update skip locked;
         exit when not found;
       end if;
       m := least(n, s.hi - s.lo, paid, fresh);

@@ -358,3 +358,54 @@ async fn shares_wait_for_nobody_who_cannot_send() {
     sql(&db, "update account set stopped_reason = '401' where account_id = 21").await;
     assert_eq!(one.claim(&db, 200).await, 200, "all that is left is its own");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_whose_turn_is_another_accounts_do_not_keep_others_from_theirs() {
+    for sharing in ["2, 64", "3, 0"] {
+        let db = TestDb::new().await;
+        Scene { recipients: 100, segments: 1, idempotent: true, reserve_each: 0, credit: 0 }.set(&db).await;
+        Scene::second_account(&db, Sharing::Together).await;
+        let waiting = format!(
+            "delete from flow where account_id = 20;
+             update flow set sharing = 0, vtime = 1000;
+             insert into run select workspace_id, n, campaign_id, scheduled_for + n * interval '1 s', template_version,
+               variables, planned, state, paused_reason, expires_at, expanded_to, expanded_at, started_at, finished_at
+             from run, generate_series(100, 119) n;
+             insert into segment select 1, n, 0, 0, 100, 50, '', 0, 0, 0, 0 from generate_series(100, 119) n;
+             insert into flow (workspace_id, account_id, run_id, weight, runnable, rank, sharing, claimed)
+               select 1, 20 + a, n, 1, true, a, s, a * c
+               from generate_series(100, 119) n, generate_series(0, 1) a, (values ({sharing})) as v(s, c);"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(waiting)).execute(&db.store.pool).await.unwrap();
+        let mut second = Actor::start_of_two(&db, 2).await;
+        assert_eq!(second.claim(&db, 10).await, 10, "sharing {sharing}");
+        assert_eq!(second.held[0].lease.run_id, RUN);
+    }
+}
+
+/// Two accounts may serve the same runs in different orders.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_holds_a_cursor_waits_for_no_other() {
+    let db = TestDb::new().await;
+    let (mut one, _) = pair(&db, Sharing::Together).await;
+    sql(
+        &db,
+        "insert into run select workspace_id, 61, campaign_id, scheduled_for + interval '1 s', template_version,
+           variables, planned, state, paused_reason, expires_at, expanded_to, expanded_at, started_at, finished_at from run;
+         insert into segment select 1, 61, 0, 0, 100, 50, '', 0, 0, 0, 0;
+         insert into recipient select 1, seq, 61, units, variant, address, country, params from recipient where seq < 100;
+         insert into returned values (1, 61, 10, 20);
+         insert into flow (workspace_id, account_id, run_id, weight, runnable, sharing, rank, vtime)
+           select 1, account_id, 61, 1, true, 1, rank, 1 from flow;
+         update segment set next_seq = hi - 10 where run_id = 60",
+    )
+    .await;
+    // As the other account's claim holds them, which may want the cursor of the first run next.
+    let mut other = db.store.pool.begin().await.unwrap();
+    for sql in ["select from returned for update", "select from segment where run_id = 61 for no key update"] {
+        sqlx::query(sql).execute(&mut *other).await.unwrap();
+    }
+    assert_eq!(one.claim(&db, 100).await, 10, "what is left of the first run");
+    other.rollback().await.unwrap();
+    assert_eq!(one.claim(&db, 100).await, 60);
+}
