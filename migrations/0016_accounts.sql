@@ -60,6 +60,9 @@ alter table flow add column share int not null default 1 check (share > 0);
 alter table flow add column claimed bigint not null default 0;
 alter table flow add column closed smallint check (closed between 1 and 2);
 alter table flow add column closed_detail text;
+-- A top-up looks for these.
+update flow f set closed = 1
+  from run r where r.workspace_id = f.workspace_id and r.run_id = f.run_id and r.state = 3 and r.paused_reason = 2;
 comment on column flow.sharing is '0 the run''s only account; else as in campaign.';
 comment on column flow.rank is 'As in campaign_account.';
 comment on column flow.share is 'As in campaign_account; 1 where the campaign is not divided by shares.';

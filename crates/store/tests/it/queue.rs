@@ -7,7 +7,7 @@ use fanfare_domain::receipt::{About, Receipt, ReceiptKind};
 use fanfare_domain::rng::Rng;
 use fanfare_domain::state::Sharing;
 use fanfare_store::queue::{self, Fate, Flusher, Lease, Mark, Settlement};
-use fanfare_store::{audit, credits, finish, flows, progress, receipts, workers};
+use fanfare_store::{audit, credits, finish, flows, migrate, progress, receipts, workers};
 use fanfare_testdb::TestDb;
 
 use crate::scene::{ACCOUNT, RUN, SECOND, Scene, WORKSPACE};
@@ -408,4 +408,48 @@ async fn a_claim_that_holds_a_cursor_waits_for_no_other() {
     assert_eq!(one.claim(&db, 100).await, 10, "what is left of the first run");
     other.rollback().await.unwrap();
     assert_eq!(one.claim(&db, 100).await, 60);
+}
+
+/// What the versions before several accounts left: a run that goes on, one out of credit, one paused by its
+/// provider, one that is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_of_an_older_database_go_on() {
+    let db = TestDb::new().await;
+    sql(&db, "drop schema public cascade; create schema public").await;
+    let migrated = async |versions: std::ops::RangeInclusive<i64>| {
+        for migration in migrate::MIGRATIONS.iter().filter(|m| versions.contains(&m.version)) {
+            sqlx::raw_sql(migration.sql.clone()).execute(&db.store.pool).await.unwrap();
+        }
+    };
+    migrated(1..=15).await;
+    sql(
+        &db,
+        "insert into workspace (workspace_id, name, created_at) values (1, 'default', now()) on conflict do nothing;
+         insert into credit (workspace_id, balance, reserved) values (1, 0, 0)
+           on conflict (workspace_id) do update set balance = 0;
+         insert into list values (1, 10, 'l', now());
+         insert into account values (1, 20, 'a', 'http', '{}', null, null, true, '[]', null, now());
+         insert into account_pace (workspace_id, account_id) values (1, 20);
+         insert into template values (1, 30, 't', 2, 1, now());
+         insert into campaign select 1, n, 'c' || n, 30, 10, 20, 1, 1, 1, null, now() from generate_series(60, 63) n;
+         insert into run (workspace_id, run_id, campaign_id, scheduled_for, template_version, variables, prices, planned,
+             state, paused_reason, paused_detail, expanded_to, expanded_at, started_at, finished_at)
+           select 1, r, r, now(), 1, '{}', '{\"\": 5}', 10, s, why, case why when 3 then '132015' end, 'z', now(), now(),
+             case s when 5 then now() end
+           from (values (60, 2, null), (61, 3, 2), (62, 3, 3), (63, 5, null)) as v(r, s, why);
+         insert into flow (workspace_id, account_id, run_id, weight, runnable, reserve_each)
+           values (1, 20, 60, 1, true, 0), (1, 20, 61, 1, false, 5), (1, 20, 62, 1, false, 5);
+         insert into recipient select 1, s, r, 1, 0, '+2135550' || s, 'DZ', null
+           from generate_series(0, 9) s, generate_series(60, 63) r;
+         insert into segment select 1, r, 0, 0, 10, 1, '', 0, 0, 0, 0 from generate_series(60, 62) r;
+         insert into retry values (1, 60, 0, 1, 1, 20, now(), 0, null)",
+    )
+    .await;
+    migrated(16..=16).await;
+    let mut actor = Actor::start(&db, 1).await;
+    assert_eq!(actor.claim(&db, 20).await, 10, "a retry, and the cursor");
+    credits::topup(&db.store, WORKSPACE, 1_000, None).await.unwrap();
+    assert_eq!(actor.claim(&db, 20).await, 9, "the run that was out of credit");
+    flows::open(&mut db.store.pool.acquire().await.unwrap(), WORKSPACE, 62).await.unwrap();
+    assert_eq!(actor.claim(&db, 20).await, 9);
 }
