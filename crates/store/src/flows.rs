@@ -47,6 +47,22 @@ async fn reopen(c: &mut PgConnection, workspace_id: i32, run_id: i64, poor_only:
     Ok(())
 }
 
+/// Whether one of the run's accounts is closed to it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn any_closed(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<bool> {
+    let closed = sqlx::query_scalar(
+        "-- flows: any closed
+         select exists (select from flow where workspace_id = $1 and run_id = $2 and closed is not null)",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .fetch_one(c)
+    .await?;
+    Ok(closed)
+}
+
 /// Closes the flows of a run, and makes the fleet drop what it holds of them.
 ///
 /// # Errors
