@@ -453,3 +453,50 @@ async fn runs_of_an_older_database_go_on() {
     flows::open(&mut db.store.pool.acquire().await.unwrap(), WORKSPACE, 62).await.unwrap();
     assert_eq!(actor.claim(&db, 20).await, 9);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credit_opens_the_accounts_that_lacked_it_whatever_closed_the_last_one() {
+    let db = TestDb::new().await;
+    pair(&db, Sharing::Together).await;
+    sql(
+        &db,
+        "update flow set runnable = false, closed = account_id - 19;
+         update run set state = 3, paused_reason = 3, paused_detail = '132015'",
+    )
+    .await;
+    credits::topup(&db.store, WORKSPACE, 1_000, None).await.unwrap();
+    let open = "select state, account_id from run join flow using (workspace_id, run_id) where runnable";
+    let open: Vec<(i16, i64)> = sqlx::query_as(open).fetch_all(&db.store.pool).await.unwrap();
+    assert_eq!(open, [(2, ACCOUNT)]);
+}
+
+/// Waits until somebody waits for a lock of this database.
+async fn somebody_waits(db: &TestDb) {
+    let waits =
+        "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
+    while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&db.store.pool).await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_runs_out_of_credit_while_it_is_topped_up_is_not_left_behind() {
+    let db = TestDb::new().await;
+    Scene { recipients: 100, segments: 1, idempotent: true, reserve_each: 8, credit: 5 }.set(&db).await;
+    // As the claim does it.
+    let mut claim = db.store.pool.begin().await.unwrap();
+    for sql in [
+        "select from credit for no key update",
+        "update flow set runnable = false, closed = 1",
+        "update run set state = 3, paused_reason = 2",
+    ] {
+        sqlx::query(sql).execute(&mut *claim).await.unwrap();
+    }
+    let committed = async {
+        somebody_waits(&db).await;
+        claim.commit().await.unwrap();
+    };
+    let (topped_up, ()) = tokio::join!(credits::topup(&db.store, WORKSPACE, 1_000, None), committed);
+    topped_up.unwrap();
+    assert_eq!(Actor::start(&db, 1).await.claim(&db, 10).await, 10);
+}
