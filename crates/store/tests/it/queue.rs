@@ -500,3 +500,20 @@ async fn a_claim_that_runs_out_of_credit_while_it_is_topped_up_is_not_left_behin
     topped_up.unwrap();
     assert_eq!(Actor::start(&db, 1).await.claim(&db, 10).await, 10);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_with_doubts_holds_no_lease_that_a_reclaim_waits_for() {
+    let db = TestDb::new().await;
+    Scene { recipients: 10, segments: 1, idempotent: false, reserve_each: 0, credit: 0 }.set(&db).await;
+    let mut actor = Actor::start(&db, 1).await;
+    actor.claim(&db, 10).await;
+    let mut reclaim = db.store.pool.begin().await.unwrap();
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(RUN).execute(&mut *reclaim).await.unwrap();
+    let rng = Rng::seeded(1);
+    let buried = async {
+        somebody_waits(&db).await;
+        sqlx::query("select from lease for update nowait").execute(&mut *reclaim).await.unwrap();
+        reclaim.rollback().await.unwrap();
+    };
+    tokio::join!(actor.flush(&db, &rng, true, |_, _, _| (Fate::Unknown(None), Class::Unknown)), buried);
+}
