@@ -214,13 +214,14 @@ begin
   n := p_want;
   if tau > 0 then n := least(n, (t + p_horizon_us - cur + tau) / tau); end if;
   if p.failures > 0 then n := least(n, 1); end if;
+  -- Also without a limit by the day: one that is set later counts what was sent before.
+  hours := t / 3600000000;
+  if hours > p.day_hour then
+    p.day_counts := (array_fill(0, array[least(25, hours - p.day_hour)::int]) || p.day_counts)[1:25];
+    p.recipient_counts := (array_fill(0, array[least(25, hours - p.day_hour)::int]) || p.recipient_counts)[1:25];
+    p.day_hour := hours;
+  end if;
   if p.day_cap > 0 or p.warm_first > 0 or p.recipient_cap > 0 then
-    hours := t / 3600000000;
-    if hours > p.day_hour then
-      p.day_counts := (array_fill(0, array[least(25, hours - p.day_hour)::int]) || p.day_counts)[1:25];
-      p.recipient_counts := (array_fill(0, array[least(25, hours - p.day_hour)::int]) || p.recipient_counts)[1:25];
-      p.day_hour := hours;
-    end if;
     room := day_room(p, t);
     n := least(n, room);
   end if;

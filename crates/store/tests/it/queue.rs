@@ -517,3 +517,14 @@ async fn a_flush_with_doubts_holds_no_lease_that_a_reclaim_waits_for() {
     };
     tokio::join!(actor.flush(&db, &rng, true, |_, _, _| (Fate::Unknown(None), Class::Unknown)), buried);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_by_the_day_counts_what_was_sent_before_it_was_set() {
+    let db = TestDb::new().await;
+    Scene { recipients: 100, segments: 1, idempotent: true, reserve_each: 0, credit: 0 }.set(&db).await;
+    let mut actor = Actor::start(&db, 1).await;
+    sql(&db, "update account_pace set period_us = 1000, window_us = 1000000").await;
+    assert_eq!(actor.claim(&db, 10).await, 10);
+    sql(&db, "update account_pace set day_cap = 15").await;
+    assert_eq!(actor.claim(&db, 10).await, 5);
+}
