@@ -60,6 +60,9 @@ alter table flow add column share int not null default 1 check (share > 0);
 alter table flow add column claimed bigint not null default 0;
 alter table flow add column closed smallint check (closed between 1 and 2);
 alter table flow add column closed_detail text;
+-- A top-up looks for these.
+update flow f set closed = 1
+  from run r where r.workspace_id = f.workspace_id and r.run_id = f.run_id and r.state = 3 and r.paused_reason = 2;
 comment on column flow.sharing is '0 the run''s only account; else as in campaign.';
 comment on column flow.rank is 'As in campaign_account.';
 comment on column flow.share is 'As in campaign_account; 1 where the campaign is not divided by shares.';
@@ -112,11 +115,32 @@ comment on function day_room is 'How many messages the limits by the day leave a
 
 create function can_send(p_flow flow, p_us bigint) returns bool language sql stable as $f$
   select p_flow.runnable and a.stopped_reason is null and p.failures = 0 and p.closed_until_us <= p_us
+         -- Further ahead than its pace sets it: its provider asked for a wait.
+         and p.next_us <= p_us + 2000000 + 2 * (p.period_us * p.slow_permille / 1000)
          and coalesce(day_room(p, p_us) > 0, true)
   from account a join account_pace p on p.workspace_id = a.workspace_id and p.account_id = a.account_id
   where a.workspace_id = p_flow.workspace_id and a.account_id = p_flow.account_id
 $f$;
-comment on function can_send is 'Whether an account sends of a run, now or at its pace: it is neither stopped nor down, nor at the end of its day.';
+comment on function can_send is 'Whether an account sends of a run, now or at its pace: it is neither stopped nor down, nor asked to wait, nor at the end of its day.';
+
+create function turn(p_flow flow, p_us bigint) returns bigint language sql stable as $f$
+  select case p_flow.sharing
+    -- Not far ahead of any other that can send.
+    when 2 then (
+      select greatest(0, floor(min(o.claimed::numeric / o.share) * p_flow.share + greatest(64, sum(o.claimed) / 32))
+                         - p_flow.claimed)::bigint
+      from flow o
+      where o.workspace_id = p_flow.workspace_id and o.run_id = p_flow.run_id and o.account_id <> p_flow.account_id
+        and can_send(o, p_us)
+      having count(*) > 0)
+    -- The earlier ones first, if they can.
+    when 3 then (
+      select 0 from flow o
+      where o.workspace_id = p_flow.workspace_id and o.run_id = p_flow.run_id and o.rank < p_flow.rank
+        and can_send(o, p_us)
+      limit 1) end
+$f$;
+comment on function turn is 'How many messages of a run''s cursor an account may take now beside the others; null = any number.';
 
 drop function claim;
 create function claim(
@@ -192,13 +216,14 @@ begin
   n := p_want;
   if tau > 0 then n := least(n, (t + p_horizon_us - cur + tau) / tau); end if;
   if p.failures > 0 then n := least(n, 1); end if;
+  -- Also without a limit by the day: one that is set later counts what was sent before.
+  hours := t / 3600000000;
+  if hours > p.day_hour then
+    p.day_counts := (array_fill(0, array[least(25, hours - p.day_hour)::int]) || p.day_counts)[1:25];
+    p.recipient_counts := (array_fill(0, array[least(25, hours - p.day_hour)::int]) || p.recipient_counts)[1:25];
+    p.day_hour := hours;
+  end if;
   if p.day_cap > 0 or p.warm_first > 0 or p.recipient_cap > 0 then
-    hours := t / 3600000000;
-    if hours > p.day_hour then
-      p.day_counts := (array_fill(0, array[least(25, hours - p.day_hour)::int]) || p.day_counts)[1:25];
-      p.recipient_counts := (array_fill(0, array[least(25, hours - p.day_hour)::int]) || p.recipient_counts)[1:25];
-      p.day_hour := hours;
-    end if;
     room := day_room(p, t);
     n := least(n, room);
   end if;
@@ -206,13 +231,17 @@ begin
 
   for f in
     select x.* from flow x where x.workspace_id = p_workspace and x.account_id = p_account and x.runnable
-      -- A flow that only waits would keep its place at the head, and the others from theirs.
-      and (exists (select from returned r where r.workspace_id = p_workspace and r.run_id = x.run_id)
-        or exists (select from segment g where g.workspace_id = p_workspace and g.run_id = x.run_id and g.next_seq < g.hi)
+      -- A flow that only waits, for its time or for another account's, would keep its place at the head, and
+      -- the others from theirs.
+      and ((exists (select from returned r where r.workspace_id = p_workspace and r.run_id = x.run_id)
+            or exists (select from segment g where g.workspace_id = p_workspace and g.run_id = x.run_id and g.next_seq < g.hi))
+           and (x.sharing = 0 or turn(x, t) is distinct from 0)
         or exists (select from retry r where r.workspace_id = p_workspace and r.account_id = p_account
                      and r.run_id = x.run_id and r.due_at <= clock_timestamp())
-        or x.sharing > 0 and exists (select from retry r where r.workspace_id = p_workspace and r.run_id = x.run_id
-                     and r.kind = 1 and r.due_at <= clock_timestamp()))
+        or x.sharing > 0 and exists (select from retry r
+                     join flow o on o.workspace_id = p_workspace and o.account_id = r.account_id and o.run_id = r.run_id
+                     where r.workspace_id = p_workspace and r.run_id = x.run_id and r.account_id <> p_account
+                       and r.kind = 1 and r.due_at <= clock_timestamp() and not can_send(o, t)))
     order by x.vtime, x.run_id limit 16
   loop
     exit when n <= 0 or p_lease > last_lease;
@@ -234,18 +263,7 @@ begin
       select coalesce(array_agg(o.account_id), '{}') into others from flow o
         where o.workspace_id = p_workspace and o.run_id = f.run_id and o.account_id <> p_account
           and not can_send(o, t);
-      -- In order: the earlier ones first, if they can. By shares: not far ahead of any other that can.
-      if f.sharing = 3 then
-        if exists (select from flow o where o.workspace_id = p_workspace and o.run_id = f.run_id
-                     and o.rank < f.rank and o.account_id <> all (others)) then fresh := 0; end if;
-      elsif f.sharing = 2 then
-        select least(n, greatest(0, floor(
-            min(o.claimed::numeric / o.share) * f.share + greatest(64, sum(o.claimed) / 32)) - f.claimed))::bigint
-          into fresh from flow o
-          where o.workspace_id = p_workspace and o.run_id = f.run_id and o.account_id <> all (others)
-            and o.account_id <> p_account;
-        fresh := coalesce(fresh, n);
-      end if;
+      fresh := least(n, turn(f, t));
     end if;
 
     -- 1. Due retries, as a list. An unknown brings its own reservation.
@@ -304,12 +322,13 @@ begin
 
     -- 2. Returned ranges, then the cursor.
     while n > 0 and fresh > 0 and paid > 0 and p_lease <= last_lease loop
+      -- Another account's claim may hold these, and want what this one holds: it is waited for by nobody.
       select r.lo, r.hi, null::int as segment_no into s from returned r
-        where r.workspace_id = p_workspace and r.run_id = f.run_id order by r.lo limit 1 for update;
+        where r.workspace_id = p_workspace and r.run_id = f.run_id order by r.lo limit 1 for update skip locked;
       if not found then
         select g.next_seq as lo, g.hi, g.segment_no into s from segment g
           where g.workspace_id = p_workspace and g.run_id = f.run_id and g.next_seq < g.hi
-          order by g.segment_no limit 1 for no key update;
+          order by g.segment_no limit 1 for no key update skip locked;
         exit when not found;
       end if;
       m := least(n, s.hi - s.lo, paid, fresh);

@@ -122,21 +122,22 @@ begin
   -- What is sent tells best whether the account answers again.
   if p.failures > 0 and busy then return; end if;
 
+  -- As in the claim.
+  hours := t / 3600000000;
+  if hours > p.day_hour then
+    p.day_counts := (array_fill(0, array[least(25, hours - p.day_hour)::int]) || p.day_counts)[1:25];
+    p.recipient_counts := (array_fill(0, array[least(25, hours - p.day_hour)::int]) || p.recipient_counts)[1:25];
+    p.day_hour := hours;
+  end if;
+  p.day_counts[1] := p.day_counts[1] + 1;
   if p.day_cap > 0 then
-    hours := t / 3600000000;
-    if hours > p.day_hour then
-      p.day_counts := (array_fill(0, array[least(25, hours - p.day_hour)::int]) || p.day_counts)[1:25];
-      p.recipient_counts := (array_fill(0, array[least(25, hours - p.day_hour)::int]) || p.recipient_counts)[1:25];
-      p.day_hour := hours;
-    end if;
     if hours > q.day_hour then
       q.day_counts := (array_fill(0, array[least(25, hours - q.day_hour)::int]) || q.day_counts)[1:25];
       q.day_hour := hours;
     end if;
-    if (select sum(c) from unnest(p.day_counts) c) >= p.day_cap
+    if (select sum(c) from unnest(p.day_counts) c) > p.day_cap
       or (select sum(c) from unnest(q.day_counts) c) >= p.day_cap / p_share then return; end if;
     q.day_counts[1] := q.day_counts[1] + 1;
-    p.day_counts[1] := p.day_counts[1] + 1;
   end if;
 
   if tau > 0 or p.failures > 0 or p.day_cap > 0 then

@@ -105,6 +105,10 @@ fn in_order(accounts: &[(Pace, i32)], messages: u64) -> Forecast {
                 let seconds = f64::from(day) * DAY_SECONDS + time;
                 return Forecast { seconds: limited.then_some(seconds), messages: sent };
             }
+            // It can send all day long, and goes on tomorrow.
+            if take < pace.day_room(day) {
+                break;
+            }
         }
     }
     // The rest would come after a century.
@@ -168,5 +172,8 @@ mod tests {
         assert!((86_400.0 + 1_000.0..86_400.0 + 1_100.0).contains(&f.seconds.unwrap()), "{f:?}");
         let all_by_the_first = forecast(Sharing::InOrder, &[(pace(&["10/s"]), 1), (pace(&[]), 1)], 1_000);
         assert_eq!(all_by_the_first.messages, [1_000, 0]);
+        let for_days = forecast(Sharing::InOrder, &[(pace(&["10/s"]), 1), (pace(&[]), 1)], 2_000_000);
+        assert_eq!(for_days.messages, [2_000_000, 0], "its slots never come to an end");
+        assert!((200_000.0..210_000.0).contains(&for_days.seconds.unwrap()), "{for_days:?}");
     }
 }

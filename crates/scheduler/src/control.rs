@@ -39,15 +39,17 @@ pub async fn pause(store: &Store, workspace_id: i32, campaign: &str) -> Result<C
     .await
 }
 
-/// Lets the campaign's paused run go on.
+/// Lets the campaign's paused run go on, or one that runs through the accounts that were closed to it, too.
 ///
 /// # Errors
-/// [`Error::State`] when it is not paused, or waits for credit and there is none; else when the
+/// [`Error::State`] when neither is so, or waits for credit and there is none; else when the
 /// campaign does not exist or the database fails.
 pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
     change(store, workspace_id, campaign, async |c, run| {
         match run.state {
             RunState::Paused => {}
+            // What only a closed account may repeat or look up would wait for ever.
+            RunState::Running if flows::any_closed(c, workspace_id, run.run_id).await? => {}
             RunState::Running => return refuse(campaign, "is running already"),
             state => return refuse(campaign, not_running(state)),
         }

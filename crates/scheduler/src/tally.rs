@@ -20,6 +20,9 @@ const PROGRESS_EVERY: i64 = 10_000;
 /// So near to the end of the list, every recipient is rendered as the last sample.
 const END_CONTACTS: i64 = 200;
 
+/// Accounts, and since when recipients must have written to each.
+pub(crate) type Window<'a> = (&'a [i64], DateTime<Utc>);
+
 /// What the pass found.
 #[derive(Debug)]
 pub(crate) struct Tally<'a> {
@@ -74,7 +77,7 @@ impl<'a> Tally<'a> {
         (workspace_id, list_id): (i32, i64),
         audience: &mut Audience,
         (prices, available): (&'a [Prices], i64),
-        (expected, window): (i64, Option<(&[i64], DateTime<Utc>)>),
+        (expected, window): (i64, Option<Window<'_>>),
         progress: &mut (dyn FnMut(i64, i64) + Send),
     ) -> Result<Self> {
         let mut tally = Self::new(audience.template().variables().len(), prices, available, expected);

@@ -42,6 +42,19 @@ pub async fn balance(c: &mut PgConnection, workspace_id: i32) -> Result<Credit> 
 /// When the database fails; nothing is added then.
 pub async fn topup(store: &Store, workspace_id: i32, micro: i64, note: Option<&str>) -> Result<Credit> {
     let (credit, resumed) = run_tx("top up", || try_topup(store, workspace_id, micro, note)).await?;
+    // A claim that ran out of credit just then was not to be seen before it committed.
+    let behind = run_tx("go on", || async {
+        let mut tx = store.pool.begin().await?;
+        let resumed = flows::resume_poor(&mut tx, workspace_id).await?;
+        tx.commit().await?;
+        Ok(resumed)
+    });
+    // The credit is there: whoever is told of a failure would top up once more.
+    let resumed = resumed
+        + behind.await.unwrap_or_else(|error| {
+            tracing::warn!(workspace_id, ?error, "a run that ran out of credit just now may have to be resumed");
+            0
+        });
     tracing::info!(workspace_id, micro, resumed, "topped up");
     Ok(credit)
 }

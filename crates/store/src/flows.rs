@@ -47,6 +47,22 @@ async fn reopen(c: &mut PgConnection, workspace_id: i32, run_id: i64, poor_only:
     Ok(())
 }
 
+/// Whether one of the run's accounts is closed to it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn any_closed(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<bool> {
+    let closed = sqlx::query_scalar(
+        "-- flows: any closed
+         select exists (select from flow where workspace_id = $1 and run_id = $2 and closed is not null)",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .fetch_one(c)
+    .await?;
+    Ok(closed)
+}
+
 /// Closes the flows of a run, and makes the fleet drop what it holds of them.
 ///
 /// # Errors
@@ -94,8 +110,8 @@ pub async fn least_reserve(c: &mut PgConnection, workspace_id: i32, run_id: i64)
     Ok(micro)
 }
 
-/// Lets the flows that were closed for want of credit go on, and the runs that paused for it. Gives the
-/// number of the latter.
+/// Lets the flows that were closed for want of credit go on, and the runs that paused for it, also where the
+/// last of a run's accounts was closed by its provider. Gives the number of the latter.
 ///
 /// # Errors
 /// When the database fails.
@@ -103,7 +119,7 @@ pub async fn resume_poor(c: &mut PgConnection, workspace_id: i32) -> Result<u64>
     let poor: Vec<i64> = sqlx::query_scalar(
         "-- resume_poor: which
          select distinct f.run_id from flow f join run r on r.workspace_id = f.workspace_id and r.run_id = f.run_id
-         where f.workspace_id = $1 and f.closed = 1 and (r.state = 2 or r.state = 3 and r.paused_reason = 2) order by 1",
+         where f.workspace_id = $1 and f.closed = 1 and (r.state = 2 or r.state = 3 and r.paused_reason in (2, 3)) order by 1",
     )
     .bind(workspace_id)
     .fetch_all(&mut *c)
@@ -114,7 +130,9 @@ pub async fn resume_poor(c: &mut PgConnection, workspace_id: i32) -> Result<u64>
         let done = sqlx::query(
             "-- resume_poor
              update run set state = 2, paused_reason = null
-             where workspace_id = $1 and run_id = $2 and state = 3 and paused_reason = 2",
+             where workspace_id = $1 and run_id = $2 and state = 3
+               and (paused_reason = 2 or paused_reason = 3 and exists (
+                 select from flow where workspace_id = $1 and run_id = $2 and closed = 1))",
         )
         .bind(workspace_id)
         .bind(run_id)

@@ -197,7 +197,7 @@ pub async fn newest(c: &mut PgConnection, workspace_id: i32, campaign_id: i64) -
 /// When the database fails; none is started then.
 pub async fn start_due(c: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<(i32, i64)>> {
     let due: Vec<(i32, i64)> = sqlx::query_as(
-        "select workspace_id, run_id from run where state = 1 and scheduled_for <= $1 -- start_due: which",
+        "select workspace_id, run_id from run where state = 1 and scheduled_for <= $1 order by 1, 2 -- start_due: which",
     )
     .bind(now)
     .fetch_all(&mut *c)

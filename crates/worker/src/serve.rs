@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use apalis_core::worker::builder::WorkerBuilder;
 use fanfare_domain::limits::PROGRESS_SHARDS;
-use fanfare_providers::{Adapter, Client};
+use fanfare_providers::{Adapter, Client, ConfigError};
 use fanfare_store::queue::{self, Flusher};
 use fanfare_store::{Store, accounts};
 use tokio::sync::{Notify, mpsc};
@@ -47,6 +47,9 @@ impl Serve {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::error!(account_id = self.key.1, ?error, "cannot open the account");
+                if let OpenError::Config(error) = error {
+                    self.stop_unusable(&error).await;
+                }
                 None
             }
         };
@@ -121,6 +124,21 @@ impl Serve {
         if let Err(error) = worker.run().await {
             tracing::error!(account_id = self.key.1, %error, "the account's worker ended by error");
             self.over.cancel();
+        }
+    }
+
+    /// Stops an account whose settings no worker can use, so that others take its place and a person is told.
+    async fn stop_unusable(&self, error: &ConfigError) {
+        // What is amiss with this machine is not so everywhere.
+        if matches!(error, ConfigError::NoRoots | ConfigError::Tls(_)) {
+            return;
+        }
+        let stopped = async {
+            let mut c = self.store.pool.acquire().await?;
+            accounts::stop(&mut c, self.key.0, self.key.1, &error.to_string()).await
+        };
+        if let Err(error) = stopped.await {
+            tracing::warn!(account_id = self.key.1, ?error, "the account cannot be stopped");
         }
     }
 

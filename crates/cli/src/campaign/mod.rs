@@ -6,6 +6,7 @@ pub mod status;
 mod stuck;
 pub mod watch;
 
+use std::collections::HashSet;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -201,6 +202,15 @@ impl Create {
         let named = self.shares.iter().map(|(name, _)| name).chain(self.senders.iter().map(|(name, _)| name));
         if let Some(stranger) = named.into_iter().find(|name| !self.accounts.contains(name)) {
             return Err(Usage(format!("--account {stranger:?} is not given: name each account with --account first")));
+        }
+        for named in [
+            self.shares.iter().map(|(name, _)| name).collect(),
+            self.senders.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+        ] {
+            let mut seen = HashSet::new();
+            if let Some(twice) = named.into_iter().find(|name| !seen.insert(*name)) {
+                return Err(Usage(format!("account {twice:?} is given two shares or two senders: give one of each")));
+            }
         }
         let share = |account: &String| of(&self.shares, account).copied();
         if let (false, Some(without)) = (self.shares.is_empty(), self.accounts.iter().find(|a| share(a).is_none())) {

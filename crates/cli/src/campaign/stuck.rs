@@ -56,7 +56,10 @@ fn held(a: &AccountProgress, s: &Status, p: &Progress) -> Option<String> {
             return Some(format!("the credit does not pay for a message of account {account}"));
         }
         (Some(Closed::Provider), code) => {
-            return Some(format!("the provider of account {account} refuses what the campaign says: {code}"));
+            return Some(format!(
+                "the provider of account {account} refuses what the campaign says: {code}; put it right, then fanfare campaign resume {}",
+                s.campaign
+            ));
         }
         (None, _) => {}
     }

@@ -60,11 +60,12 @@ async fn limits_by_the_day_are_set_shown_and_taken_away() {
 async fn what_does_not_fit_together_is_bad_usage() {
     let home = Home::embedded();
     let create = ["campaign", "create", "c", "--template", "t", "--list", "l", "--account", "a", "--account", "b"];
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["--share", "a=3"], "account \"b\" has no share"),
         (&["--share", "c=3"], "--account \"c\" is not given"),
         (&["--share", "a=0", "--share", "b=1"], "N from 1 to 1000"),
         (&["--share", "a"], "ACCOUNT=N"),
+        (&["--share", "a=1", "--share", "b=1", "--share", "a=2"], "two shares"),
         (&["--share", "a=1", "--share", "b=1", "--in-order"], "cannot be used with"),
         (&["--sender", "a"], "ACCOUNT=ADDRESS"),
         (&["--sender", "x=1"], "--account \"x\" is not given"),

@@ -54,6 +54,22 @@ async fn a_run_is_paused_resumed_and_cancelled() {
 }
 
 #[tokio::test]
+async fn an_account_that_was_closed_to_a_run_is_opened_to_it_again() {
+    let scene = running().await;
+    let (store, workspace_id) = (&scene.store, scene.workspace_id);
+    scene
+        .sql(
+            "insert into flow (workspace_id, account_id, run_id, weight, runnable, sharing, rank, closed, closed_detail)
+             select workspace_id, account_id + 1, run_id, 1, false, 1, 1, 2, '132015' from flow",
+        )
+        .await;
+    control::resume(store, workspace_id, CAMPAIGN).await.unwrap();
+    assert_eq!(scene.state().await, (2, None));
+    assert_eq!(scene.number("select count(*) from flow where runnable and closed is null").await, 2);
+    says(control::resume(store, workspace_id, CAMPAIGN).await, "is running already");
+}
+
+#[tokio::test]
 async fn what_was_never_launched_or_has_not_started_says_so() {
     let scene = Scene::set(Setting::default(), &[person("+213555000001")]).await;
     let (store, workspace_id) = (&scene.store, scene.workspace_id);

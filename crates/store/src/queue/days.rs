@@ -40,8 +40,7 @@ pub async fn give_back(
         "-- give_back
          update account_pace set day_counts[1] = greatest(0, day_counts[1] - $4),
            recipient_counts[1] = greatest(0, recipient_counts[1] - $4 - $5)
-         where workspace_id = $1 and account_id = $2 and (day_cap > 0 or warm_first > 0 or recipient_cap > 0)
-           and day_hour = $3",
+         where workspace_id = $1 and account_id = $2 and day_hour = $3",
     )
     .bind(workspace_id)
     .bind(account_id)

@@ -151,6 +151,9 @@ pub async fn flush(
     again: bool,
 ) -> Result<Flushed> {
     let mut tx = pool.begin().await?;
+    // Before the leases, as a reclaim does.
+    let doubtful = settlements.iter().filter(|s| matches!(s.fate, Fate::Unknown(_))).map(|s| s.run_id).collect();
+    lock_doubts(&mut tx, &doubtful, true).await?;
     let settled_before = if again { settled(&mut tx, who, marks).await? } else { HashMap::new() };
     let alive = mark(&mut tx, who, marks).await?;
     let reserve: HashMap<i64, i64> = marks.iter().map(|m| (m.lease_id, m.reserve_each)).collect();
@@ -171,8 +174,6 @@ pub async fn flush(
     if who.correlates {
         sent_ids(&mut tx, who, settlements).await?;
     }
-    let doubtful = settlements.iter().filter(|s| matches!(s.fate, Fate::Unknown(_))).map(|s| s.run_id).collect();
-    lock_doubts(&mut tx, &doubtful, true).await?;
     polls::ask(&mut tx, (who.workspace_id, who.account_id), queued(settlements)).await?;
     let late = if lost.is_empty() { 0 } else { unpark(&mut tx, who, lost, &mut effective).await? };
 

@@ -117,7 +117,7 @@ async fn enter(c: &mut PgConnection, ids: &Ids, v: Verdict<'_>, sums: &Sums) -> 
 
 /// Keeps doubts and reports of a run from passing each other unseen: who writes a doubt down and then looks
 /// for reports of it holds this alone, who writes reports down and then looks for doubts holds it with
-/// others, both until they commit. To be taken before retries, credit and progress are locked.
+/// others, both until they commit. To be taken before leases, retries, credit and progress are locked.
 ///
 /// # Errors
 /// When the database fails.

@@ -101,7 +101,8 @@ async fn while_something_waits_to_be_sent_questions_have_a_tenth_of_the_slots() 
     assert_eq!(third.slot_us - second.slot_us, PERIOD_US, "nothing waits any more");
 
     // Of a day's messages too, whenever they come.
-    sql(&db, "update account_pace set day_cap = 40, period_us = 0, next_us = 0").await;
+    sql(&db, "update account_pace set day_cap = 40, period_us = 0, next_us = 0, day_counts = array_fill(0, array[25])")
+        .await;
     let mut questions = 0;
     while reserve(&db, 1).await.is_some() {
         questions += 1;

@@ -49,7 +49,7 @@ async fn revoke(account: Account) {
     assert_eq!(open, (accepted, i64::from(CONTACTS), 0, 0), "{kind}: {stopped:?}");
     let store = &play.db.store;
     accounts::set_secret(store, WORKSPACE, "demo", Some("another")).await.unwrap();
-    accounts::resume(&mut *store.pool.acquire().await.unwrap(), WORKSPACE, "demo").await.unwrap();
+    accounts::resume(&mut store.pool.acquire().await.unwrap(), WORKSPACE, "demo").await.unwrap();
     assert_eq!(play.finished().await.sent, i64::from(CONTACTS), "{kind}: with the new one it goes on");
     let stats = play.sim.stats();
     assert_eq!((stats.accepted_messages, stats.accepted_twice), (400, 0), "{kind}: {stats:?}");

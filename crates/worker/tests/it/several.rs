@@ -170,3 +170,32 @@ async fn a_ramp_lets_more_through_each_day() {
     assert_eq!(play.finished().await.sent, 250, "150 on the second day");
     worker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_cannot_be_used_is_stopped_and_the_next_goes_on() {
+    let (sharing, others) = (Sharing::InOrder, vec![backup()]);
+    let play = Stage { contacts: 100, sharing, others, ..Stage::default() }.launch().await;
+    // As no program of this version would have stored it.
+    let unusable = "update account set settings = '{}' where name = 'demo'";
+    sqlx::query(unusable).execute(&play.db.store.pool).await.unwrap();
+    play.scheduler();
+    let worker = play.worker();
+    let done = play.finished().await;
+    assert_eq!((done.sent, done.accounts[0].stopped.is_some()), (100, true), "{done:?}");
+    assert_eq!(through_both(&play), (0, 100));
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_was_asked_to_wait_keeps_nobody_waiting() {
+    let (sharing, others) = (Sharing::InOrder, vec![backup()]);
+    let play = Stage { contacts: 100, sharing, others, ..Stage::default() }.launch().await;
+    let waits = "update account_pace set next_us = (extract(epoch from now()) * 1000000)::bigint + 3600000000
+                 where account_id = (select account_id from account where name = 'demo')";
+    sqlx::query(waits).execute(&play.db.store.pool).await.unwrap();
+    play.scheduler();
+    let worker = play.worker();
+    assert_eq!(play.finished().await.sent, 100);
+    assert_eq!(through_both(&play), (0, 100));
+    worker.stop().await;
+}
