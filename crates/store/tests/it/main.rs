@@ -1,5 +1,6 @@
 //! The store against a real PostgreSQL.
 
+mod actor;
 mod definitions;
 mod deliveries;
 mod embedded;
@@ -9,5 +10,6 @@ mod polls;
 mod queue;
 mod scene;
 mod schema;
+mod several;
 mod tokens;
 mod tx;
