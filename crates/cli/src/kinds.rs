@@ -1,15 +1,12 @@
-//! `fanfare account kinds`, `check` and `hook`: what each provider can do, whether it knows us, and where it
-//! finds us.
+//! `fanfare account kinds` and `hook`: what each provider can do, and where it finds us.
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use clap::Args;
-use fanfare_domain::clock::Clock;
 use fanfare_domain::content::Feature;
-use fanfare_domain::outcome::{Failure, FailureKind};
+use fanfare_providers::KINDS;
 use fanfare_providers::kind::{Doubt, Keys, Kind, Offer, Receipts};
-use fanfare_providers::{Client, KINDS, Provider as _};
 use fanfare_store::{accounts, hooks};
 use serde_json::{Value, json};
 
@@ -85,6 +82,7 @@ fn about(kind: &Kind) -> String {
         Receipts::Poll => "none posted: it would have to be asked, which is not done",
         Receipts::None => "none",
     };
+    let offers: Vec<&str> = kind.offers.iter().map(|offer| offered(*offer)).collect();
     let window = if kind.window { "24 hours after the recipient wrote; templates at any time" } else { "none" };
     fields([
         ("kind", bold(kind.name)),
@@ -99,31 +97,25 @@ fn about(kind: &Kind) -> String {
         ("in doubt", doubt.to_owned()),
         ("receipts", receipts.to_owned()),
         ("window", window.to_owned()),
+        ("offers", offers.join("\n")),
     ])
+}
+
+/// A call beside sending, and the command that makes it.
+fn offered(offer: Offer) -> &'static str {
+    match offer {
+        Offer::Check => "whether it knows the account: fanfare account check NAME",
+        Offer::Templates => "the account's templates, for plans too: fanfare account templates NAME",
+        Offer::Balance => "the credit left there: fanfare account balance NAME",
+        Offer::ContactCheck => "whether a phone can be written to: fanfare account contact NAME --to PHONE",
+        Offer::MediaUpload => "keeping a file for later messages",
+    }
 }
 
 /// An account's settings beside its URL.
 pub fn settings(settings: &Value) -> String {
     let all = settings.as_object().into_iter().flatten().filter(|(key, _)| *key != "url");
     all.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect::<Vec<_>>().join(" ")
-}
-
-/// Asks the provider whether it knows the account.
-pub async fn check(context: &Context, name: &str, output: Output) -> anyhow::Result<()> {
-    let account = accounts::get(&mut *context.store.pool.acquire().await?, context.workspace_id, name).await?;
-    let secret = accounts::secret(&account, &context.store.seal)?;
-    let adapter =
-        fanfare_providers::open(&account.kind, &account.settings, secret.as_deref(), &Client::new(Clock::system()))?;
-    let made = Kind::named(&account.kind).is_some_and(|kind| kind.offers(Offer::Check));
-    match adapter.check().await {
-        Ok(said) => output.result(&json!({ "account": name, "checked": made, "said": said }), |_| {
-            if made { format!("account {name} works: {said}") } else { said.clone() }
-        }),
-        Err(Failure { kind: FailureKind::Unreachable | FailureKind::Unknown, detail, .. }) => {
-            bail!("account {name:?} could not be checked, its provider gave no clear answer: {detail}")
-        }
-        Err(failure) => bail!("account {name:?} does not work: its provider said {}", failure.detail),
-    }
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ mod import;
 mod kinds;
 mod list;
 mod logs;
+mod offers;
 mod output;
 mod parse;
 mod roles;

@@ -7,12 +7,14 @@
 mod approved;
 mod check;
 mod feature;
+pub mod listed;
 
 use serde::{Deserialize, Serialize};
 
 pub use approved::{Approved, Button, Card, Header, Offer};
 pub use check::Unfit;
 pub use feature::Feature;
+pub use listed::{Listed, Naming};
 
 /// What is said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

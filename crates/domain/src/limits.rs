@@ -57,6 +57,10 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest provider answer that is read; the rest is cut off.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Longest page of a provider's list that is read.
+pub const LIST_PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most pages of a provider's list that are read.
+pub const LIST_PAGES_MAX: usize = 200;
 /// A connection to a provider idle for longer is not used again. Servers close idle connections after
 /// five seconds or more; a request that meets the close is in doubt, a new connection costs little.
 pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(4);

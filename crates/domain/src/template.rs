@@ -284,6 +284,28 @@ impl Template {
         all
     }
 
+    /// The templates of a provider that its variants name, their texts as they were written.
+    pub fn approved(&self) -> Vec<Approved> {
+        let of = |v: &Compiled| {
+            let mut approved = match &v.source.text {
+                Text::Body { .. } => return None,
+                Text::Approved { name, params } => {
+                    Approved { name: name.clone(), params: params.clone(), ..Approved::default() }
+                }
+                // It was read when it was compiled.
+                Text::Rich(json) => match rich::parse(json, self.channel) {
+                    Ok(Content::Template(approved)) => approved,
+                    _ => return None,
+                },
+            };
+            if approved.language.is_empty() {
+                approved.language.clone_from(&v.source.language);
+            }
+            Some(approved)
+        };
+        self.variants.iter().filter_map(of).collect()
+    }
+
     /// How many times the price is due for what `variant` says to a contact with these values: the
     /// segments of an SMS, else 1.
     ///

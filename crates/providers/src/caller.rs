@@ -5,6 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use fanfare_domain::clock::Clock;
+use fanfare_domain::limits::LIST_PAGE_BYTES_MAX;
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
 use http_body_util::Full;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
@@ -12,7 +13,7 @@ use hyper::{HeaderMap, Method, Request, Uri};
 use serde_json::Value;
 use url::Url;
 
-use crate::connection::Reply;
+use crate::connection::{AnswerMax, Reply};
 use crate::endpoint::{Endpoint, NoAnswer};
 use crate::retry_after::retry_after;
 use crate::{Client, ConfigError, MayStart};
@@ -49,6 +50,8 @@ pub(crate) struct Call {
     pub payload: Payload,
     /// For this call only.
     pub headers: Vec<(HeaderName, String)>,
+    /// Whether its answer is a page of a list, which may be long.
+    pub lists: bool,
 }
 
 pub(crate) enum Payload {
@@ -58,20 +61,30 @@ pub(crate) enum Payload {
 }
 
 impl Call {
+    fn new(method: Method, path: impl Into<String>, payload: Payload) -> Self {
+        Self { method, path: path.into(), payload, headers: Vec::new(), lists: false }
+    }
+
+    /// A GET.
     pub fn get(path: impl Into<String>) -> Self {
-        Self { method: Method::GET, path: path.into(), payload: Payload::Nothing, headers: Vec::new() }
+        Self::new(Method::GET, path, Payload::Nothing)
+    }
+
+    /// A GET of a page of a list.
+    pub fn list(path: impl Into<String>) -> Self {
+        Self { lists: true, ..Self::get(path) }
     }
 
     /// A POST of JSON.
     pub fn post(path: impl Into<String>, body: &impl serde::Serialize) -> Self {
         let body = serde_json::to_vec(body).expect("our bodies are JSON, and memory takes any write");
-        Self { method: Method::POST, path: path.into(), payload: Payload::Json(body), headers: Vec::new() }
+        Self::new(Method::POST, path, Payload::Json(body))
     }
 
     /// A POST of a form.
     pub fn form(path: impl Into<String>, fields: &[(&str, &str)]) -> Self {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        Self { method: Method::POST, path: path.into(), payload: Payload::Form(body), headers: Vec::new() }
+        Self::new(Method::POST, path, Payload::Form(body))
     }
 
     /// The same with a header.
@@ -126,6 +139,9 @@ impl Caller {
         *request.uri_mut() = self.target(&call.path)?;
         *request.method_mut() = call.method;
         *request.headers_mut() = headers;
+        if call.lists {
+            request.extensions_mut().insert(AnswerMax(LIST_PAGE_BYTES_MAX));
+        }
         self.endpoint.exchange(request, may_start).await
     }
 

@@ -15,7 +15,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use fanfare_domain::content::{Content, Feature};
+use fanfare_domain::content::{Content, Feature, Naming};
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Action, Answer, Failure, FailureKind};
 use hyper::header::HeaderName;
@@ -70,6 +70,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::None,
     echoes: false,
     window: true,
+    naming: Naming::Language,
     offers: &[Offer::Check],
 };
 

@@ -36,7 +36,7 @@
 
 use bytes::Bytes;
 use fanfare_domain::clock::Clock;
-use fanfare_domain::content::{Content, Feature};
+use fanfare_domain::content::{Content, Feature, Naming};
 use fanfare_domain::limits::PROVIDER_ID_BYTES_MAX;
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
@@ -71,6 +71,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::Webhook,
     echoes: true,
     window: false,
+    naming: Naming::Language,
     offers: &[],
 };
 

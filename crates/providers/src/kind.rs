@@ -1,7 +1,7 @@
 //! What is to be known of a kind of provider before anything is sent: declared beside each adapter, shown
 //! by `fanfare account kinds`, and checked when an account is added and when a campaign is planned.
 
-use fanfare_domain::content::Feature;
+use fanfare_domain::content::{Feature, Naming};
 use fanfare_domain::message::Channel;
 use serde::Serialize;
 
@@ -34,6 +34,8 @@ pub struct Kind {
     pub echoes: bool,
     /// Whether only templates may be sent to those who have not written within 24 hours.
     pub window: bool,
+    /// How its messages name an approved template and fill it.
+    pub naming: Naming,
     /// Other calls it has: balance, contact_check, templates, media_upload, check.
     pub offers: &'static [Offer],
 }

@@ -8,11 +8,13 @@
 //! Source: Meta, Cloud API reference: messages, media, error codes (2026-03).
 
 pub(crate) mod body;
+pub(crate) mod listed;
 mod passed_on;
 
 use std::sync::LazyLock;
 
-use fanfare_domain::content::Feature;
+use fanfare_domain::content::{Feature, Listed, Naming};
+use fanfare_domain::limits::LIST_PAGES_MAX;
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
 use serde_json::Value;
@@ -28,6 +30,8 @@ pub(crate) use passed_on::passed_on;
 
 /// The version of the Graph API that is called unless the account names one.
 const VERSION: &str = "v24.0";
+/// Templates in a page of their list.
+const PAGE: &str = "100";
 
 static CODES: LazyLock<Codes> = LazyLock::new(|| Codes::parse(include_str!("../codes/meta.txt")));
 
@@ -80,6 +84,7 @@ pub static KIND: Kind = Kind {
     // Statuses name our reference; replies and buttons only the id of the message that they answer.
     echoes: false,
     window: true,
+    naming: Naming::Language,
     offers: &[Offer::Check, Offer::Templates, Offer::MediaUpload],
 };
 
@@ -87,6 +92,8 @@ pub static KIND: Kind = Kind {
 #[derive(Debug)]
 pub struct Meta {
     caller: Caller,
+    /// `/{version}`
+    version: String,
     /// `/{version}/{phone_number_id}`
     number: String,
 }
@@ -100,7 +107,29 @@ impl Meta {
         let number = settings.plain("phone_number_id")?.unwrap_or_default();
         let version = settings.plain("version")?.unwrap_or(VERSION);
         let caller = Caller::new(&settings.url()?, client)?.authorized("Bearer", secret)?;
-        Ok(Self { caller, number: format!("/{version}/{number}") })
+        Ok(Self { caller, version: format!("/{version}"), number: format!("/{version}/{number}") })
+    }
+
+    /// Asks for something that sends nothing.
+    async fn ask(&self, path: String) -> Result<Value, Failure> {
+        let reply = self.caller.call(Call::list(path), &|| true).await?;
+        let body = reply.json();
+        match body.as_ref().and_then(|body| body.get("error")) {
+            Some(error) => Err(self.failure(&reply, error, 1)),
+            None if !reply.status.is_success() => Err(self.caller.by_status(&reply)),
+            None => body.ok_or_else(|| Failure::new(FailureKind::Unknown, "200 without JSON")),
+        }
+    }
+
+    /// The business account that the number belongs to: templates are its.
+    async fn business(&self) -> Result<String, Failure> {
+        let body = self.ask(format!("{}?fields=health_status", self.number)).await?;
+        let entities = body.pointer("/health_status/entities").and_then(Value::as_array);
+        let business = entities.into_iter().flatten().find(|entity| entity["entity_type"] == "WABA");
+        let id = business.and_then(|business| provider_id(business, "/id"));
+        // It becomes a part of the path.
+        id.filter(|id| id.bytes().all(|b| b.is_ascii_digit()))
+            .ok_or_else(|| Failure::new(FailureKind::Unknown, "200 without a business account"))
     }
 
     fn answer(&self, reply: &Reply, attempt: i16) -> Answer {
@@ -142,19 +171,37 @@ impl Provider for Meta {
     }
 
     async fn check(&self) -> Result<String, Failure> {
-        let call = Call::get(format!("{}?fields=display_phone_number,quality_rating,throughput", self.number));
-        let reply = match self.caller.call(call, &|| true).await {
-            Ok(reply) => reply,
-            Err(none) => return Err(none.into()),
-        };
-        let body = reply.json().unwrap_or_default();
-        match body.get("error") {
-            Some(error) => Err(self.failure(&reply, error, 1)),
-            None if !reply.status.is_success() => Err(self.caller.by_status(&reply)),
-            None => {
-                let word = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or("not said").to_owned();
-                Ok(format!("number {}, quality {}", word("display_phone_number"), word("quality_rating")))
+        let body = self.ask(format!("{}?fields=display_phone_number,quality_rating,throughput", self.number)).await?;
+        let word = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or("not said").to_owned();
+        Ok(format!("number {}, quality {}", word("display_phone_number"), word("quality_rating")))
+    }
+
+    async fn templates(&self) -> Result<Vec<Listed>, Failure> {
+        let path = format!("{}/{}/message_templates", self.version, self.business().await?);
+        let (mut all, mut after) = (Vec::new(), String::new());
+        for _ in 0..LIST_PAGES_MAX {
+            let page = self.ask(page_of(&path, &after)).await?;
+            let unread = || Failure::new(FailureKind::Unknown, "the list cannot be read");
+            for entry in page.get("data").and_then(Value::as_array).ok_or_else(unread)? {
+                all.push(listed::listed(entry).ok_or_else(unread)?);
+            }
+            // There is an address of the next page as long as there is one, and its cursor beside it.
+            match (page.pointer("/paging/next"), page.pointer("/paging/cursors/after").and_then(Value::as_str)) {
+                (Some(_), Some(cursor)) if cursor != after => after = cursor.to_owned(),
+                (None | Some(Value::Null), _) => return Ok(all),
+                _ => return Err(unread()),
             }
         }
+        Err(Failure::new(FailureKind::Unknown, "the list has too many pages"))
     }
+}
+
+/// The path of the page of templates behind a cursor.
+fn page_of(path: &str, after: &str) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("fields", "name,language,status,category,components").append_pair("limit", PAGE);
+    if !after.is_empty() {
+        query.append_pair("after", after);
+    }
+    format!("{path}?{}", query.finish())
 }

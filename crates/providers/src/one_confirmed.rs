@@ -12,11 +12,12 @@
 //!
 //! Source: 1Confirmed API documentation: authentication, login, send message, get credit.
 
+mod listed;
 mod login;
 
 use std::sync::LazyLock;
 
-use fanfare_domain::content::{Approved, Content, Feature};
+use fanfare_domain::content::{Approved, Content, Feature, Listed, Naming};
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Action, Answer, Failure, FailureKind};
 use hyper::header::AUTHORIZATION;
@@ -29,7 +30,7 @@ use crate::connection::Reply;
 use crate::endpoint::NoAnswer;
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
 use crate::meta::body::without_null;
-use crate::{Client, ConfigError, MayStart, Provider, variables};
+use crate::{Balance, Client, ConfigError, MayStart, Provider, variables};
 use login::Login;
 
 const FIELDS: &str = "its documents name no field for it";
@@ -86,6 +87,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::Poll,
     echoes: false,
     window: true,
+    naming: Naming::Variables,
     offers: &[Offer::Check, Offer::Balance, Offer::Templates],
 };
 
@@ -162,6 +164,19 @@ impl OneConfirmed {
         }
     }
 
+    /// Asks for something that sends nothing.
+    async fn ask(&self, path: &str) -> Result<Value, Failure> {
+        let reply = match self.call(Call::list(path), &|| true).await {
+            Err(Stopped::Renewed) => self.call(Call::list(path), &|| true).await?,
+            first => first?,
+        };
+        let body = reply.json().unwrap_or_default();
+        if !reply.status.is_success() || is_refusal(&body) {
+            return Err(failure(&self.caller, &reply, &body));
+        }
+        Ok(body)
+    }
+
     fn answer(&self, reply: &Reply) -> Answer {
         let status = reply.status.as_u16();
         let body = reply.json().unwrap_or_default();
@@ -203,7 +218,11 @@ fn failure(caller: &Caller, reply: &Reply, body: &Value) -> Failure {
     let named = documented.iter().find(|name| fields.is_some_and(|fields| fields.contains_key(**name)));
     match named {
         Some(_) if of_phone => Failure::new(FailureKind::PermanentRecipient, format!("{status} phone")),
-        Some(name) => Failure::new(FailureKind::PermanentContent, format!("{status} {name}")),
+        // What the run names, and not the recipient's values: every message would meet it.
+        Some(name) => {
+            let action = (*name != "data").then_some(Action::PauseRun);
+            Failure { action, ..Failure::new(FailureKind::PermanentContent, format!("{status} {name}")) }
+        }
         None if status == 404 || status == 405 => Failure::new(FailureKind::Configuration, by_status.detail),
         None => Failure::new(FailureKind::PermanentContent, format!("{status} refused")),
     }
@@ -235,15 +254,26 @@ impl Provider for OneConfirmed {
     }
 
     async fn check(&self) -> Result<String, Failure> {
-        let reply = match self.call(Call::get("/credits"), &|| true).await {
-            Err(Stopped::Renewed) => self.call(Call::get("/credits"), &|| true).await?,
-            first => first?,
-        };
-        let body = reply.json().unwrap_or_default();
-        if !reply.status.is_success() || is_refusal(&body) {
-            return Err(failure(&self.caller, &reply, &body));
-        }
+        let body = self.ask("/credits").await?;
         let credit = body.pointer("/data/credit").filter(|credit| credit.is_number());
         Ok(credit.map_or_else(|| "credit: not said".to_owned(), |credit| format!("credit: {credit}")))
+    }
+
+    async fn balance(&self) -> Result<Balance, Failure> {
+        let body = self.ask("/credits").await?;
+        let credit = body.pointer("/data/credit").filter(|credit| credit.is_number());
+        let credit = credit.ok_or_else(|| Failure::new(FailureKind::Unknown, "200 without a credit"))?;
+        Ok(Balance { amount: credit.to_string(), unit: "credits".to_owned() })
+    }
+
+    async fn templates(&self) -> Result<Vec<Listed>, Failure> {
+        let categories = listed::names(&self.ask("/categories").await?, "name")?;
+        let mut all = Vec::new();
+        // The list has a language each; those of broadcasts are other templates.
+        for (id, language) in listed::names(&self.ask("/languages").await?, "language")? {
+            let page = self.ask(&format!("/templates?language_id={id}&is_broadcast=0")).await?;
+            all.extend(listed::templates(&page, &language, &categories)?);
+        }
+        Ok(all)
     }
 }

@@ -13,7 +13,7 @@ mod body;
 
 use std::sync::LazyLock;
 
-use fanfare_domain::content::Feature;
+use fanfare_domain::content::{Feature, Listed, Naming};
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
 use serde_json::Value;
@@ -23,7 +23,7 @@ use crate::codes::Codes;
 use crate::config::Settings;
 use crate::connection::Reply;
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
-use crate::meta::passed_on;
+use crate::meta::{listed, passed_on};
 use crate::{Client, ConfigError, MayStart, Provider};
 
 static CODES: LazyLock<Codes> = LazyLock::new(|| Codes::parse(include_str!("../codes/one_msg.txt")));
@@ -85,6 +85,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::Webhook,
     echoes: false,
     window: true,
+    naming: Naming::Language,
     offers: &[Offer::Check, Offer::Templates, Offer::MediaUpload],
 };
 
@@ -125,6 +126,12 @@ impl OneMsg {
         }
     }
 
+    /// Asks for something that sends nothing: the answer's JSON, if it is.
+    async fn ask(&self, call: Call) -> Result<Option<Value>, Failure> {
+        let reply = self.caller.call(call, &|| true).await?;
+        if reply.status.is_success() { Ok(reply.json()) } else { Err(self.failure(&reply, 1)) }
+    }
+
     /// What an answer means that says that nothing was sent.
     fn failure(&self, reply: &Reply, attempt: i16) -> Failure {
         let status = reply.status;
@@ -157,18 +164,23 @@ impl Provider for OneMsg {
     }
 
     async fn check(&self) -> Result<String, Failure> {
-        let call = Call::get(format!("{}/status", self.instance));
-        let reply = match self.caller.call(call, &|| true).await {
-            Ok(reply) if reply.status.is_success() => reply,
-            Ok(reply) => return Err(self.failure(&reply, 1)),
-            Err(none) => return Err(none.into()),
-        };
-        let body = reply.json().unwrap_or_default();
+        let body = self.ask(Call::get(format!("{}/status", self.instance))).await?.unwrap_or_default();
         match body.get("status").and_then(Value::as_str) {
             Some(status @ ("connected" | "connecting")) => Ok(format!("channel {status}")),
             Some(status @ ("disconnected" | "uninitialized")) => Err(Failure::new(FailureKind::Transient, status)),
             Some(status @ "unregistered") => Err(Failure::new(FailureKind::Configuration, status)),
             _ => Err(Failure::new(FailureKind::Unknown, "200 without a status")),
         }
+    }
+    async fn templates(&self) -> Result<Vec<Listed>, Failure> {
+        let body = self.ask(Call::list(format!("{}/templates", self.instance))).await?;
+        let unread = |why: &str| Failure::new(FailureKind::Unknown, why);
+        let body = body.ok_or_else(|| unread("200 without JSON"))?;
+        let entries = body.get("templates").and_then(Value::as_array).ok_or_else(|| unread("200 without a list"))?;
+        // No way to ask for a second page is documented.
+        if body.get("total").and_then(Value::as_u64).is_some_and(|total| total > entries.len() as u64) {
+            return Err(unread("the list is not whole"));
+        }
+        entries.iter().map(|entry| listed::listed(entry).ok_or_else(|| unread("the list cannot be read"))).collect()
     }
 }

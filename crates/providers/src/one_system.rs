@@ -13,11 +13,12 @@
 //! Source: OneSystem WhatsApp API v1: endpoints, rate_limits, error_codes, examples.
 
 mod listed;
+mod templates;
 
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
-use fanfare_domain::content::{Approved, Content, Feature};
+use fanfare_domain::content::{Approved, Content, Feature, Listed, Naming};
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Action, Answer, Failure, FailureKind};
 use serde_json::{Value, json};
@@ -83,6 +84,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::Webhook,
     echoes: false,
     window: false,
+    naming: Naming::Either,
     offers: &[Offer::Check, Offer::ContactCheck, Offer::Templates],
 };
 
@@ -166,6 +168,15 @@ impl OneSystem {
         }
     }
 
+    /// Asks for something that sends nothing.
+    async fn ask(&self, path: String) -> Result<Value, Failure> {
+        let reply = self.caller.call(Call::list(path), &|| true).await?;
+        if !reply.status.is_success() {
+            return Err(self.failure(&reply, false));
+        }
+        Ok(reply.json().unwrap_or_default())
+    }
+
     /// What an answer that is no success means.
     fn failure(&self, reply: &Reply, of_template: bool) -> Failure {
         let by_status = self.caller.by_status(reply);
@@ -221,6 +232,16 @@ fn said(body: &Value) -> Said {
         (false, true) => Said::Sent,
         (false, false) => Said::Nothing,
     }
+}
+
+/// Whether the answer of a contact check says that the number is on WhatsApp. Its form is not documented: it
+/// counts if it says one thing only.
+fn is_there(body: &Value) -> Option<bool> {
+    let words = ["exists", "registered", "is_registered", "on_whatsapp", "is_on_whatsapp", "valid", "is_valid"];
+    let parts = [Some(body), body.get("data")].into_iter().flatten();
+    let said: Vec<bool> = parts.flat_map(|part| words.iter().filter_map(|word| part.get(word)?.as_bool())).collect();
+    let first = *said.first()?;
+    said.iter().all(|word| *word == first).then_some(first)
 }
 
 /// An address as its examples write it: digits alone.
@@ -280,12 +301,27 @@ impl Provider for OneSystem {
     }
 
     async fn check(&self) -> Result<String, Failure> {
-        let reply = self.caller.call(Call::get(format!("/sessions/{}/status", self.session)), &|| true).await?;
-        if !reply.status.is_success() {
-            return Err(self.failure(&reply, false));
-        }
-        let body = reply.json().unwrap_or_default();
+        let body = self.ask(format!("/sessions/{}/status", self.session)).await?;
         let found = ["/data/status", "/status", "/data/state", "/state"].iter().find_map(|p| body.pointer(p)?.as_str());
         Ok(format!("session {}: {}", self.session, found.unwrap_or("its state is not said")))
+    }
+
+    async fn contact(&self, phone: &str) -> Result<bool, Failure> {
+        let digits = phone.trim_start_matches('+');
+        let path = format!("/contacts/{digits}/check?session_id={}", self.session);
+        let reply = self.caller.call(Call::get(path), &|| true).await?;
+        match reply.status.as_u16() {
+            // Of the number, or of the session.
+            404 => return Err(Failure::new(FailureKind::Unknown, "404")),
+            _ if !reply.status.is_success() => return Err(self.failure(&reply, false)),
+            _ => {}
+        }
+        is_there(&reply.json().unwrap_or_default())
+            .ok_or_else(|| Failure::new(FailureKind::Unknown, "200 that says neither yes nor no"))
+    }
+
+    async fn templates(&self) -> Result<Vec<Listed>, Failure> {
+        let body = self.ask("/templates".to_owned()).await?;
+        templates::templates(&body).map_err(|why| Failure::new(FailureKind::Unknown, why))
     }
 }

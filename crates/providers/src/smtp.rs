@@ -21,7 +21,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fanfare_domain::clock::Clock;
-use fanfare_domain::content::Feature;
+use fanfare_domain::content::{Feature, Naming};
 use fanfare_domain::limits::CONNECTION_IDLE_MAX;
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
@@ -77,6 +77,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::None,
     echoes: false,
     window: false,
+    naming: Naming::Name,
     offers: &[Offer::Check],
 };
 

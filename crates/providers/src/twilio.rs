@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use fanfare_domain::content::{Content, Feature};
+use fanfare_domain::content::{Content, Feature, Naming};
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
 use serde_json::Value;
@@ -24,7 +24,7 @@ use crate::config::Settings;
 use crate::connection::Reply;
 use crate::endpoint::NoAnswer;
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
-use crate::{Client, ConfigError, Finding, MayStart, Provider};
+use crate::{Balance, Client, ConfigError, Finding, MayStart, Provider};
 
 static CODES: LazyLock<Codes> = LazyLock::new(|| Codes::parse(include_str!("../codes/twilio.txt")));
 
@@ -55,6 +55,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::Webhook,
     echoes: false,
     window: false,
+    naming: Naming::Name,
     offers: &[Offer::Balance, Offer::Check],
 };
 
@@ -107,6 +108,13 @@ impl Twilio {
         fields.extend(body.map(|body| ("Body", body)));
         fields.extend(picture.map(|url| ("MediaUrl", url)));
         Ok(Call::form(format!("{}/Messages.json", self.account), &fields))
+    }
+
+    /// Asks for something that sends nothing.
+    async fn ask(&self, path: String) -> Result<Value, Failure> {
+        let reply = self.caller.call(Call::get(path), &|| true).await?;
+        let body = reply.json().unwrap_or_default();
+        if reply.status.is_success() { Ok(body) } else { Err(self.failure(&reply, &body, 1)) }
     }
 
     fn answer(&self, reply: &Reply, attempt: i16) -> Answer {
@@ -197,11 +205,7 @@ impl Provider for Twilio {
             true => format!("{}/Messages.json?PageSize=1", self.account),
             false => format!("{}.json", self.account),
         };
-        let reply = self.caller.call(Call::get(path), &|| true).await.map_err(Failure::from)?;
-        let body = reply.json().unwrap_or_default();
-        if !reply.status.is_success() {
-            return Err(self.failure(&reply, &body, 1));
-        }
+        let body = self.ask(path).await?;
         if self.by_key {
             return Ok("the key may read messages".to_owned());
         }
@@ -210,6 +214,15 @@ impl Provider for Twilio {
             Some("suspended") => Err(Failure::new(FailureKind::Configuration, "account suspended")),
             Some("closed") => Err(Failure::new(FailureKind::Configuration, "account closed")),
             _ => Err(Failure::new(FailureKind::Unknown, "no account status")),
+        }
+    }
+
+    async fn balance(&self) -> Result<Balance, Failure> {
+        let body = self.ask(format!("{}/Balance.json", self.account)).await?;
+        let word = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
+        match (word("balance"), word("currency")) {
+            (Some(amount), Some(unit)) => Ok(Balance { amount, unit }),
+            _ => Err(Failure::new(FailureKind::Unknown, "200 without a balance")),
         }
     }
 }

@@ -17,6 +17,7 @@ use fanfare_store::runs::Standing;
 use fanfare_store::{PgConnection, Store, audience as store_audience, prices, runs, templates};
 use serde::Serialize;
 
+use crate::approved::{Fitness, fitness};
 use crate::audience::Audience;
 use crate::preview::Sample;
 use crate::tally::Tally;
@@ -138,6 +139,8 @@ pub(crate) struct Prepared {
     audience: Audience,
     /// What stands in the way, as far as it is known without reading the contacts.
     pub refusals: Vec<Problem>,
+    /// What should be known, as far as that.
+    hints: Vec<Problem>,
 }
 
 /// Plans the launch of a campaign, for those who mean to send it `again` if it was sent before. `progress`
@@ -187,12 +190,16 @@ pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &
     let account = accounts::by_id(c, workspace_id, campaign.account_id).await?;
     let template = templates::compile(c, workspace_id, campaign.template_id, campaign.template_version).await?;
     let size = store_audience::size(c, workspace_id, campaign.list_id).await?;
+    let Fitness { refusals: unfit, hints } = fitness(c, &account, &template).await?;
+    let mut refusals = cheap_refusals(&campaign, &account, &template.features(), size);
+    refusals.extend(unfit);
     Ok(Prepared {
         workspace_id,
         prices: prices::load(c, workspace_id, campaign.account_id).await?,
         variables: template.variables().to_vec(),
         credit: credits::balance(c, workspace_id).await?,
-        refusals: cheap_refusals(&campaign, &account, &template.features(), size),
+        refusals,
+        hints,
         audience: Audience::new(template, campaign.on_missing),
         campaign,
         account,
@@ -292,7 +299,7 @@ pub(crate) async fn examine(
         finishes_at: seconds.and_then(|s| now.checked_add_signed(TimeDelta::try_milliseconds((s * 1e3) as i64)?)),
         samples: tally.samples,
         refusals: prepared.refusals.clone(),
-        warnings: Vec::new(),
+        warnings: prepared.hints.clone(),
     };
     plan.note_unknown(&unknown, &attributes, tally.contacts);
     plan.note_missing();

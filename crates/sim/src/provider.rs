@@ -129,6 +129,7 @@ impl Provider {
                 let accepted = fault == Fault::Recipient && locked(&self.ledger).find(message.id, account).is_some();
                 if accepted { self.accept(&message, account, at_us, None) } else { self.strike(fault) }
             }
+            Some(fault) if fault.of_template().is_some() => self.strike(fault),
             _ => self.accept(&message, account, at_us, fault),
         }
     }
@@ -168,6 +169,9 @@ impl Provider {
     /// A fault that comes instead of an acceptance.
     pub fn strike(&self, fault: Fault) -> Reaction {
         locked(&self.judge).struck(fault);
+        if let Some(trouble) = fault.of_template() {
+            return Reaction::Answer(self.dialect.template_refused(trouble));
+        }
         let why = match fault {
             Fault::Throttle => Refusal::TooFast(None),
             Fault::ThrottleFor => Refusal::TooFast(Some(RETRY_AFTER_S)),

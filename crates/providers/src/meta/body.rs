@@ -139,12 +139,20 @@ fn framed(kind: &str, frame: &Frame, action: Value) -> Value {
 
 /// A template with what fills it.
 fn template(approved: &Approved) -> Value {
-    let mut template = json!({ "name": approved.name, "language": { "code": approved.language } });
+    let mut template = json!({ "name": approved.name, "language": { "code": language(&approved.language) } });
     let components = components(approved);
     if !components.is_empty() {
         template["components"] = components.into();
     }
     template
+}
+
+/// A language as Meta writes it: `pt-br` is `pt_BR`. One that is written so already stays as it is.
+pub(crate) fn language(tag: &str) -> String {
+    let mut parts = tag.split('-');
+    let primary = parts.next().unwrap_or_default().to_owned();
+    let region = |part: &str| if part.len() == 2 { part.to_uppercase() } else { part.to_owned() };
+    parts.fold(primary, |code, part| format!("{code}_{}", region(part)))
 }
 
 /// The components of a template, in the order of the documents.

@@ -8,7 +8,9 @@ use fanfare_domain::message::OutMessage;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::meta::body::{buttons, components, contact, link, phone_number, product_sections, sections, without_null};
+use crate::meta::body::{
+    buttons, components, contact, language, link, phone_number, product_sections, sections, without_null,
+};
 
 /// The method that sends a message, and its body. None of a content that no method sends.
 pub(super) fn message(m: &OutMessage, namespace: Option<&str>) -> Option<(&'static str, Value)> {
@@ -97,7 +99,7 @@ fn template(approved: &Approved, namespace: Option<&str>) -> Value {
     json!({
         "namespace": namespace,
         "template": approved.name,
-        "language": { "policy": "deterministic", "code": approved.language },
+        "language": { "policy": "deterministic", "code": language(&approved.language) },
         "params": (!params.is_empty()).then_some(params),
     })
 }

@@ -10,7 +10,7 @@ use chrono::DateTime;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::{Dialect, Listed, Message, Read, Refusal, json, text};
+use super::{Dialect, Listed, Message, Read, Refusal, Trouble, json, text};
 use crate::provider::Answer;
 use crate::receipts::{Post, Receipt, Target};
 use crate::wire::Parts;
@@ -30,6 +30,19 @@ impl Dialect for OneSystem {
         let needed: &[&str] = match (parts.method, path.as_slice()) {
             ("GET", ["api", "v1", "sessions", _, "status"]) => {
                 return Read::Other(Answer::new("200 OK", r#"{"success":true,"data":{"status":"connected"}}"#));
+            }
+            ("GET", ["api", "v1", "templates"]) => {
+                let templates = json!([
+                    { "id": 5, "name": "hello", "content": "Hello {{name}}", "category": "marketing" },
+                    { "id": 6, "name": "code", "content": "{{code}} is your code, {{ name }}", "category": "otp" },
+                ]);
+                return Read::Other(Answer::new("200 OK", json!({ "data": templates, "total": 2 }).to_string()));
+            }
+            // Who has an even number is there.
+            ("GET", ["api", "v1", "contacts", phone, "check"]) if is_digits(phone) => {
+                let exists = phone.ends_with(['0', '2', '4', '6', '8']);
+                let body = json!({ "success": true, "data": { "phone": phone, "exists": exists } });
+                return Read::Other(Answer::new("200 OK", body.to_string()));
             }
             ("GET", ["api", "v1", "sessions", _, "messages"]) => {
                 let to = form_urlencoded::parse(parts.query().as_bytes()).find(|(key, _)| key == "to");
@@ -73,6 +86,13 @@ impl Dialect for OneSystem {
             false => json!({ "success": true, "status": "queued" }),
         };
         Answer::new("200 OK", body.to_string())
+    }
+
+    fn template_refused(&self, why: Trouble) -> Answer {
+        match why {
+            Trouble::Missing | Trouble::Paused => not_found(),
+            Trouble::Parameters => self.refusal(Refusal::Malformed("variables")),
+        }
     }
 
     fn refusal(&self, why: Refusal) -> Answer {

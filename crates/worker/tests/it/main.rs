@@ -6,3 +6,4 @@ mod kinds;
 mod login;
 mod receipts;
 mod stage;
+mod templates;

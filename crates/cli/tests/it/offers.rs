@@ -1,0 +1,78 @@
+//! What an account's provider is asked beside sending, as a person asks it.
+
+use fanfare_sim::Config;
+
+use crate::program::{Home, Provider, SECRET};
+
+/// An account `a` of this kind at a simulator of it.
+fn account(home: &Home, kind: &str, more: &[&str]) -> Provider {
+    let config = Config { kind: kind.parse().unwrap(), secret: Some(SECRET.to_owned()), ..Config::default() };
+    let provider = Provider::start(config);
+    let url = provider.handle.url();
+    let add = ["account", "add", "a", "--kind", kind, "--url", &url, "--secret", SECRET];
+    home.ok(&[&add, more].concat());
+    provider
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_templates_is_shown_kept_and_planned_against() {
+    let home = Home::new().await;
+    let _provider = account(&home, "meta", &["--set", "phone_number_id=106540352242922"]);
+    let file = home.file("people.csv", "phone,name\n0770000001,Ann\n");
+    home.ok(&["import", &file, "--list", "l", "--country", "DZ"]);
+    let add = ["template", "add", "t", "--channel", "whatsapp", "--provider-template"];
+    home.ok(&[&add[..], &["en-us=spring_sale", "--param", "{{ name }}"]].concat());
+    home.ok(&["campaign", "create", "c", "--template", "t", "--list", "l", "--account", "a"]);
+    let note = home.json(&["campaign", "plan", "c"])["warnings"][0]["remedy"].as_str().unwrap().to_owned();
+    assert!(note.contains("fanfare account templates a"), "{note}");
+
+    let listed = home.json(&["account", "templates", "a"])["templates"].clone();
+    let names: Vec<&str> = listed.as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["spring_sale", "spring_sale", "order_update", "old_offer", "bad_offer", "login_code"]);
+    assert_eq!((&listed[3]["status"], &listed[3]["usable"]), (&"paused".into(), &false.into()));
+    let shown = home.ok(&["account", "templates", "a"]);
+    let order = shown.lines().find(|line| line.starts_with("order_update")).unwrap();
+    let cells: Vec<&str> = order.split_whitespace().collect();
+    assert_eq!(cells, ["order_update", "en_US", "approved", "utility", "image", "1", "0:quick_reply", "1:url"]);
+
+    for refusing in ["plan", "launch"] {
+        let said = home.run(&["campaign", refusing, "c"]);
+        let said = format!("{}{}", said.out, said.err);
+        assert!(said.contains("body takes 2 parameters") && said.contains("1 are given"), "{refusing}: {said}");
+    }
+    home.ok(&[&add[..], &["en-us=spring_sale", "--param", "{{ name }}", "--param", "5 %"]].concat());
+    let plan = home.json(&["campaign", "plan", "c"]);
+    assert_eq!((&plan["refusals"], &plan["warnings"]), (&serde_json::json!([]), &serde_json::json!([])), "{plan:#}");
+
+    home.ok(&["account", "set", "a", "--secret", "wrong"]);
+    let said = home.fails(1, &["account", "templates", "a"]);
+    assert!(said.contains("its provider said 190") && said.contains("fanfare account check a"), "{said}");
+    let said = home.fails(1, &["account", "balance", "a"]);
+    assert!(said.contains("of kind meta") && said.contains("one_confirmed, twilio"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_balance_is_shown_and_silence_is_no_balance() {
+    let home = Home::new().await;
+    let provider = account(&home, "twilio", &["--set", "account_sid=AC1"]);
+    let balance = home.json(&["account", "balance", "a"]);
+    assert_eq!((&balance["amount"], &balance["unit"]), (&"12.34".into(), &"USD".into()));
+    assert!(home.ok(&["account", "balance", "a"]).contains("12.34 USD"));
+    drop(provider);
+    let said = home.fails(1, &["account", "balance", "a"]);
+    assert!(said.contains("gave no clear answer") && said.contains("connection refused"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_is_looked_for_where_the_provider_can() {
+    let home = Home::new().await;
+    let _provider = account(&home, "one_system", &["--set", "session_id=3"]);
+    let asked = |phone: &str| home.json(&["account", "contact", "a", "--to", phone, "--country", "DZ"]);
+    let (even, odd) = (asked("0770 00 00 02"), asked("+213770000001"));
+    assert_eq!((&even["phone"], &even["reachable"]), (&"+213770000002".into(), &true.into()));
+    assert_eq!(odd["reachable"], false);
+    let said = home.fails(2, &["account", "contact", "a", "--to", "0770000001"]);
+    assert!(said.contains("no country code"), "{said}");
+    let templates = home.json(&["account", "templates", "a"])["templates"].clone();
+    assert_eq!((&templates[0]["name"], &templates[0]["title"]), (&"5".into(), &"hello".into()));
+}
