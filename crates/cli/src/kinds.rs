@@ -82,6 +82,8 @@ fn about(kind: &Kind) -> String {
         Receipts::Poll => "none posted: it would have to be asked, which is not done",
         Receipts::None => "none",
     };
+    let texts: Vec<String> =
+        kind.text_chars_max.iter().map(|(channel, most)| format!("at most {most} characters by {channel}")).collect();
     let offers: Vec<&str> = kind.offers.iter().map(|offer| offered(*offer)).collect();
     let window = if kind.window { "24 hours after the recipient wrote; templates at any time" } else { "none" };
     fields([
@@ -93,6 +95,7 @@ fn about(kind: &Kind) -> String {
         ("secret", kind.secret.unwrap_or("optional").to_owned()),
         ("settings", settings.join("\n")),
         ("caps", if kind.caps.is_empty() { "none documented".to_owned() } else { kind.caps.join(", ") }),
+        ("texts", texts.join("\n")),
         ("repeats", keys.to_owned()),
         ("in doubt", doubt.to_owned()),
         ("receipts", receipts.to_owned()),

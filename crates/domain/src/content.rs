@@ -5,8 +5,9 @@
 //! file every text may hold variables; see [`crate::template`].
 
 mod approved;
-mod check;
+pub(crate) mod check;
 mod feature;
+mod link;
 pub mod listed;
 
 use serde::{Deserialize, Serialize};

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use minijinja::{Environment, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::content::{Approved, Content, Feature};
+use crate::content::check::TEXT_CHARS_MAX;
+use crate::content::{Approved, Content, Feature, Unfit};
 use crate::limits::{RENDERED_BYTES_MAX, TEMPLATE_BYTES_MAX, TEMPLATE_PARAMS_MAX, VARIANTS_MAX};
 use crate::message::Channel;
 use crate::sms;
@@ -106,6 +107,9 @@ pub enum RenderError {
     /// An operation does not fit the contact's values.
     #[error("does not fit the contact's values: {0}")]
     Unfit(String),
+    /// A part of the result cannot be sent.
+    #[error(transparent)]
+    Content(#[from] Unfit),
     /// The result is longer than can be sent.
     #[error("the text is too long to be sent ({0})")]
     TooLong(&'static str),
@@ -114,6 +118,8 @@ pub enum RenderError {
 /// A template ready to be rendered. Cheap to share between threads, not to clone.
 pub struct Template {
     channel: Channel,
+    /// Most characters of a text of our own.
+    text_chars_max: usize,
     variants: Vec<Compiled>,
     variables: Arc<[String]>,
     blank: Environment<'static>,
@@ -151,6 +157,7 @@ impl Template {
         whole(channel, &variants)?;
         let mut template = Self {
             channel,
+            text_chars_max: text_chars_max(channel),
             variants: Vec::with_capacity(variants.len()),
             variables: Arc::default(),
             blank: environment(Missing::Blank),
@@ -182,6 +189,12 @@ impl Template {
         self.name(names.to_vec());
         self.find_required()?;
         Ok(self)
+    }
+
+    /// The same for a provider that takes texts of at most so many characters.
+    pub fn within(mut self, chars_max: Option<usize>) -> Self {
+        self.text_chars_max = self.text_chars_max.min(chars_max.unwrap_or(usize::MAX));
+        self
     }
 
     /// The channel it is written for.
@@ -259,7 +272,7 @@ impl Template {
                 let rendered = rich::filled(json, &mut texts.into_iter());
                 let unfit = |e: String| RenderError::Unfit(e);
                 let mut content: Content = serde_json::from_value(rendered).map_err(|e| unfit(e.to_string()))?;
-                content.check(self.channel).map_err(|e| unfit(e.to_string()))?;
+                content.check(self.channel)?;
                 if let Content::Template(approved) = &mut content
                     && approved.language.is_empty()
                 {
@@ -310,14 +323,19 @@ impl Template {
     /// segments of an SMS, else 1.
     ///
     /// # Errors
-    /// As [`Template::render`]; also when an SMS takes more segments than can be joined, or is blank.
+    /// As [`Template::render`]; also when a text is longer than it may be, an SMS takes more segments than can
+    /// be joined, or is blank.
     pub fn units(&self, variant: i16, values: &[serde_json::Value]) -> Result<i16, RenderError> {
         let v = self.variant(variant);
         let rich = matches!(v.source.text, Text::Rich(_));
-        if self.channel != Channel::Sms && v.simple && !rich {
+        if self.channel != Channel::Sms && v.simple && !rich && self.surely_fits(v, values) {
             return Ok(1);
         }
-        match self.render(variant, values)? {
+        let content = self.render(variant, values)?;
+        if let Content::Text { body, .. } = &content {
+            short_enough(body, self.text_chars_max)?;
+        }
+        match content {
             Content::Text { body, .. } if body.trim().is_empty() => Err(RenderError::Unfit("the text is empty".into())),
             Content::Text { body, .. } if self.channel == Channel::Sms => {
                 let segments = sms::size(&body).segments;
@@ -328,6 +346,21 @@ impl Template {
             }
             _ => Ok(1),
         }
+    }
+
+    /// Whether a simple text cannot become too long with these values, whatever its filters make of them: a
+    /// character becomes three at most.
+    fn surely_fits(&self, v: &Compiled, values: &[serde_json::Value]) -> bool {
+        let Text::Body { body, .. } = &v.source.text else { return true };
+        if self.text_chars_max == usize::MAX {
+            return true;
+        }
+        let given = v.used.iter().filter_map(|i| values.get(*i)).map(|value| match value {
+            serde_json::Value::String(text) => text.len(),
+            other => other.to_string().len(),
+        });
+        let longest = given.chain(v.source.defaults.values().map(String::len)).max().unwrap_or(0);
+        body.len() + body.matches("{{").count() * 3 * longest <= self.text_chars_max
     }
 
     fn variant(&self, number: i16) -> &Compiled {
@@ -494,6 +527,10 @@ fn whole(channel: Channel, variants: &[Variant]) -> Result<(), TemplateError> {
             Text::Body { body, .. } if body.trim().is_empty() => {
                 return refuse("the body is empty: say something in it".to_owned());
             }
+            Text::Body { body, .. } if !body.contains('{') && short_enough(body, text_chars_max(channel)).is_err() => {
+                let most = text_chars_max(channel);
+                return refuse(format!("the body has {} characters: {channel} takes {most}", body.chars().count()));
+            }
             Text::Body { subject: Some(_), .. } if channel != Channel::Email => {
                 return refuse(format!("only e-mail has a subject: leave it out for {channel}"));
             }
@@ -513,6 +550,20 @@ fn whole(channel: Channel, variants: &[Variant]) -> Result<(), TemplateError> {
         }
     }
     Ok(())
+}
+
+/// Most characters of a text of our own by a channel, whoever the provider is.
+fn text_chars_max(channel: Channel) -> usize {
+    if channel == Channel::Whatsapp { TEXT_CHARS_MAX } else { usize::MAX }
+}
+
+fn short_enough(body: &str, chars_max: usize) -> Result<(), Unfit> {
+    // Counted only where it may matter.
+    let chars = if body.len() > chars_max { body.chars().count() } else { 0 };
+    if chars <= chars_max {
+        return Ok(());
+    }
+    Err(Unfit { part: "body".to_owned(), problem: format!("has {chars} characters: expected at most {chars_max}") })
 }
 
 fn unfit(e: minijinja::Error) -> RenderError {

@@ -70,6 +70,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::None,
     echoes: false,
     window: true,
+    text_chars_max: &[(Channel::Sms, 320)],
     naming: Naming::Language,
     offers: &[Offer::Check],
 };

@@ -71,6 +71,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::Webhook,
     echoes: true,
     window: false,
+    text_chars_max: &[],
     naming: Naming::Language,
     offers: &[],
 };

@@ -34,6 +34,8 @@ pub struct Kind {
     pub echoes: bool,
     /// Whether only templates may be sent to those who have not written within 24 hours.
     pub window: bool,
+    /// Most characters of a text, by channel, where it takes fewer than the channel.
+    pub text_chars_max: &'static [(Channel, usize)],
     /// How its messages name an approved template and fill it.
     pub naming: Naming,
     /// Other calls it has: balance, contact_check, templates, media_upload, check.
@@ -128,6 +130,11 @@ impl Kind {
         }
         let documented = self.refuses.iter().find(|(f, _)| *f == feature).map(|(_, why)| *why);
         Some(documented.unwrap_or("its documents have no such message"))
+    }
+
+    /// Most characters of a text by this channel, if it takes fewer than the channel.
+    pub fn text_chars_max(&self, channel: Channel) -> Option<usize> {
+        self.text_chars_max.iter().find(|(c, _)| *c == channel).map(|(_, chars)| *chars)
     }
 
     /// Whether messages in doubt are looked up there.

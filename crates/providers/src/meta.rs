@@ -84,6 +84,7 @@ pub static KIND: Kind = Kind {
     // Statuses name our reference; replies and buttons only the id of the message that they answer.
     echoes: false,
     window: true,
+    text_chars_max: &[],
     naming: Naming::Language,
     offers: &[Offer::Check, Offer::Templates, Offer::MediaUpload],
 };

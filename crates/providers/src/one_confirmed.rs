@@ -87,6 +87,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::Poll,
     echoes: false,
     window: true,
+    text_chars_max: &[],
     naming: Naming::Variables,
     offers: &[Offer::Check, Offer::Balance, Offer::Templates],
 };

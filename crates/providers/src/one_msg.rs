@@ -85,6 +85,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::Webhook,
     echoes: false,
     window: true,
+    text_chars_max: &[],
     naming: Naming::Language,
     offers: &[Offer::Check, Offer::Templates, Offer::MediaUpload],
 };

@@ -84,6 +84,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::Webhook,
     echoes: false,
     window: false,
+    text_chars_max: &[],
     naming: Naming::Either,
     offers: &[Offer::Check, Offer::ContactCheck, Offer::Templates],
 };

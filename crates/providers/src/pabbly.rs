@@ -85,6 +85,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::None,
     echoes: false,
     window: true,
+    text_chars_max: &[],
     naming: Naming::Name,
     offers: &[Offer::Check, Offer::Templates],
 };

@@ -77,6 +77,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::None,
     echoes: false,
     window: false,
+    text_chars_max: &[],
     naming: Naming::Name,
     offers: &[Offer::Check],
 };

@@ -55,6 +55,7 @@ pub static KIND: Kind = Kind {
     receipts: Receipts::Webhook,
     echoes: false,
     window: false,
+    text_chars_max: &[(Channel::Sms, 1600)],
     naming: Naming::Name,
     offers: &[Offer::Balance, Offer::Check],
 };

@@ -14,7 +14,7 @@ use fanfare_store::campaigns::{self, Campaign};
 use fanfare_store::credits::{self, Credit};
 use fanfare_store::nearest::nearest;
 use fanfare_store::runs::Standing;
-use fanfare_store::{PgConnection, Store, audience as store_audience, prices, runs, templates};
+use fanfare_store::{PgConnection, Store, audience as store_audience, imports, prices, runs, templates};
 use serde::Serialize;
 
 use crate::approved::{Fitness, fitness};
@@ -48,6 +48,8 @@ pub struct Plan {
     pub excluded: Excluded,
     /// Variables that contacts lack, and how many lack them.
     pub missing: Vec<MissingVariable>,
+    /// The first contacts whom the template does not work for: a text becomes too long, say.
+    pub unfit: Vec<UnfitRow>,
     /// SMS segments; messages on other channels.
     pub segments: i64,
     /// Messages by country of the recipient.
@@ -90,6 +92,17 @@ pub struct MissingVariable {
     pub variable: String,
     /// How many lack it.
     pub recipients: i64,
+}
+
+/// A contact whom the template does not work for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnfitRow {
+    /// The file it came from.
+    pub file: Option<String>,
+    /// Its row there, from 1 after the header.
+    pub row: i32,
+    /// What is the matter: the part, its length, and the limit, if that is it.
+    pub why: String,
 }
 
 /// What goes to a country.
@@ -193,6 +206,8 @@ pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &
     let Fitness { refusals: unfit, hints } = fitness(c, &account, &template).await?;
     let mut refusals = cheap_refusals(&campaign, &account, &template.features(), size);
     refusals.extend(unfit);
+    let kind = Kind::named(&account.kind);
+    let template = template.within(kind.and_then(|kind| kind.text_chars_max(campaign.channel)));
     Ok(Prepared {
         workspace_id,
         prices: prices::load(c, workspace_id, campaign.account_id).await?,
@@ -266,6 +281,10 @@ pub(crate) async fn examine(
     let key = (prepared.workspace_id, campaign.list_id);
     let price = (&prepared.prices, available);
     let tally = Tally::take(c, key, &mut prepared.audience, price, prepared.size, progress).await?;
+    let mut unfit = Vec::new();
+    for (import_id, row, why) in tally.unfit_first {
+        unfit.push(UnfitRow { file: imports::file_name(c, prepared.workspace_id, import_id).await?, row, why });
+    }
     let attributes = store_audience::attribute_names(c, prepared.workspace_id, campaign.list_id);
     let unknown: Vec<String> = prepared.audience.unseen().map(str::to_owned).collect();
     let attributes = if unknown.is_empty() { Vec::new() } else { attributes.await? };
@@ -284,6 +303,7 @@ pub(crate) async fn examine(
         recipients: tally.recipients,
         excluded: tally.excluded,
         missing: missing(&prepared.variables, &tally.lacking),
+        unfit,
         segments: tally.units,
         countries: tally.countries.into_values().collect(),
         cost: tally.cost,
@@ -302,8 +322,8 @@ pub(crate) async fn examine(
         warnings: prepared.hints.clone(),
     };
     plan.note_unknown(&unknown, &attributes, tally.contacts);
+    plan.note_unfit(tally.unfit);
     plan.note_missing();
-    plan.note_unfit(tally.unfit, tally.unfit_why);
     plan.note_credit();
     plan.note_expiry(campaign.expires_after_s);
     Ok((plan, prepared))
@@ -369,9 +389,19 @@ impl Plan {
         }
     }
 
-    fn note_unfit(&mut self, unfit: i64, why: Option<String>) {
-        let Some(why) = why else { return };
-        let problem = format!("the template does not work for {unfit} contacts: {why}");
+    fn note_unfit(&mut self, unfit: i64) {
+        if unfit == 0 {
+            return;
+        }
+        let named = self.unfit.iter().map(|row| match &row.file {
+            Some(file) => format!("row {} of {file}: {}", row.row, row.why),
+            None => format!("row {}: {}", row.row, row.why),
+        });
+        let mut named = named.collect::<Vec<_>>().join("; ");
+        if unfit > self.unfit.len() as i64 {
+            named.push_str("; …");
+        }
+        let problem = format!("the template does not work for {unfit} contacts: {named}");
         match self.on_missing {
             OnMissing::Skip => self.warnings.push(Problem::new(problem, "they are left out")),
             OnMissing::Refuse | OnMissing::Default => {
