@@ -47,8 +47,8 @@ fn about(kind: &Kind) -> String {
     let carries: Vec<String> = kind
         .carries
         .iter()
-        .map(|(channel, features)| match features.len() == Feature::ALL.len() {
-            true => format!("{channel}: everything, and the server decides"),
+        .map(|(channel, features)| match features.len() == Feature::BY_LINK.len() {
+            true => format!("{channel}: everything by links, and the server decides"),
             false => format!("{channel}: {}", features.iter().map(words).collect::<Vec<_>>().join(", ")),
         })
         .collect();
@@ -111,7 +111,7 @@ fn offered(offer: Offer) -> &'static str {
         Offer::Templates => "the account's templates, for plans too: fanfare account templates NAME",
         Offer::Balance => "the credit left there: fanfare account balance NAME",
         Offer::ContactCheck => "whether a phone can be written to: fanfare account contact NAME --to PHONE",
-        Offer::MediaUpload => "keeping a file for later messages",
+        Offer::MediaUpload => "keeping a file of yours: workers hand it over once",
     }
 }
 

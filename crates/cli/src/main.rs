@@ -1,6 +1,7 @@
 //! The program `fanfare`: one file for each command group.
 
 mod account;
+mod attach;
 mod audit;
 mod bars;
 mod campaign;

@@ -7,6 +7,7 @@
 mod approved;
 pub(crate) mod check;
 mod feature;
+mod file;
 mod link;
 pub mod listed;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use approved::{Approved, Button, Card, Header, Offer};
 pub use check::Unfit;
 pub use feature::Feature;
+pub use file::{Shown, StoredFile, mime_of};
 pub use listed::{Listed, Naming};
 
 /// What is said.
@@ -162,8 +164,12 @@ pub enum Content {
 /// A file to show or to fetch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Media {
-    /// Where it is: public, https or http.
+    /// Where it is: public, https or http; empty if it is a file of ours.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub url: String,
+    /// The file of ours that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<StoredFile>,
     /// A text below it; a sound has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caption: Option<String>,

@@ -7,6 +7,7 @@
 mod render;
 mod rich;
 mod scan;
+mod size;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,6 @@ use std::sync::Arc;
 use minijinja::{Environment, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::content::check::TEXT_CHARS_MAX;
 use crate::content::{Approved, Content, Feature, Unfit};
 use crate::limits::{RENDERED_BYTES_MAX, TEMPLATE_BYTES_MAX, TEMPLATE_PARAMS_MAX, VARIANTS_MAX};
 use crate::message::Channel;
@@ -25,6 +25,7 @@ use crate::sms;
 
 pub use render::is_missing;
 use render::{Missing, Positional, environment, to_engine};
+use size::{short_enough, text_chars_max};
 
 /// Variables that every contact has a column for. `first_name` is the first word of `name` where the
 /// contact has no attribute of that name.
@@ -348,21 +349,6 @@ impl Template {
         }
     }
 
-    /// Whether a simple text cannot become too long with these values, whatever its filters make of them: a
-    /// character becomes three at most.
-    fn surely_fits(&self, v: &Compiled, values: &[serde_json::Value]) -> bool {
-        let Text::Body { body, .. } = &v.source.text else { return true };
-        if self.text_chars_max == usize::MAX {
-            return true;
-        }
-        let given = v.used.iter().filter_map(|i| values.get(*i)).map(|value| match value {
-            serde_json::Value::String(text) => text.len(),
-            other => other.to_string().len(),
-        });
-        let longest = given.chain(v.source.defaults.values().map(String::len)).max().unwrap_or(0);
-        body.len() + body.matches("{{").count() * 3 * longest <= self.text_chars_max
-    }
-
     fn variant(&self, number: i16) -> &Compiled {
         usize::try_from(number).ok().and_then(|n| self.variants.get(n)).unwrap_or(&self.variants[0])
     }
@@ -550,20 +536,6 @@ fn whole(channel: Channel, variants: &[Variant]) -> Result<(), TemplateError> {
         }
     }
     Ok(())
-}
-
-/// Most characters of a text of our own by a channel, whoever the provider is.
-fn text_chars_max(channel: Channel) -> usize {
-    if channel == Channel::Whatsapp { TEXT_CHARS_MAX } else { usize::MAX }
-}
-
-fn short_enough(body: &str, chars_max: usize) -> Result<(), Unfit> {
-    // Counted only where it may matter.
-    let chars = if body.len() > chars_max { body.chars().count() } else { 0 };
-    if chars <= chars_max {
-        return Ok(());
-    }
-    Err(Unfit { part: "body".to_owned(), problem: format!("has {chars} characters: expected at most {chars_max}") })
 }
 
 fn unfit(e: minijinja::Error) -> RenderError {

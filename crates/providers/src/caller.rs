@@ -5,7 +5,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use fanfare_domain::clock::Clock;
-use fanfare_domain::limits::LIST_PAGE_BYTES_MAX;
+use fanfare_domain::content::StoredFile;
+use fanfare_domain::limits::{LIST_PAGE_BYTES_MAX, UPLOAD_TIMEOUT};
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
 use http_body_util::Full;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
@@ -13,7 +14,7 @@ use hyper::{HeaderMap, Method, Request, Uri};
 use serde_json::Value;
 use url::Url;
 
-use crate::connection::{AnswerMax, Reply};
+use crate::connection::{AnswerMax, Reply, Within};
 use crate::endpoint::{Endpoint, NoAnswer};
 use crate::retry_after::retry_after;
 use crate::{Client, ConfigError, MayStart};
@@ -58,6 +59,8 @@ pub(crate) enum Payload {
     Nothing,
     Json(Vec<u8>),
     Form(String),
+    /// A file among the fields of a form, under this content type.
+    File(String, Vec<u8>),
 }
 
 impl Call {
@@ -85,6 +88,26 @@ impl Call {
     pub fn form(path: impl Into<String>, fields: &[(&str, &str)]) -> Self {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         Self::new(Method::POST, path, Payload::Form(body))
+    }
+
+    /// A POST of a form with texts and a file, in parts (RFC 7578).
+    pub fn upload(path: impl Into<String>, fields: &[(&str, &str)], file: &StoredFile, bytes: &[u8]) -> Self {
+        // No file holds its own hash.
+        let boundary = format!("fanfare-{}", &file.sha256);
+        let mut body = Vec::with_capacity(bytes.len() + 1024);
+        for (name, value) in fields {
+            let part = format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+            body.extend_from_slice(part.as_bytes());
+        }
+        let plain = |c: char| if c.is_control() || c == '"' || c == '\\' { '_' } else { c };
+        let (name, mime): (String, _) = (file.name.chars().map(plain).collect(), &file.mime);
+        let head = format!(
+            "--{boundary}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{name}\"\r\ncontent-type: {mime}\r\n\r\n"
+        );
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(bytes);
+        body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        Self::new(Method::POST, path, Payload::File(format!("multipart/form-data; boundary={boundary}"), body))
     }
 
     /// The same with a header.
@@ -124,10 +147,12 @@ impl Caller {
     /// Makes a call once, and reads the answer.
     pub async fn call(&self, call: Call, may_start: MayStart<'_>) -> Result<Reply, NoAnswer> {
         let mut headers = self.headers.clone();
+        let is_file = matches!(call.payload, Payload::File(..));
         let (body, kind) = match call.payload {
             Payload::Nothing => (Bytes::new(), None),
             Payload::Json(json) => (Bytes::from(json), Some(JSON)),
             Payload::Form(form) => (Bytes::from(form), Some(FORM)),
+            Payload::File(kind, body) => (Bytes::from(body), HeaderValue::try_from(kind).ok()),
         };
         headers.extend(kind.map(|kind| (CONTENT_TYPE, kind)));
         for (name, value) in call.headers {
@@ -139,6 +164,9 @@ impl Caller {
         *request.uri_mut() = self.target(&call.path)?;
         *request.method_mut() = call.method;
         *request.headers_mut() = headers;
+        if is_file {
+            request.extensions_mut().insert(Within(UPLOAD_TIMEOUT));
+        }
         if call.lists {
             request.extensions_mut().insert(AnswerMax(LIST_PAGE_BYTES_MAX));
         }

@@ -9,6 +9,7 @@ use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::ConfigError;
+use crate::files::{Files, NoFiles};
 use crate::tokens::{InProcess, Tokens};
 
 /// Shared by the adapters of a process; cheap to clone.
@@ -19,6 +20,7 @@ pub struct Client {
     pub(crate) request_timeout: Duration,
     tls: Arc<OnceLock<Arc<ClientConfig>>>,
     tokens: Option<Arc<dyn Tokens>>,
+    files: Arc<dyn Files>,
 }
 
 impl Client {
@@ -31,6 +33,7 @@ impl Client {
             request_timeout: REQUEST_TIMEOUT,
             tls: Arc::default(),
             tokens: None,
+            files: Arc::new(NoFiles),
         }
     }
 
@@ -51,6 +54,15 @@ impl Client {
     /// The same for the account whose fetched token is kept there. Without it each adapter keeps its own.
     pub fn with_tokens(self, tokens: Arc<dyn Tokens>) -> Self {
         Self { tokens: Some(tokens), ..self }
+    }
+
+    /// The same for the account whose files are kept there. Without it there are none.
+    pub fn with_files(self, files: Arc<dyn Files>) -> Self {
+        Self { files, ..self }
+    }
+
+    pub(crate) fn files(&self) -> Arc<dyn Files> {
+        self.files.clone()
     }
 
     pub(crate) fn tokens(&self) -> Arc<dyn Tokens> {

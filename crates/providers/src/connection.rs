@@ -35,6 +35,10 @@ pub(crate) struct AnswerMax(pub usize);
 
 type Protocol = http1::Connection<TokioIo<Stream>, Full<Bytes>>;
 
+/// An extension of a request that may take longer than others, as handing over a file does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Within(pub Duration);
+
 /// What a provider answered.
 #[derive(Debug)]
 pub(crate) struct Reply {
@@ -77,6 +81,7 @@ impl Connection {
     /// Sends a request and reads the answer, all within `limit`.
     pub async fn exchange(&mut self, request: Outgoing, limit: Duration) -> Result<Reply, Lost> {
         let mut head = None;
+        let allowed = request.extensions().get().map(|Within(time)| *time);
         let bytes_max = request.extensions().get().map_or(ANSWER_BYTES_MAX, |AnswerMax(bytes)| *bytes);
         let answer = async {
             let response = self.sender.try_send_request(request).await?;
@@ -85,6 +90,7 @@ impl Connection {
             let whole = Limited::new(body, bytes_max).collect().await;
             Ok::<_, TrySendError<Outgoing>>(whole.ok().map(Collected::to_bytes))
         };
+        let limit = allowed.unwrap_or(limit);
         let outcome = timeout(limit, driven(&mut self.protocol, answer)).await;
         match (outcome, head) {
             (Ok(Ok(body)), Some(head)) => Ok(Reply { status: head.status, headers: head.headers, body }),

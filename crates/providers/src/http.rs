@@ -60,8 +60,12 @@ pub static KIND: Kind = Kind {
     name: "http",
     service: "any server that takes a message as JSON",
     // The server decides: what it cannot carry it refuses as content.
-    carries: &[(Channel::Whatsapp, &Feature::ALL), (Channel::Sms, &Feature::ALL), (Channel::Email, &Feature::ALL)],
-    refuses: &[],
+    carries: &[
+        (Channel::Whatsapp, Feature::BY_LINK),
+        (Channel::Sms, Feature::BY_LINK),
+        (Channel::Email, Feature::BY_LINK),
+    ],
+    refuses: &[(Feature::File, LINKS), (Feature::TemplateFile, LINKS)],
     secret: None,
     base_url: None,
     settings: &[],
@@ -92,6 +96,7 @@ pub const RECIPIENT_CODES: &[&str] = &[
     "unsubscribed",
 ];
 
+const LINKS: &str = "the server is given links: give a url instead of a file";
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const AGENT: HeaderValue = HeaderValue::from_static("fanfare");

@@ -12,6 +12,7 @@ mod codes;
 mod config;
 mod connection;
 mod endpoint;
+pub mod files;
 pub mod grow;
 pub mod hooks;
 pub mod http;
@@ -43,7 +44,9 @@ use config::Settings;
 /// What every provider can do.
 pub trait Provider: Send + Sync {
     /// Sends a message once and says what became of it. It takes no longer than the client's two
-    /// time-outs, and as long again for each token that has to be fetched first; dropping the future closes the connection, after which the message is in doubt.
+    /// time-outs, and as long again for each token that has to be fetched first; handing over a file that the
+    /// message waits for takes longer, and is all that is done then. Dropping the future closes the connection,
+    /// after which the message is in doubt.
     /// `may_start` is asked when a connection is there, right before the first byte: dialling takes time.
     fn send(&self, message: &OutMessage, may_start: MayStart<'_>) -> impl Future<Output = Answer> + Send;
 

@@ -11,7 +11,7 @@
 
 mod body;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use fanfare_domain::content::{Feature, Listed, Naming};
 use fanfare_domain::message::{Channel, OutMessage};
@@ -22,6 +22,7 @@ use crate::caller::{Call, Caller, kept, provider_id, yes_or_no};
 use crate::codes::Codes;
 use crate::config::Settings;
 use crate::connection::Reply;
+use crate::files::{Files, carried};
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
 use crate::meta::{listed, passed_on};
 use crate::{Client, ConfigError, MayStart, Provider};
@@ -63,10 +64,12 @@ pub static KIND: Kind = Kind {
             Feature::TemplateOffer,
             Feature::TemplateCarousel,
             Feature::TemplateProductCarousel,
+            Feature::File,
         ],
     )],
     refuses: &[
         (Feature::CtaUrl, "it has no method for a button that opens a page: use a template with a link"),
+        (Feature::TemplateFile, "its templates take pictures by their link: give a url instead of a file"),
         (Feature::Code, "a one-time code is sent as an authentication template: give the template a code"),
     ],
     secret: Some("the channel's token"),
@@ -87,13 +90,14 @@ pub static KIND: Kind = Kind {
     window: true,
     text_chars_max: &[],
     naming: Naming::Language,
-    offers: &[Offer::Check, Offer::Templates, Offer::MediaUpload],
+    offers: &[Offer::Check, Offer::Templates],
 };
 
 /// A channel at 1MSG.IO.
 #[derive(Debug)]
 pub struct OneMsg {
     caller: Caller,
+    files: Arc<dyn Files>,
     /// `/{instance_id}`
     instance: String,
     namespace: Option<String>,
@@ -108,7 +112,7 @@ impl OneMsg {
         let instance = settings.plain("instance_id")?.unwrap_or_default();
         let caller = Caller::new(&settings.url()?, client)?.with_secret_query("token", secret);
         let namespace = settings.get("namespace").map(str::to_owned);
-        Ok(Self { caller, instance: format!("/{instance}"), namespace })
+        Ok(Self { caller, files: client.files(), instance: format!("/{instance}"), namespace })
     }
 
     fn answer(&self, reply: &Reply, attempt: i16) -> Answer {
@@ -154,7 +158,13 @@ impl OneMsg {
 
 impl Provider for OneMsg {
     async fn send(&self, message: &OutMessage, may_start: MayStart<'_>) -> Answer {
-        let Some((method, body)) = body::message(message, self.namespace.as_deref()) else {
+        let carried = match carried(&*self.files, message, may_start).await {
+            Ok(carried) => carried,
+            Err(answer) => return answer,
+        };
+        let data = carried.as_ref().zip(message.content.files().first().copied());
+        let data = data.map(|(carried, file)| format!("data:{};base64,{}", file.mime, carried.base64));
+        let Some((method, body)) = body::message(message, self.namespace.as_deref(), data) else {
             return Answer::Failed(Failure::new(FailureKind::PermanentContent, "no such message"));
         };
         let call = Call::post(format!("{}/{method}", self.instance), &body);

@@ -15,10 +15,10 @@
 mod listed;
 mod templates;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, Utc};
-use fanfare_domain::content::{Approved, Content, Feature, Listed, Naming};
+use fanfare_domain::content::{Approved, Content, Feature, Listed, Media, Naming};
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Action, Answer, Failure, FailureKind};
 use serde_json::{Value, json};
@@ -28,6 +28,7 @@ use crate::codes::Codes;
 use crate::config::Settings;
 use crate::connection::Reply;
 use crate::endpoint::NoAnswer;
+use crate::files::{Files, carried};
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
 use crate::meta::body::without_null;
 use crate::{Client, ConfigError, Finding, MayStart, Provider, variables};
@@ -52,6 +53,7 @@ pub static KIND: Kind = Kind {
             Feature::Location,
             Feature::Contact,
             Feature::Template,
+            Feature::File,
         ],
     )],
     refuses: &[
@@ -65,6 +67,7 @@ pub static KIND: Kind = Kind {
         (Feature::Code, "it has no call for one-time codes: send a text or a template"),
         (Feature::TemplateHeader, LOCAL),
         (Feature::TemplateMedia, LOCAL),
+        (Feature::TemplateFile, LOCAL),
         (Feature::TemplateUrl, LOCAL),
         (Feature::TemplateQuickReply, LOCAL),
         (Feature::TemplateCopyCode, LOCAL),
@@ -93,6 +96,7 @@ pub static KIND: Kind = Kind {
 #[derive(Debug)]
 pub struct OneSystem {
     caller: Caller,
+    files: Arc<dyn Files>,
     session: u64,
 }
 
@@ -105,21 +109,28 @@ impl OneSystem {
         // Required, so that it is there.
         let session = settings.number("session_id")?.unwrap_or_default();
         let caller = Caller::new(&settings.url()?, client)?.authorized("Bearer", secret)?;
-        Ok(Self { caller, session })
+        Ok(Self { caller, files: client.files(), session })
     }
 
     /// The call that sends a message.
-    fn request(&self, message: &OutMessage) -> Result<Call, Failure> {
+    fn request(&self, message: &OutMessage, bytes: Option<&str>) -> Result<Call, Failure> {
         let to = address(message);
         let (kind, body) = match &message.content {
             Content::Text { body, .. } => ("text", json!({ "to": to, "message": body })),
-            Content::Image(m) => ("image", json!({ "to": to, "image_url": m.url, "caption": m.caption })),
-            Content::Video(m) => ("video", json!({ "to": to, "video_url": m.url, "caption": m.caption })),
-            Content::Audio(m) => ("audio", json!({ "to": to, "audio_url": m.url })),
+            Content::Image(m) => {
+                ("image", json!({ "to": to, "image_url": url(m), "image_base64": bytes, "caption": m.caption }))
+            }
+            Content::Video(m) => {
+                ("video", json!({ "to": to, "video_url": url(m), "video_base64": bytes, "caption": m.caption }))
+            }
+            Content::Audio(m) => ("audio", json!({ "to": to, "audio_url": url(m), "audio_base64": bytes })),
             Content::Document(m) => {
-                let name = m.filename.as_deref().unwrap_or(&m.url);
+                let (mime, name) = match &m.file {
+                    Some(file) => (Some(file.mime.as_str()), m.filename.as_deref().or(Some(&file.name))),
+                    None => (mime_type(m.filename.as_deref().unwrap_or(&m.url)), m.filename.as_deref()),
+                };
                 let body = json!({
-                    "to": to, "document_url": m.url, "mime_type": mime_type(name), "filename": m.filename,
+                    "to": to, "document_url": url(m), "document_base64": bytes, "mime_type": mime, "filename": name,
                     "caption": m.caption,
                 });
                 ("document", body)
@@ -245,6 +256,11 @@ fn is_there(body: &Value) -> Option<bool> {
     said.iter().all(|word| *word == first).then_some(first)
 }
 
+/// The address of a file, unless it is one of ours.
+fn url(media: &Media) -> Option<&str> {
+    Some(media.url.as_str()).filter(|url| !url.is_empty())
+}
+
 /// An address as its examples write it: digits alone.
 fn address(message: &OutMessage) -> &str {
     message.to.trim_start_matches('+')
@@ -275,7 +291,11 @@ fn mime_type(name: &str) -> Option<&'static str> {
 
 impl Provider for OneSystem {
     async fn send(&self, message: &OutMessage, may_start: MayStart<'_>) -> Answer {
-        let call = match self.request(message) {
+        let carried = match carried(&*self.files, message, may_start).await {
+            Ok(carried) => carried,
+            Err(answer) => return answer,
+        };
+        let call = match self.request(message, carried.as_ref().map(|carried| carried.base64.as_str())) {
             Ok(call) => call,
             Err(failure) => return Answer::Failed(failure),
         };

@@ -40,6 +40,8 @@ const TEXTS: &[&str] = &[
     "/data/metaResponse/error/message",
 ];
 
+const LINKS: &str = "it fetches files itself: give a url instead of a file";
+
 /// What it is and can.
 pub static KIND: Kind = Kind {
     name: "pabbly",
@@ -71,6 +73,8 @@ pub static KIND: Kind = Kind {
     refuses: &[
         (Feature::Buttons, "it has no reply buttons outside templates: use a template with quick replies"),
         (Feature::Flow, "it has no forms"),
+        (Feature::File, LINKS),
+        (Feature::TemplateFile, LINKS),
         (Feature::Code, "a one-time code is sent as an authentication template: give the template a code"),
         (Feature::TemplateFlow, "its templates take nothing for a form"),
         (Feature::TemplateCatalog, "its templates take nothing for a catalogue"),

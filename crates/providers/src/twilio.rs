@@ -34,6 +34,7 @@ pub static KIND: Kind = Kind {
     service: "Twilio Messaging",
     carries: &[(Channel::Sms, &[Feature::Text, Feature::Image])],
     refuses: &[
+        (Feature::File, "it fetches pictures itself: give a url instead of a file"),
         (Feature::Code, "a one-time code is a text here: write the text"),
         (Feature::Template, "it would word the message itself, and one in doubt is found by its words: write the text"),
     ],

@@ -21,6 +21,7 @@ pub mod inbound;
 pub mod key;
 pub mod lists;
 pub mod load;
+pub mod media;
 pub mod migrate;
 pub mod nearest;
 pub mod open;

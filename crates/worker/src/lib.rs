@@ -9,6 +9,7 @@ mod account;
 mod backend;
 mod board;
 mod drive;
+mod files;
 mod flush;
 mod resolve;
 mod runs;

@@ -16,6 +16,7 @@ use crate::Error;
 use crate::account::Account;
 use crate::backend::{ClaimLoop, LeaseBackend};
 use crate::board::Board;
+use crate::files::{FleetFiles, Remembered};
 use crate::flush::{FlushLoop, Note};
 use crate::send;
 use crate::steer::{Signs, Steering};
@@ -34,6 +35,8 @@ pub struct Serve {
     pub worker_id: i64,
     pub board: Arc<Board>,
     pub wake: Arc<Notify>,
+    /// Files that this process remembers.
+    pub files: Arc<Remembered>,
     pub over: CancellationToken,
 }
 
@@ -130,7 +133,8 @@ impl Serve {
         }
         let secret = accounts::secret(&row, &self.store.seal)?;
         let tokens = Arc::new(FleetTokens::new(self.store.clone(), row.clone()));
-        let client = Client::new(self.store.clock.clone()).with_tokens(tokens);
+        let files = Arc::new(FleetFiles::new(self.store.clone(), self.key, self.files.clone()));
+        let client = Client::new(self.store.clock.clone()).with_tokens(tokens).with_files(files);
         let adapter = fanfare_providers::open(&row.kind, &row.settings, secret.as_deref(), &client)?;
         let account = Account::new(self.store.clone(), &row, adapter, signs, notes);
         Ok(Some((row, account)))

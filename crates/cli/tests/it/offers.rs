@@ -76,3 +76,52 @@ async fn a_contact_is_looked_for_where_the_provider_can() {
     let templates = home.json(&["account", "templates", "a"])["templates"].clone();
     assert_eq!((&templates[0]["name"], &templates[0]["title"]), (&"5".into(), &"hello".into()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_beside_its_content_is_looked_at_kept_once_and_sent() {
+    let home = Home::new().await;
+    let provider = account(&home, "meta", &["--set", "phone_number_id=106540352242922"]);
+    let file = home.file("people.csv", "phone,name\n0770000001,Ann\n0770000002,Bob\n");
+    home.ok(&["import", &file, "--list", "l", "--country", "DZ"]);
+    home.file("offer.jpg", b"\xff\xd8\xff\xe0 a picture");
+    home.file("offer.pdf", b"%PDF-1.7 a document");
+    home.file("large.png", [b"\x89PNG\r\n\x1a\n".as_slice(), &vec![0; 5 * 1024 * 1024]].concat());
+    let content = |name: &str| {
+        let content = format!(r#"{{"type": "image", "file": "{name}", "caption": "For {{{{ name }}}}"}}"#);
+        home.file("content.json", content)
+    };
+    let add =
+        |content: &str| ["template", "add", "t", "--channel", "whatsapp", "--content", content].map(str::to_owned);
+    for (name, expected) in [
+        ("none.jpg", "cannot open"),
+        ("offer.pdf", "is application/pdf, which is no image: expected image/jpeg, image/png"),
+        ("large.png", "has more than 5242880 bytes"),
+        ("people.csv", "is text/plain"),
+    ] {
+        let args = add(&content(name));
+        let said = home.fails(1, &args.each_ref().map(String::as_str));
+        assert!(said.contains(expected) && said.contains(name), "{name}: {said}");
+    }
+    let args = add(&content("offer.jpg"));
+    for _ in 0..2 {
+        let template = home.json(&args.each_ref().map(String::as_str));
+        let kept = &template["variants"][0]["content"]["file"];
+        assert_eq!(
+            (&kept["mime"], &kept["name"], &kept["bytes"]),
+            (&"image/jpeg".into(), &"offer.jpg".into(), &14.into())
+        );
+    }
+    // From here on the template has all it needs.
+    std::fs::remove_file(home.path("offer.jpg")).unwrap();
+    home.ok(&["account", "add", "links", "--kind", "pabbly", "--secret", SECRET]);
+    home.ok(&["campaign", "create", "d", "--template", "t", "--list", "l", "--account", "links"]);
+    let said = home.run(&["campaign", "plan", "d"]);
+    assert!(said.code == 1 && said.out.contains("it fetches files itself: give a url instead of a file"), "{said:?}");
+    home.ok(&["campaign", "create", "c", "--template", "t", "--list", "l", "--account", "a"]);
+    home.ok(&["campaign", "launch", "c"]);
+    let _up = home.role(&["up"]);
+    let status = home.json(&["campaign", "watch", "c"]);
+    assert_eq!((&status["state"], &status["sent"]), (&"finished".into(), &2.into()), "{status:#}");
+    assert_eq!(provider.handle.stats().requests, 3, "two messages, and their file once");
+    home.assert_audit();
+}

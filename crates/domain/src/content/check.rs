@@ -6,7 +6,7 @@
 use chrono::DateTime;
 
 use super::link::{self, Follower};
-use super::{Approved, Button, Content, Frame, Header, Media};
+use super::{Approved, Button, Content, Frame, Header, Media, Shown};
 use crate::message::Channel;
 
 /// Why a content cannot be sent: which part, and what was expected.
@@ -109,9 +109,10 @@ impl Content {
                 text("html", html, usize::MAX)?;
                 optional("body", body.as_deref(), usize::MAX)
             }
-            Self::Image(media) | Self::Video(media) => file(media, true),
-            Self::Audio(media) => file(media, false),
-            Self::Document(media) => file(media, true),
+            Self::Image(media) => file(media, Shown::Image),
+            Self::Video(media) => file(media, Shown::Video),
+            Self::Audio(media) => file(media, Shown::Audio),
+            Self::Document(media) => file(media, Shown::Document),
             Self::Location { latitude, longitude, .. } => {
                 degrees("latitude", latitude, 90.0)?;
                 degrees("longitude", longitude, 180.0)
@@ -182,12 +183,24 @@ fn frame(frame: &Frame, body_max: usize) -> Checked {
     optional("footer", frame.footer.as_deref(), EDGE_CHARS_MAX)
 }
 
-fn file(media: &Media, captioned: bool) -> Checked {
-    link("url", &media.url, Follower::Provider)?;
+fn file(media: &Media, shown: Shown) -> Checked {
+    source("", media, shown)?;
     optional("filename", media.filename.as_deref(), FILENAME_CHARS_MAX)?;
-    match (&media.caption, captioned) {
-        (Some(_), false) => refuse("caption", "a sound has none: leave it out"),
+    match (&media.caption, shown) {
+        (Some(_), Shown::Audio) => refuse("caption", "a sound has none: leave it out"),
         (caption, _) => optional("caption", caption.as_deref(), BODY_CHARS_MAX),
+    }
+}
+
+/// Where it comes from: an address, or a file of ours.
+fn source(place: &str, media: &Media, shown: Shown) -> Checked {
+    match (&media.file, media.url.is_empty()) {
+        (Some(file), true) => match shown.problem(&file.mime, file.bytes) {
+            Some(why) => refuse(format!("{place}file"), why),
+            None => Ok(()),
+        },
+        (None, _) => link(&format!("{place}url"), &media.url, Follower::Provider),
+        (Some(_), false) => refuse(format!("{place}file"), "stands beside a url: give one of them"),
     }
 }
 
@@ -220,9 +233,9 @@ fn approved(template: &Approved) -> Checked {
 fn header(part: &str, header: &Header) -> Checked {
     match header {
         Header::Text { text: given } => text(&format!("{part}.text"), given, EDGE_CHARS_MAX),
-        Header::Image(media) | Header::Video(media) | Header::Document(media) => {
-            link(&format!("{part}.url"), &media.url, Follower::Provider)
-        }
+        Header::Image(media) => source(&format!("{part}."), media, Shown::Image),
+        Header::Video(media) => source(&format!("{part}."), media, Shown::Video),
+        Header::Document(media) => source(&format!("{part}."), media, Shown::Document),
         Header::Product { catalog_id, product_id } => {
             text(&format!("{part}.catalog_id"), catalog_id, ID_CHARS_MAX)?;
             text(&format!("{part}.product_id"), product_id, ID_CHARS_MAX)

@@ -5,12 +5,14 @@
 //! - `answers.json`: an answer to a plain message, and what it means;
 //! - `look_ups.json`, where there is one: what the provider lists, and what that says of a message in doubt;
 //! - `checks.json`, where there is one: answers to the call that proves the credentials;
+//! - `uploads.json`, where there is one (see `files`): what the answer to a file means;
 //! - `offers.json`, where there is one: the calls beside sending, and what their answers say.
 //!
 //! Each case names the document section that it comes from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare_domain::clock::Clock;
@@ -24,6 +26,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
+use crate::files::OneFile;
 use crate::peer::{self, Request, listen};
 
 #[derive(Deserialize)]
@@ -188,7 +191,8 @@ impl Data {
         // The documented base has a path of its own, as in /v1.
         let base = self.kind.base_url.map_or("", |base| base.splitn(4, '/').nth(3).unwrap_or(""));
         settings["url"] = url.replace("/send", &format!("/{base}")).into();
-        open(self.kind.name, &settings, self.account.secret.as_deref(), &Client::new(Clock::system())).unwrap()
+        let client = Client::new(Clock::system()).with_files(Arc::new(OneFile::known()));
+        open(self.kind.name, &settings, self.account.secret.as_deref(), &client).unwrap()
     }
 
     fn message(&self, content: Content) -> OutMessage {

@@ -1,6 +1,7 @@
 //! The adapters against real sockets on loopback.
 
 mod faults;
+mod files;
 mod fixtures;
 mod judged;
 mod kinds;

@@ -6,8 +6,9 @@
 //! Source: Meta, Cloud API reference: messages, error codes (2026-03).
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::Sha256;
+use uuid::Uuid;
 
 use super::{Dialect, Message, Read, Refusal, Trouble, json, templates, text};
 use crate::provider::Answer;
@@ -16,6 +17,9 @@ use crate::wire::Parts;
 
 pub(super) struct Meta;
 
+const MEDIA_TYPES: [&str; 4] = ["image", "video", "audio", "document"];
+/// How every id of a file begins.
+const MEDIA: &str = "1037";
 /// The business account of every number.
 const BUSINESS: &str = "102290129340398";
 /// Templates in a page of their list.
@@ -43,6 +47,7 @@ impl Dialect for Meta {
                 });
                 return Read::Other(Answer::new("200 OK", number.to_string()));
             }
+            ("POST", [_, number, "media"]) if is_number(number) => return kept(parts.body),
             ("GET", [_, BUSINESS, "message_templates"]) => return Read::Other(listed(parts.query())),
             _ => return Read::Malformed("Unsupported request"),
         }
@@ -53,6 +58,9 @@ impl Dialect for Meta {
         }
         if !TYPES.contains(&kind.as_str()) || body.get(&kind).is_none() {
             return Read::Malformed("The parameter type is not one of the types, or its object is missing");
+        }
+        if !files_known(&kind, &body[&kind]) {
+            return Read::Malformed("Param image['id'] is not a valid whatsapp business account media attachment ID");
         }
         match text(&body, "/to") {
             Some(to) if to.starts_with('+') => {
@@ -119,6 +127,28 @@ impl Dialect for Meta {
         };
         failure(status, code, message)
     }
+}
+
+/// A file that is handed over: its id is made of what it is, so that it is known by its looks.
+fn kept<'a>(body: &[u8]) -> Read<'a> {
+    let holds = |words: &str| body.windows(words.len()).any(|part| part == words.as_bytes());
+    if !holds("name=\"messaging_product\"\r\n\r\nwhatsapp") || !holds("name=\"file\"; filename=") {
+        return Read::Malformed("The parameter file is required");
+    }
+    let number = Uuid::new_v5(&Uuid::NAMESPACE_OID, body).as_u64_pair().0 % 1_000_000_000;
+    Read::Other(Answer::new("200 OK", json!({ "id": format!("{MEDIA}{number:09}") }).to_string()))
+}
+
+/// Whether the files that a message names by ids were given out here.
+fn files_known(kind: &str, said: &Value) -> bool {
+    let known = |media: &Value| text(media, "/id").is_none_or(|id| id.starts_with(MEDIA));
+    let own = !MEDIA_TYPES.contains(&kind) || known(said);
+    let within = match said {
+        Value::Object(fields) => fields.iter().all(|(key, value)| files_known(key, value)),
+        Value::Array(items) => items.iter().all(|item| files_known("", item)),
+        _ => true,
+    };
+    own && within
 }
 
 /// A Graph error.

@@ -50,10 +50,10 @@ impl Dialect for OneSystem {
             }
             ("POST", ["api", "v1", "sessions", _, "messages", kind]) => match *kind {
                 "text" => &["/message"],
-                "image" => &["/image_url"],
-                "video" => &["/video_url"],
-                "audio" => &["/audio_url"],
-                "document" => &["/document_url"],
+                "image" => &[],
+                "video" => &[],
+                "audio" => &[],
+                "document" => &[],
                 "location" => &["/latitude", "/longitude"],
                 "contact" => &["/contact_name", "/contact_phone"],
                 _ => return Read::Other(not_found()),
@@ -63,7 +63,10 @@ impl Dialect for OneSystem {
         };
         let Some(body) = json(parts) else { return Read::Malformed("body") };
         let Some(to) = text(&body, "/to").filter(|to| is_digits(to)) else { return Read::Malformed("to") };
-        if needed.iter().any(|field| text(&body, field).is_none()) {
+        let media = path.last().filter(|kind| ["image", "video", "audio", "document"].contains(kind));
+        let sources = media.map(|kind| ["url", "base64"].map(|how| text(&body, &format!("/{kind}_{how}")).is_some()));
+        let sourced = sources.is_none_or(|[url, bytes]| url != bytes);
+        if !sourced || needed.iter().any(|field| text(&body, field).is_none()) {
             return Read::Malformed("required");
         }
         let url = ["/image_url", "/video_url", "/audio_url", "/document_url"].iter().find_map(|p| text(&body, p));

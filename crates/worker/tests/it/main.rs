@@ -4,6 +4,7 @@ mod accounts;
 mod drain;
 mod kinds;
 mod login;
+mod media;
 mod receipts;
 mod stage;
 mod templates;
