@@ -22,7 +22,11 @@ pub fn read(content: &mut Value, directory: &Path, found: &mut Vec<Attached>) ->
     match content {
         Value::Array(items) => items.iter_mut().try_for_each(|item| read(item, directory, found)),
         Value::Object(fields) => {
-            let shown = fields.get("type").and_then(Value::as_str).and_then(Shown::named);
+            // What comes with an e-mail has no type of its own.
+            let shown = match fields.get("type") {
+                Some(kind) => kind.as_str().and_then(Shown::named),
+                None => Some(Shown::Attachment),
+            };
             if let (Some(shown), Some(Value::String(name))) = (shown, fields.get("file")) {
                 let (stored, attached) = read_one(&directory.join(name), shown)?;
                 fields.insert("file".to_owned(), serde_json::to_value(stored)?);
@@ -46,7 +50,8 @@ fn read_one(path: &Path, shown: Shown) -> anyhow::Result<(StoredFile, Attached)>
         bail!("{place} is empty");
     }
     let Some(mime) = mime_of(&bytes, &name) else {
-        bail!("{place} is nothing that messages carry as {}: expected {}", shown.name(), shown.mimes().join(", "));
+        let expected = if shown == Shown::Attachment { Shown::Document } else { shown }.mimes().join(", ");
+        bail!("{place} is nothing that messages carry as {}: expected {expected}", shown.name());
     };
     let length = bytes.len() as u64;
     if length > shown.bytes_max() {

@@ -72,7 +72,7 @@ pub struct Add {
     params: Vec<String>,
     /// A JSON file with a content of another type: image, buttons, list, location, template with header or
     /// cards, …; each of its texts may hold variables. Pictures, films, sounds and documents have a "url", or
-    /// a "file" beside the content file, which is kept with the template
+    /// a "file" beside the content file, which is kept with the template; an html e-mail has "attachments"
     #[arg(long, value_name = "[LANGUAGE=]FILE", conflicts_with_all = ["body", "body_file", "subject"])]
     content: Vec<String>,
     /// Language of the texts that name none; contacts of no other language get it

@@ -40,6 +40,9 @@ pub enum Content {
         /// What those read who see no HTML.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<String>,
+        /// Files of ours that come with it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attachments: Vec<Attachment>,
     },
     /// A picture.
     Image(Media),
@@ -176,6 +179,13 @@ pub struct Media {
     /// What a document is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filename: Option<String>,
+}
+
+/// A file that comes with an e-mail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// The file.
+    pub file: StoredFile,
 }
 
 /// The text around something to press.

@@ -78,26 +78,39 @@ pub(crate) fn not_uploaded(failure: Failure) -> Failure {
     Failure { action, ..Failure::new(kind, format!("upload: {}", failure.detail)).after(failure.retry_after) }
 }
 
-/// The bytes of a file that a message carries itself, and its part of the memory that such messages may take.
+/// The files that a message carries itself, and its part of the memory that such messages may take.
 pub(crate) struct Carried {
-    /// In base64.
-    pub base64: String,
+    /// Their bytes, in the order of [`Content::files`](fanfare_domain::content::Content::files).
+    pub files: Vec<Bytes>,
     _room: SemaphorePermit<'static>,
 }
 
-/// What a message carries of a file of ours; nothing if it has none. Else what becomes of the message.
+impl Carried {
+    /// The first, which is the only one of most contents, in base64.
+    pub fn base64(&self) -> String {
+        self.files.first().map(|bytes| STANDARD.encode(bytes)).unwrap_or_default()
+    }
+}
+
+/// What a message carries of files of ours; nothing if it has none. Else what becomes of the message.
 pub(crate) async fn carried(
     files: &dyn Files,
     message: &OutMessage,
     may_start: MayStart<'_>,
 ) -> Result<Option<Carried>, Answer> {
     static ROOM: Semaphore = Semaphore::const_new(FILES_IN_FLIGHT_MAX);
-    let Some(file) = message.content.files().first().copied() else { return Ok(None) };
+    let wanted = message.content.files();
+    if wanted.is_empty() {
+        return Ok(None);
+    }
     let room = ROOM.acquire().await.expect("nobody closes it");
-    let bytes = files.bytes(file).await.map_err(Answer::Failed)?;
+    let mut found = Vec::with_capacity(wanted.len());
+    for file in wanted {
+        found.push(files.bytes(file).await.map_err(Answer::Failed)?);
+    }
     // That took time, and a connection that is there is used without a question.
     if !may_start() {
         return Err(Answer::NotStarted);
     }
-    Ok(Some(Carried { base64: STANDARD.encode(bytes), _room: room }))
+    Ok(Some(Carried { files: found, _room: room }))
 }

@@ -163,7 +163,7 @@ impl Provider for OneMsg {
             Err(answer) => return answer,
         };
         let data = carried.as_ref().zip(message.content.files().first().copied());
-        let data = data.map(|(carried, file)| format!("data:{};base64,{}", file.mime, carried.base64));
+        let data = data.map(|(carried, file)| format!("data:{};base64,{}", file.mime, carried.base64()));
         let Some((method, body)) = body::message(message, self.namespace.as_deref(), data) else {
             return Answer::Failed(Failure::new(FailureKind::PermanentContent, "no such message"));
         };

@@ -28,7 +28,7 @@ use crate::codes::Codes;
 use crate::config::Settings;
 use crate::connection::Reply;
 use crate::endpoint::NoAnswer;
-use crate::files::{Files, carried};
+use crate::files::{Carried, Files, carried};
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
 use crate::meta::body::without_null;
 use crate::{Client, ConfigError, Finding, MayStart, Provider, variables};
@@ -295,7 +295,8 @@ impl Provider for OneSystem {
             Ok(carried) => carried,
             Err(answer) => return answer,
         };
-        let call = match self.request(message, carried.as_ref().map(|carried| carried.base64.as_str())) {
+        let bytes = carried.as_ref().map(Carried::base64);
+        let call = match self.request(message, bytes.as_deref()) {
             Ok(call) => call,
             Err(failure) => return Answer::Failed(failure),
         };

@@ -125,3 +125,25 @@ async fn a_file_beside_its_content_is_looked_at_kept_once_and_sent() {
     assert_eq!(provider.handle.stats().requests, 3, "two messages, and their file once");
     home.assert_audit();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_email_has_its_files_attached() {
+    let home = Home::new().await;
+    let mail = ["--set", "tls=none", "--set", "user=shop", "--sender", "Shop <shop@example.com>"];
+    let provider = account(&home, "smtp", &mail);
+    let file = home.file("people.csv", "email,name\nann@example.org,Ann\nbob@example.org,Bob\n");
+    home.ok(&["import", &file, "--list", "l"]);
+    home.file("offer.pdf", [b"%PDF-1.7\n.\n".as_slice(), &vec![0xe9; 90_000]].concat());
+    let content =
+        r#"{"type": "html", "subject": "For {{ name }}", "html": "<p>Hi</p>", "attachments": [{"file": "offer.pdf"}]}"#;
+    let content = home.file("content.json", content);
+    let template = home.json(&["template", "add", "t", "--channel", "email", "--content", &content]);
+    let kept = &template["variants"][0]["content"]["attachments"][0]["file"];
+    assert_eq!((&kept["mime"], &kept["bytes"]), (&"application/pdf".into(), &90_011.into()));
+    home.ok(&["campaign", "create", "c", "--template", "t", "--list", "l", "--account", "a"]);
+    home.ok(&["campaign", "launch", "c"]);
+    let _up = home.role(&["up"]);
+    let status = home.json(&["campaign", "watch", "c"]);
+    assert_eq!((&status["state"], &status["sent"]), (&"finished".into(), &2.into()), "{status:#}");
+    assert_eq!((provider.handle.stats().accepted, provider.handle.stats().accepted_twice), (2, 0));
+}

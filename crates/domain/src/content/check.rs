@@ -104,10 +104,13 @@ impl Content {
                 optional("subject", subject.as_deref(), usize::MAX)?;
                 text("body", body, most)
             }
-            Self::Html { subject, html, body } => {
+            Self::Html { subject, html, body, attachments } => {
                 text("subject", subject, usize::MAX)?;
                 text("html", html, usize::MAX)?;
-                optional("body", body.as_deref(), usize::MAX)
+                optional("body", body.as_deref(), usize::MAX)?;
+                // Together they must fit what one may have.
+                let bytes = attachments.iter().map(|attached| attached.file.bytes).sum();
+                Shown::Attachment.problem("", bytes).map_or(Ok(()), |why| refuse("attachments", why))
             }
             Self::Image(media) => file(media, Shown::Image),
             Self::Video(media) => file(media, Shown::Video),
@@ -295,7 +298,7 @@ mod tests {
             json!({"type": "template", "name": "t", "offer": {"ends_at": "tomorrow"}}),
             "offer.ends_at: expected a time such as 2026-12-01T09:00:00+01:00",
         );
-        let html = Content::Html { subject: "s".into(), html: "<p>".into(), body: None };
+        let html = Content::Html { subject: "s".into(), html: "<p>".into(), body: None, attachments: Vec::new() };
         assert_eq!(html.check(Channel::Sms).unwrap_err().to_string(), "type: cannot be sent by sms");
     }
 }

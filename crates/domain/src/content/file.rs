@@ -32,6 +32,8 @@ pub enum Shown {
     Audio,
     /// A file to open.
     Document,
+    /// A file that comes with an e-mail.
+    Attachment,
 }
 
 impl Shown {
@@ -53,6 +55,7 @@ impl Shown {
             Self::Video => "video",
             Self::Audio => "audio",
             Self::Document => "document",
+            Self::Attachment => "attachment",
         }
     }
 
@@ -62,15 +65,18 @@ impl Shown {
             Self::Image => 5 * MB,
             Self::Video | Self::Audio => 16 * MB,
             Self::Document => 100 * MB,
+            // Base64 makes a third more of it, and mail servers rarely take more than 10 MB.
+            Self::Attachment => 7 * MB,
         }
     }
 
-    /// The types it may have.
+    /// The types it may have; none listed for any.
     pub fn mimes(self) -> &'static [&'static str] {
         match self {
             Self::Image => &["image/jpeg", "image/png"],
             Self::Video => &["video/mp4", "video/3gpp"],
             Self::Audio => &["audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg"],
+            Self::Attachment => &[],
             Self::Document => &[
                 "application/pdf",
                 "text/plain",
@@ -87,7 +93,7 @@ impl Shown {
     /// Why a file cannot be shown so; `None` if it can.
     pub fn problem(self, mime: &str, bytes: u64) -> Option<String> {
         let what = self.name();
-        if !self.mimes().contains(&mime) {
+        if !self.mimes().is_empty() && !self.mimes().contains(&mime) {
             return Some(format!("is {mime}, which is no {what}: expected {}", self.mimes().join(", ")));
         }
         let most = self.bytes_max();
@@ -136,6 +142,7 @@ impl Content {
         let media: Vec<&Media> = match self {
             Self::Image(media) | Self::Video(media) | Self::Audio(media) | Self::Document(media) => vec![media],
             Self::Template(approved) => approved.media(),
+            Self::Html { attachments, .. } => return attachments.iter().map(|attached| &attached.file).collect(),
             _ => Vec::new(),
         };
         media.into_iter().filter_map(|media| media.file.as_ref()).collect()
