@@ -25,7 +25,7 @@ use crate::sms;
 
 pub use render::is_missing;
 use render::{Missing, Positional, environment, to_engine};
-use size::{short_enough, text_chars_max};
+use size::{short_enough, text_chars_max, values_fit};
 
 /// Variables that every contact has a column for. `first_name` is the first word of `name` where the
 /// contact has no attribute of that name.
@@ -121,6 +121,8 @@ pub struct Template {
     channel: Channel,
     /// Most characters of a text of our own.
     text_chars_max: usize,
+    /// Whether the provider's templates are those that WhatsApp approves, with its limits.
+    approved: bool,
     variants: Vec<Compiled>,
     variables: Arc<[String]>,
     blank: Environment<'static>,
@@ -159,6 +161,7 @@ impl Template {
         let mut template = Self {
             channel,
             text_chars_max: text_chars_max(channel),
+            approved: false,
             variants: Vec::with_capacity(variants.len()),
             variables: Arc::default(),
             blank: environment(Missing::Blank),
@@ -192,8 +195,10 @@ impl Template {
         Ok(self)
     }
 
-    /// The same for a provider that takes texts of at most so many characters.
-    pub fn within(mut self, chars_max: Option<usize>) -> Self {
+    /// The same for a provider that takes texts of at most so many characters, and whose templates are those
+    /// that WhatsApp approves, or are not.
+    pub fn within(mut self, chars_max: Option<usize>, approved: bool) -> Self {
+        self.approved = approved;
         self.text_chars_max = self.text_chars_max.min(chars_max.unwrap_or(usize::MAX));
         self
     }
@@ -333,8 +338,10 @@ impl Template {
             return Ok(1);
         }
         let content = self.render(variant, values)?;
-        if let Content::Text { body, .. } = &content {
-            short_enough(body, self.text_chars_max)?;
+        match &content {
+            Content::Text { body, .. } => short_enough(body, self.text_chars_max)?,
+            Content::Template(approved) if self.approved => values_fit(approved)?,
+            _ => {}
         }
         match content {
             Content::Text { body, .. } if body.trim().is_empty() => Err(RenderError::Unfit("the text is empty".into())),

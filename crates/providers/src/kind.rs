@@ -137,6 +137,11 @@ impl Kind {
         self.text_chars_max.iter().find(|(c, _)| *c == channel).map(|(_, chars)| *chars)
     }
 
+    /// Whether its templates are those that WhatsApp approves, as its list of them shows.
+    pub fn templates_are_approved(&self) -> bool {
+        self.offers(Offer::Templates) && self.naming != Naming::Either
+    }
+
     /// Whether messages in doubt are looked up there.
     pub fn looks_up(&self) -> bool {
         self.doubt == Doubt::LookUp

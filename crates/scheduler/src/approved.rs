@@ -1,4 +1,5 @@
-//! Whether the provider would take the templates that a campaign names, by the list that is kept of them.
+//! Whether the provider would take what a campaign says: the lengths of its texts, and the templates that it
+//! names, by the list that is kept of them.
 
 use std::collections::BTreeSet;
 
@@ -23,6 +24,13 @@ pub(crate) struct Fitness {
     pub refusals: Vec<Problem>,
     /// What is not known.
     pub hints: Vec<Problem>,
+}
+
+/// The template, its texts measured by what the account's provider takes.
+pub(crate) fn measured(template: Template, account: &Account) -> Template {
+    let Some(kind) = Kind::named(&account.kind) else { return template };
+    let chars_max = kind.text_chars_max(template.channel());
+    template.within(chars_max, kind.templates_are_approved())
 }
 
 /// Holds the provider's templates that `template` names against the account's list.

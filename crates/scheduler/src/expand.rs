@@ -9,13 +9,13 @@ use std::ops::ControlFlow;
 
 use fanfare_domain::limits::{FIRST_SEGMENT_CONTACTS, SEGMENT_BYTES_MAX, SEGMENT_CONTACTS};
 use fanfare_domain::price::Prices;
-use fanfare_providers::Kind;
 use fanfare_store::audience::{self as store_audience, Contact, LeftOut, NewSegment, Unfinished};
 use fanfare_store::copy::Rows;
 use fanfare_store::tx::run_tx;
 use fanfare_store::{Error, PgConnection, Result, Store, accounts, runs, templates};
 use tokio::sync::mpsc;
 
+use crate::approved::measured;
 use crate::audience::{Audience, Exclusion};
 
 /// Recipients are written in pieces of about this size.
@@ -79,9 +79,7 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
         template.ordered_as(&run.variables).map_err(|e| Error::Corrupt(format!("template of run {run_id}: {e}")))?;
     // What the provider takes counts here as it did in the plan.
     let account = accounts::by_id(c, workspace_id, run.account_id).await?;
-    let kind = Kind::named(&account.kind);
-    let chars_max = kind.and_then(|kind| kind.text_chars_max(template.channel()));
-    let audience = Audience::new(template.within(chars_max), run.on_missing()?);
+    let audience = Audience::new(measured(template, &account), run.on_missing()?);
     let (chunks, coming) = mpsc::unbounded_channel();
     let stretch = Stretch::new(workspace_id, run_id, &run);
     // Beside a second connection that reads, this one writes meanwhile. Else it reads all, then writes.

@@ -17,7 +17,7 @@ use fanfare_store::runs::Standing;
 use fanfare_store::{PgConnection, Store, audience as store_audience, imports, prices, runs, templates};
 use serde::Serialize;
 
-use crate::approved::{Fitness, fitness};
+use crate::approved::{Fitness, fitness, measured};
 use crate::audience::Audience;
 use crate::preview::Sample;
 use crate::tally::Tally;
@@ -206,8 +206,7 @@ pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &
     let Fitness { refusals: unfit, hints } = fitness(c, &account, &template).await?;
     let mut refusals = cheap_refusals(&campaign, &account, &template.features(), size);
     refusals.extend(unfit);
-    let kind = Kind::named(&account.kind);
-    let template = template.within(kind.and_then(|kind| kind.text_chars_max(campaign.channel)));
+    let template = measured(template, &account);
     Ok(Prepared {
         workspace_id,
         prices: prices::load(c, workspace_id, campaign.account_id).await?,

@@ -22,7 +22,7 @@ pub struct Unfit {
 type Checked = Result<(), Unfit>;
 
 pub(crate) const TEXT_CHARS_MAX: usize = 4096;
-const BODY_CHARS_MAX: usize = 1024;
+pub(crate) const BODY_CHARS_MAX: usize = 1024;
 const EDGE_CHARS_MAX: usize = 60;
 const BUTTONS_MAX: usize = 3;
 const BUTTON_CHARS_MAX: usize = 20;

@@ -255,7 +255,7 @@ fn a_text_that_becomes_too_long_is_found_before_it_is_sent() {
     assert_eq!(hello.units(0, &long(1363, "ﬃ")), Ok(1));
     let said = hello.units(0, &long(1364, "ﬃ")).unwrap_err().to_string();
     assert_eq!(said, "body: has 4098 characters: expected at most 4096");
-    let brief = sms("Hello {{ name }}").within(Some(10));
+    let brief = sms("Hello {{ name }}").within(Some(10), false);
     assert_eq!(brief.units(0, &long(4, "x")), Ok(1));
     let said = brief.units(0, &long(5, "x")).unwrap_err().to_string();
     assert_eq!(said, "body: has 11 characters: expected at most 10");
@@ -263,4 +263,12 @@ fn a_text_that_becomes_too_long_is_found_before_it_is_sent() {
     assert_eq!(said, "the body has 4097 characters: whatsapp takes 4096");
     let grown = whatsapp("{{ name | replace('x', 'yyy') }}").unwrap();
     assert!(grown.units(0, &long(1365, "x")).is_ok() && grown.units(0, &long(1366, "x")).is_err());
+    let text = Text::Approved { name: "t".into(), params: vec!["{{ name }}".into(), "{{ name }}".into()] };
+    let approved = Template::compile(Channel::Whatsapp, vec![Variant { text, ..body("", "") }]).unwrap();
+    // Templates of a kind that nobody approves have no such limit.
+    assert_eq!(approved.units(0, &long(4096, "x")), Ok(1));
+    let approved = approved.within(None, true);
+    assert_eq!(approved.units(0, &long(512, "x")), Ok(1));
+    let said = approved.units(0, &long(513, "x")).unwrap_err().to_string();
+    assert_eq!(said, "params: have 1026 characters together: expected at most 1024");
 }

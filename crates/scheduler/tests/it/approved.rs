@@ -105,3 +105,14 @@ async fn each_variant_is_held_against_the_list_as_its_kind_names_templates() {
     assert_eq!(refused.lines().count(), 1, "{refused}");
     assert!(refused.contains("template \"14\"") && refused.contains("name is missing"), "{refused}");
 }
+
+#[tokio::test]
+async fn values_too_long_for_an_approved_body_are_named_by_their_row() {
+    for (kind, refuses) in [("meta", true), ("one_system", false)] {
+        let scene = scene(kind, &[("", "12", &["name={{ name }}"])]).await;
+        scene.sql("update contact set name = repeat('x', 1025)").await;
+        let (refused, _) = said(&scene.plan().await);
+        let expected = "row 0: params: have 1030 characters together: expected at most 1024";
+        assert_eq!(refused.contains(expected), refuses, "{kind}: {refused}");
+    }
+}
