@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 use crate::context::{Context, Global};
 use crate::kinds;
+use crate::offers;
 use crate::output::{Output, Table, Usage, count, credits, fields, when};
 use crate::parse;
 
@@ -52,6 +53,18 @@ pub enum Command {
         /// Which
         name: String,
     },
+    /// Fetch the list of an account's templates at its provider, which plans are checked against from then on
+    Templates {
+        /// Which
+        name: String,
+    },
+    /// Show what credit is left at an account's provider
+    Balance {
+        /// Which
+        name: String,
+    },
+    /// Ask an account's provider whether a phone can be written to
+    Contact(offers::Contact),
     /// Let its provider post receipts and replies: gives the address to enter there, once
     Hook(kinds::HookOptions),
     /// List the kinds of provider, or with a name, all about one
@@ -228,7 +241,14 @@ pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::R
         }
         Command::Ls => global.with(async |context| ls(context, output).await).await?,
         Command::Show { name } => global.with(async |context| show(context, &name, output).await).await?,
-        Command::Check { name } => global.with(async |context| kinds::check(context, &name, output).await).await?,
+        Command::Check { name } => global.with(async |context| offers::check(context, &name, output).await).await?,
+        Command::Templates { name } => {
+            global.with(async |context| offers::templates(context, &name, output).await).await?;
+        }
+        Command::Balance { name } => global.with(async |context| offers::balance(context, &name, output).await).await?,
+        Command::Contact(asked) => {
+            global.with(async |context| offers::contact(context, &asked, output).await).await?;
+        }
         Command::Hook(hook) => global.with(async |context| kinds::hook(context, &hook, output).await).await?,
         Command::Resume { name } => global.with(async |context| resume(context, &name, output).await).await?,
     }

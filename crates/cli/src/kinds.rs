@@ -1,5 +1,4 @@
-//! `fanfare account kinds`, `check` and `hook`: what each provider can do, whether it knows us, and where it
-//! finds us.
+//! `fanfare account kinds` and `hook`: what each provider can do, and where it finds us.
 
 use std::path::PathBuf;
 
@@ -7,9 +6,10 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::Args;
 use fanfare_domain::clock::Clock;
 use fanfare_domain::content::Feature;
-use fanfare_domain::outcome::{Failure, FailureKind};
+use fanfare_domain::outcome::FailureKind;
+use fanfare_providers::KINDS;
 use fanfare_providers::kind::{Doubt, Keys, Kind, Offer, Receipts};
-use fanfare_providers::{Adapter, Client, ConfigError, KINDS, Provider as _};
+use fanfare_providers::{Adapter, Client, ConfigError, Provider as _};
 use fanfare_store::accounts::{self, Account};
 use fanfare_store::hooks::{self, Address, Opening};
 use serde_json::{Value, json};
@@ -51,8 +51,8 @@ fn about(kind: &Kind) -> String {
     let carries: Vec<String> = kind
         .carries
         .iter()
-        .map(|(channel, features)| match features.len() == Feature::ALL.len() {
-            true => format!("{channel}: everything, and the server decides"),
+        .map(|(channel, features)| match features.len() == Feature::BY_LINK.len() {
+            true => format!("{channel}: everything by links, and the server decides"),
             false => format!("{channel}: {}", features.iter().map(words).collect::<Vec<_>>().join(", ")),
         })
         .collect();
@@ -93,6 +93,9 @@ fn about(kind: &Kind) -> String {
         Some(why) => format!("{receipts}; of deliveries nothing: {why}"),
         None => receipts.to_owned(),
     };
+    let texts: Vec<String> =
+        kind.text_chars_max.iter().map(|(channel, most)| format!("at most {most} characters by {channel}")).collect();
+    let offers: Vec<&str> = kind.offers.iter().map(|offer| offered(*offer)).collect();
     let window = if kind.window { "24 hours after the recipient wrote; templates at any time" } else { "none" };
     fields([
         ("kind", bold(kind.name)),
@@ -103,33 +106,30 @@ fn about(kind: &Kind) -> String {
         ("secret", kind.secret.unwrap_or("optional").to_owned()),
         ("settings", settings.join("\n")),
         ("caps", if kind.caps.is_empty() { "none documented".to_owned() } else { kind.caps.join(", ") }),
+        ("texts", texts.join("\n")),
         ("repeats", keys.to_owned()),
         ("in doubt", doubt.to_owned()),
         ("receipts", receipts),
         ("window", window.to_owned()),
+        ("offers", offers.join("\n")),
     ])
+}
+
+/// A call beside sending, and the command that makes it.
+fn offered(offer: Offer) -> &'static str {
+    match offer {
+        Offer::Check => "whether it knows the account: fanfare account check NAME",
+        Offer::Templates => "the account's templates, for plans too: fanfare account templates NAME",
+        Offer::Balance => "the credit left there: fanfare account balance NAME",
+        Offer::ContactCheck => "whether a phone can be written to: fanfare account contact NAME --to PHONE",
+        Offer::MediaUpload => "keeping a file of yours: workers hand it over once",
+    }
 }
 
 /// An account's settings beside its URL.
 pub fn settings(settings: &Value) -> String {
     let all = settings.as_object().into_iter().flatten().filter(|(key, _)| *key != "url");
     all.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect::<Vec<_>>().join(" ")
-}
-
-/// Asks the provider whether it knows the account.
-pub async fn check(context: &Context, name: &str, output: Output) -> anyhow::Result<()> {
-    let account = accounts::get(&mut *context.store.pool.acquire().await?, context.workspace_id, name).await?;
-    let adapter = open(context, &account, None)?;
-    let made = Kind::named(&account.kind).is_some_and(|kind| kind.offers(Offer::Check));
-    match adapter.check().await {
-        Ok(said) => output.result(&json!({ "account": name, "checked": made, "said": said }), |_| {
-            if made { format!("account {name} works: {said}") } else { said.clone() }
-        }),
-        Err(Failure { kind: FailureKind::Unreachable | FailureKind::Unknown, detail, .. }) => {
-            bail!("account {name:?} could not be checked, its provider gave no clear answer: {detail}")
-        }
-        Err(failure) => bail!("account {name:?} does not work: its provider said {}", failure.detail),
-    }
 }
 
 #[derive(Debug, Args)]

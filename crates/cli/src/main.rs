@@ -1,6 +1,7 @@
 //! The program `fanfare`: one file for each command group.
 
 mod account;
+mod attach;
 mod audit;
 mod bars;
 mod campaign;
@@ -12,6 +13,7 @@ mod import;
 mod kinds;
 mod list;
 mod logs;
+mod offers;
 mod output;
 mod parse;
 mod roles;

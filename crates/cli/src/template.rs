@@ -13,6 +13,7 @@ use fanfare_scheduler::preview::{self, Preview};
 use fanfare_store::templates::{self, Head};
 use serde_json::json;
 
+use crate::attach::{self, Attached};
 use crate::context::{Context, Global};
 use crate::output::{Output, Table, dim, fields, when};
 use crate::{parse, sample};
@@ -70,7 +71,8 @@ pub struct Add {
     #[arg(long = "param", value_name = "TEXT", requires = "provider_template")]
     params: Vec<String>,
     /// A JSON file with a content of another type: image, buttons, list, location, template with header or
-    /// cards, …; each of its texts may hold variables
+    /// cards, …; each of its texts may hold variables. Pictures, films, sounds and documents have a "url", or
+    /// a "file" beside the content file, which is kept with the template; an html e-mail has "attachments"
     #[arg(long, value_name = "[LANGUAGE=]FILE", conflicts_with_all = ["body", "body_file", "subject"])]
     content: Vec<String>,
     /// Language of the texts that name none; contacts of no other language get it
@@ -113,8 +115,8 @@ pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::R
     // A template that cannot be is refused before the database is opened.
     let command = match command {
         Command::Add(new) => {
-            let template = compile(&new).with_context(|| format!("template {:?}", new.name))?;
-            return add(global, &new.name, &template, output).await;
+            let (template, files) = compile(&new).with_context(|| format!("template {:?}", new.name))?;
+            return add(global, &new.name, &template, &files, output).await;
         }
         other => other,
     };
@@ -133,9 +135,19 @@ pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::R
     Ok(ExitCode::SUCCESS)
 }
 
-async fn add(global: &Global, name: &str, template: &Template, output: Output) -> anyhow::Result<ExitCode> {
+async fn add(
+    global: &Global,
+    name: &str,
+    template: &Template,
+    files: &[Attached],
+    output: Output,
+) -> anyhow::Result<ExitCode> {
     global
         .with_workspace(true, async |context| {
+            // Kept first: no template names a file that is not there.
+            for file in files {
+                file.keep(&context.store, context.workspace_id).await?;
+            }
             let head = templates::add(&context.store, context.workspace_id, name, template).await?;
             present(&head, template, output)
         })
@@ -143,10 +155,11 @@ async fn add(global: &Global, name: &str, template: &Template, output: Output) -
     Ok(ExitCode::SUCCESS)
 }
 
-/// The template that the options describe.
-fn compile(new: &Add) -> anyhow::Result<Template> {
+/// The template that the options describe, and the files that it names.
+fn compile(new: &Add) -> anyhow::Result<(Template, Vec<Attached>)> {
     let main = new.language.as_deref().unwrap_or_default();
     let mut texts: Vec<(String, Text)> = Vec::new();
+    let mut files = Vec::new();
     for body in &new.body {
         let (language, body) = tagged(body, main);
         texts.push((language, Text::Body { subject: None, body: body.to_owned() }));
@@ -162,7 +175,10 @@ fn compile(new: &Add) -> anyhow::Result<Template> {
     for file in &new.content {
         let (language, file) = tagged(file, main);
         let content = serde_json::from_str(&read(Path::new(file))?);
-        texts.push((language, Text::Rich(content.with_context(|| format!("{file} is no JSON"))?)));
+        let mut content = content.with_context(|| format!("{file} is no JSON"))?;
+        let directory = Path::new(file).parent().unwrap_or(Path::new(""));
+        attach::read(&mut content, directory, &mut files).with_context(|| format!("content {file}"))?;
+        texts.push((language, Text::Rich(content)));
     }
     for given in &new.subject {
         let (language, given) = tagged(given, main);
@@ -189,7 +205,7 @@ fn compile(new: &Add) -> anyhow::Result<Template> {
         let used = if known.is_empty() { "it has none".to_owned() } else { format!("it has {known}") };
         bail!("--default {unknown}=…: the template has no variable {unknown:?}; {used}");
     }
-    Ok(template)
+    Ok((template, files))
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

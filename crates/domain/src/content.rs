@@ -5,14 +5,19 @@
 //! file every text may hold variables; see [`crate::template`].
 
 mod approved;
-mod check;
+pub(crate) mod check;
 mod feature;
+mod file;
+mod link;
+pub mod listed;
 
 use serde::{Deserialize, Serialize};
 
 pub use approved::{Approved, Button, Card, Header, Offer};
 pub use check::Unfit;
 pub use feature::Feature;
+pub use file::{Shown, StoredFile, mime_of};
+pub use listed::{Listed, Naming};
 
 /// What is said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +40,9 @@ pub enum Content {
         /// What those read who see no HTML.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<String>,
+        /// Files of ours that come with it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attachments: Vec<Attachment>,
     },
     /// A picture.
     Image(Media),
@@ -159,14 +167,25 @@ pub enum Content {
 /// A file to show or to fetch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Media {
-    /// Where it is: public, https or http.
+    /// Where it is: public, https or http; empty if it is a file of ours.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub url: String,
+    /// The file of ours that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<StoredFile>,
     /// A text below it; a sound has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caption: Option<String>,
     /// What a document is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filename: Option<String>,
+}
+
+/// A file that comes with an e-mail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// The file.
+    pub file: StoredFile,
 }
 
 /// The text around something to press.

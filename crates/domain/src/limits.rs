@@ -83,6 +83,18 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 pub const ECHO_WAIT: Duration = Duration::from_secs(5 * 60);
 /// Longest provider answer that is read; the rest is cut off.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Longest page of a provider's list that is read.
+pub const LIST_PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most pages of a provider's list that are read.
+pub const LIST_PAGES_MAX: usize = 200;
+/// Longest wait for a provider that is handed a file.
+pub const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// A file that a provider keeps for 30 days is referred to for so long.
+pub const UPLOAD_REUSED: Duration = Duration::from_secs(29 * 24 * 3600);
+/// Most bytes of files that a worker process remembers.
+pub const FILES_REMEMBERED_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Most messages of a process in flight that carry a file's bytes themselves.
+pub const FILES_IN_FLIGHT_MAX: usize = 4;
 /// A connection to a provider idle for longer is not used again. Servers close idle connections after
 /// five seconds or more; a request that meets the close is in doubt, a new connection costs little.
 pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(4);

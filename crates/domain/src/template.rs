@@ -8,6 +8,7 @@ mod fallback;
 mod render;
 mod rich;
 mod scan;
+mod size;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use minijinja::{Environment, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::content::{Approved, Content, Feature};
+use crate::content::{Approved, Content, Feature, Unfit};
 use crate::limits::{RENDERED_BYTES_MAX, TEMPLATE_BYTES_MAX, TEMPLATE_PARAMS_MAX, VARIANTS_MAX};
 use crate::message::Channel;
 use crate::sms;
@@ -26,6 +27,7 @@ use crate::sms;
 pub use fallback::Fallback;
 pub use render::is_missing;
 use render::{Missing, Positional, environment, to_engine};
+use size::{short_enough, text_chars_max, values_fit};
 
 /// Variables that every contact has a column for. `first_name` is the first word of `name` where the
 /// contact has no attribute of that name.
@@ -108,6 +110,9 @@ pub enum RenderError {
     /// An operation does not fit the contact's values.
     #[error("does not fit the contact's values: {0}")]
     Unfit(String),
+    /// A part of the result cannot be sent.
+    #[error(transparent)]
+    Content(#[from] Unfit),
     /// The result is longer than can be sent.
     #[error("the text is too long to be sent ({0})")]
     TooLong(&'static str),
@@ -116,6 +121,10 @@ pub enum RenderError {
 /// A template ready to be rendered. Cheap to share between threads, not to clone.
 pub struct Template {
     channel: Channel,
+    /// Most characters of a text of our own.
+    text_chars_max: usize,
+    /// Whether the provider's templates are those that WhatsApp approves, with its limits.
+    approved: bool,
     variants: Vec<Compiled>,
     variables: Arc<[String]>,
     blank: Environment<'static>,
@@ -155,6 +164,8 @@ impl Template {
         whole(channel, &variants)?;
         let mut template = Self {
             channel,
+            text_chars_max: text_chars_max(channel),
+            approved: false,
             variants: Vec::with_capacity(variants.len()),
             variables: Arc::default(),
             blank: environment(Missing::Blank),
@@ -186,6 +197,14 @@ impl Template {
         self.name(names.to_vec());
         self.find_required()?;
         Ok(self)
+    }
+
+    /// The same for a provider that takes texts of at most so many characters, and whose templates are those
+    /// that WhatsApp approves, or are not.
+    pub fn within(mut self, chars_max: Option<usize>, approved: bool) -> Self {
+        self.approved = approved;
+        self.text_chars_max = self.text_chars_max.min(chars_max.unwrap_or(usize::MAX));
+        self
     }
 
     /// The channel it is written for.
@@ -263,7 +282,7 @@ impl Template {
                 let rendered = rich::filled(json, &mut texts.into_iter());
                 let unfit = |e: String| RenderError::Unfit(e);
                 let mut content: Content = serde_json::from_value(rendered).map_err(|e| unfit(e.to_string()))?;
-                content.check(self.channel).map_err(|e| unfit(e.to_string()))?;
+                content.check(self.channel)?;
                 if let Content::Template(approved) = &mut content
                     && approved.language.is_empty()
                 {
@@ -298,18 +317,47 @@ impl Template {
         self.variants.iter().any(|v| v.free_form)
     }
 
+    /// The templates of a provider that its variants name, their texts as they were written.
+    pub fn approved(&self) -> Vec<Approved> {
+        let of = |v: &Compiled| {
+            let mut approved = match &v.source.text {
+                Text::Body { .. } => return None,
+                Text::Approved { name, params } => {
+                    Approved { name: name.clone(), params: params.clone(), ..Approved::default() }
+                }
+                // It was read when it was compiled.
+                Text::Rich(json) => match rich::parse(json, self.channel) {
+                    Ok(Content::Template(approved)) => approved,
+                    _ => return None,
+                },
+            };
+            if approved.language.is_empty() {
+                approved.language.clone_from(&v.source.language);
+            }
+            Some(approved)
+        };
+        self.variants.iter().filter_map(of).collect()
+    }
+
     /// How many times the price is due for what `variant` says to a contact with these values: the
     /// segments of an SMS, else 1.
     ///
     /// # Errors
-    /// As [`Template::render`]; also when an SMS takes more segments than can be joined, or is blank.
+    /// As [`Template::render`]; also when a text is longer than it may be, an SMS takes more segments than can
+    /// be joined, or is blank.
     pub fn units(&self, variant: i16, values: &[serde_json::Value]) -> Result<i16, RenderError> {
         let v = self.variant(variant);
         let rich = matches!(v.source.text, Text::Rich(_));
-        if self.channel != Channel::Sms && v.simple && !rich {
+        if self.channel != Channel::Sms && v.simple && !rich && self.surely_fits(v, values) {
             return Ok(1);
         }
-        match self.render(variant, values)? {
+        let content = self.render(variant, values)?;
+        match &content {
+            Content::Text { body, .. } => short_enough(body, self.text_chars_max)?,
+            Content::Template(approved) if self.approved => values_fit(approved)?,
+            _ => {}
+        }
+        match content {
             Content::Text { body, .. } if body.trim().is_empty() => Err(RenderError::Unfit("the text is empty".into())),
             Content::Text { body, .. } if self.channel == Channel::Sms => {
                 let segments = sms::size(&body).segments;
@@ -495,6 +543,10 @@ fn whole(channel: Channel, variants: &[Variant]) -> Result<(), TemplateError> {
         match &variant.text {
             Text::Body { body, .. } if body.trim().is_empty() => {
                 return refuse("the body is empty: say something in it".to_owned());
+            }
+            Text::Body { body, .. } if !body.contains('{') && short_enough(body, text_chars_max(channel)).is_err() => {
+                let most = text_chars_max(channel);
+                return refuse(format!("the body has {} characters: {channel} takes {most}", body.chars().count()));
             }
             Text::Body { subject: Some(_), .. } if channel != Channel::Email => {
                 return refuse(format!("only e-mail has a subject: leave it out for {channel}"));

@@ -5,6 +5,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use fanfare_domain::clock::Clock;
+use fanfare_domain::content::StoredFile;
+use fanfare_domain::limits::{LIST_PAGE_BYTES_MAX, UPLOAD_TIMEOUT};
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
 use http_body_util::Full;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
@@ -12,7 +14,7 @@ use hyper::{HeaderMap, Method, Request, Uri};
 use serde_json::Value;
 use url::Url;
 
-use crate::connection::Reply;
+use crate::connection::{AnswerMax, Reply, Within};
 use crate::endpoint::{Endpoint, NoAnswer};
 use crate::retry_after::retry_after;
 use crate::{Client, ConfigError, MayStart};
@@ -50,29 +52,63 @@ pub(crate) struct Call {
     pub payload: Payload,
     /// For this call only.
     pub headers: Vec<(HeaderName, String)>,
+    /// Whether its answer is a page of a list, which may be long.
+    pub lists: bool,
 }
 
 pub(crate) enum Payload {
     Nothing,
     Json(Vec<u8>),
     Form(String),
+    /// A file among the fields of a form, under this content type.
+    File(String, Vec<u8>),
 }
 
 impl Call {
+    fn new(method: Method, path: impl Into<String>, payload: Payload) -> Self {
+        Self { method, path: path.into(), payload, headers: Vec::new(), lists: false }
+    }
+
+    /// A GET.
     pub fn get(path: impl Into<String>) -> Self {
-        Self { method: Method::GET, path: path.into(), payload: Payload::Nothing, headers: Vec::new() }
+        Self::new(Method::GET, path, Payload::Nothing)
+    }
+
+    /// A GET of a page of a list.
+    pub fn list(path: impl Into<String>) -> Self {
+        Self { lists: true, ..Self::get(path) }
     }
 
     /// A POST of JSON.
     pub fn post(path: impl Into<String>, body: &impl serde::Serialize) -> Self {
         let body = serde_json::to_vec(body).expect("our bodies are JSON, and memory takes any write");
-        Self { method: Method::POST, path: path.into(), payload: Payload::Json(body), headers: Vec::new() }
+        Self::new(Method::POST, path, Payload::Json(body))
     }
 
     /// A POST of a form.
     pub fn form(path: impl Into<String>, fields: &[(&str, &str)]) -> Self {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        Self { method: Method::POST, path: path.into(), payload: Payload::Form(body), headers: Vec::new() }
+        Self::new(Method::POST, path, Payload::Form(body))
+    }
+
+    /// A POST of a form with texts and a file, in parts (RFC 7578).
+    pub fn upload(path: impl Into<String>, fields: &[(&str, &str)], file: &StoredFile, bytes: &[u8]) -> Self {
+        // No file holds its own hash.
+        let boundary = format!("fanfare-{}", &file.sha256);
+        let mut body = Vec::with_capacity(bytes.len() + 1024);
+        for (name, value) in fields {
+            let part = format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+            body.extend_from_slice(part.as_bytes());
+        }
+        let plain = |c: char| if c.is_control() || c == '"' || c == '\\' { '_' } else { c };
+        let (name, mime): (String, _) = (file.name.chars().map(plain).collect(), &file.mime);
+        let head = format!(
+            "--{boundary}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{name}\"\r\ncontent-type: {mime}\r\n\r\n"
+        );
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(bytes);
+        body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        Self::new(Method::POST, path, Payload::File(format!("multipart/form-data; boundary={boundary}"), body))
     }
 
     /// The same with a header.
@@ -112,10 +148,12 @@ impl Caller {
     /// Makes a call once, and reads the answer.
     pub async fn call(&self, call: Call, may_start: MayStart<'_>) -> Result<Reply, NoAnswer> {
         let mut headers = self.headers.clone();
+        let is_file = matches!(call.payload, Payload::File(..));
         let (body, kind) = match call.payload {
             Payload::Nothing => (Bytes::new(), None),
             Payload::Json(json) => (Bytes::from(json), Some(JSON)),
             Payload::Form(form) => (Bytes::from(form), Some(FORM)),
+            Payload::File(kind, body) => (Bytes::from(body), HeaderValue::try_from(kind).ok()),
         };
         headers.extend(kind.map(|kind| (CONTENT_TYPE, kind)));
         for (name, value) in call.headers {
@@ -127,6 +165,12 @@ impl Caller {
         *request.uri_mut() = self.target(&call.path)?;
         *request.method_mut() = call.method;
         *request.headers_mut() = headers;
+        if is_file {
+            request.extensions_mut().insert(Within(UPLOAD_TIMEOUT));
+        }
+        if call.lists {
+            request.extensions_mut().insert(AnswerMax(LIST_PAGE_BYTES_MAX));
+        }
         self.endpoint.exchange(request, may_start).await
     }
 

@@ -10,6 +10,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::ConfigError;
 use crate::caller::Hidden;
+use crate::files::{Files, NoFiles};
 use crate::tokens::{InProcess, Tokens};
 
 /// Shared by the adapters of a process; cheap to clone.
@@ -21,6 +22,7 @@ pub struct Client {
     tls: Arc<OnceLock<Arc<ClientConfig>>>,
     tokens: Option<Arc<dyn Tokens>>,
     hook_url: Option<Hidden>,
+    files: Arc<dyn Files>,
 }
 
 impl Client {
@@ -34,6 +36,7 @@ impl Client {
             tls: Arc::default(),
             tokens: None,
             hook_url: None,
+            files: Arc::new(NoFiles),
         }
     }
 
@@ -63,6 +66,15 @@ impl Client {
 
     pub(crate) fn hook_url(&self) -> Option<&str> {
         self.hook_url.as_ref().map(|Hidden(url)| url.as_str())
+    }
+
+    /// The same for the account whose files are kept there. Without it there are none.
+    pub fn with_files(self, files: Arc<dyn Files>) -> Self {
+        Self { files, ..self }
+    }
+
+    pub(crate) fn files(&self) -> Arc<dyn Files> {
+        self.files.clone()
     }
 
     pub(crate) fn tokens(&self) -> Arc<dyn Tokens> {

@@ -28,14 +28,23 @@ use tokio_util::either::Either;
 
 pub(crate) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 pub(crate) type Outgoing = Request<Full<Bytes>>;
+
+/// An extension of a request whose answer may be longer than [`ANSWER_BYTES_MAX`]: up to so many bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AnswerMax(pub usize);
+
 type Protocol = http1::Connection<TokioIo<Stream>, Full<Bytes>>;
+
+/// An extension of a request that may take longer than others, as handing over a file does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Within(pub Duration);
 
 /// What a provider answered.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// Absent if it broke off, or is longer than [`ANSWER_BYTES_MAX`].
+    /// Absent if it broke off, or is longer than [`ANSWER_BYTES_MAX`] or what the request allowed.
     pub body: Option<Bytes>,
 }
 
@@ -72,13 +81,16 @@ impl Connection {
     /// Sends a request and reads the answer, all within `limit`.
     pub async fn exchange(&mut self, request: Outgoing, limit: Duration) -> Result<Reply, Lost> {
         let mut head = None;
+        let allowed = request.extensions().get().map(|Within(time)| *time);
+        let bytes_max = request.extensions().get().map_or(ANSWER_BYTES_MAX, |AnswerMax(bytes)| *bytes);
         let answer = async {
             let response = self.sender.try_send_request(request).await?;
             let (parts, body) = response.into_parts();
             head = Some(parts);
-            let whole = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+            let whole = Limited::new(body, bytes_max).collect().await;
             Ok::<_, TrySendError<Outgoing>>(whole.ok().map(Collected::to_bytes))
         };
+        let limit = allowed.unwrap_or(limit);
         let outcome = timeout(limit, driven(&mut self.protocol, answer)).await;
         match (outcome, head) {
             (Ok(Ok(body)), Some(head)) => Ok(Reply { status: head.status, headers: head.headers, body }),

@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use fanfare_domain::content::{Content, Feature};
+use fanfare_domain::content::{Content, Feature, Naming};
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Action, Answer, Failure, FailureKind};
 use fanfare_domain::receipt::ReceiptKind;
@@ -78,6 +78,8 @@ pub static KIND: Kind = Kind {
     echoes: false,
     names_hook: false,
     window: true,
+    text_chars_max: &[(Channel::Sms, 320)],
+    naming: Naming::Language,
     offers: &[Offer::Check],
 };
 

@@ -36,7 +36,7 @@
 
 use bytes::Bytes;
 use fanfare_domain::clock::Clock;
-use fanfare_domain::content::{Content, Feature};
+use fanfare_domain::content::{Content, Feature, Naming};
 use fanfare_domain::limits::PROVIDER_ID_BYTES_MAX;
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
@@ -60,8 +60,12 @@ pub static KIND: Kind = Kind {
     name: "http",
     service: "any server that takes a message as JSON",
     // The server decides: what it cannot carry it refuses as content.
-    carries: &[(Channel::Whatsapp, &Feature::ALL), (Channel::Sms, &Feature::ALL), (Channel::Email, &Feature::ALL)],
-    refuses: &[],
+    carries: &[
+        (Channel::Whatsapp, Feature::BY_LINK),
+        (Channel::Sms, Feature::BY_LINK),
+        (Channel::Email, Feature::BY_LINK),
+    ],
+    refuses: &[(Feature::File, LINKS), (Feature::TemplateFile, LINKS)],
     secret: None,
     base_url: None,
     settings: &[],
@@ -73,6 +77,8 @@ pub static KIND: Kind = Kind {
     echoes: true,
     names_hook: false,
     window: false,
+    text_chars_max: &[],
+    naming: Naming::Language,
     offers: &[],
 };
 
@@ -92,6 +98,7 @@ pub const RECIPIENT_CODES: &[&str] = &[
     "unsubscribed",
 ];
 
+const LINKS: &str = "the server is given links: give a url instead of a file";
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const AGENT: HeaderValue = HeaderValue::from_static("fanfare");

@@ -1,7 +1,7 @@
 //! What is to be known of a kind of provider before anything is sent: declared beside each adapter, shown
 //! by `fanfare account kinds`, and checked when an account is added and when a campaign is planned.
 
-use fanfare_domain::content::Feature;
+use fanfare_domain::content::{Feature, Naming};
 use fanfare_domain::message::Channel;
 use serde::Serialize;
 
@@ -38,6 +38,10 @@ pub struct Kind {
     pub names_hook: bool,
     /// Whether only templates may be sent to those who have not written within 24 hours.
     pub window: bool,
+    /// Most characters of a text, by channel, where it takes fewer than the channel.
+    pub text_chars_max: &'static [(Channel, usize)],
+    /// How its messages name an approved template and fill it.
+    pub naming: Naming,
     /// Other calls it has: balance, contact_check, templates, media_upload, check.
     pub offers: &'static [Offer],
 }
@@ -137,6 +141,16 @@ impl Kind {
     /// Whether by this channel words of our own may be sent only to those who wrote lately.
     pub fn has_window(&self, channel: Channel) -> bool {
         self.window && channel == Channel::Whatsapp
+    }
+
+    /// Most characters of a text by this channel, if it takes fewer than the channel.
+    pub fn text_chars_max(&self, channel: Channel) -> Option<usize> {
+        self.text_chars_max.iter().find(|(c, _)| *c == channel).map(|(_, chars)| *chars)
+    }
+
+    /// Whether its templates are those that WhatsApp approves, as its list of them shows.
+    pub fn templates_are_approved(&self) -> bool {
+        self.offers(Offer::Templates) && self.naming != Naming::Either
     }
 
     /// Whether messages in doubt are looked up there.

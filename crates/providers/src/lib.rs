@@ -12,6 +12,7 @@ mod codes;
 mod config;
 mod connection;
 mod endpoint;
+pub mod files;
 pub mod grow;
 pub mod hooks;
 pub mod http;
@@ -28,9 +29,11 @@ pub mod twilio;
 mod variables;
 
 use chrono::{DateTime, Utc};
+use fanfare_domain::content::Listed;
 use fanfare_domain::message::OutMessage;
-use fanfare_domain::outcome::{Answer, Failure};
+use fanfare_domain::outcome::{Answer, Failure, FailureKind};
 use fanfare_domain::receipt::ReceiptKind;
+use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -43,7 +46,9 @@ use config::Settings;
 /// What every provider can do.
 pub trait Provider: Send + Sync {
     /// Sends a message once and says what became of it. It takes no longer than the client's two
-    /// time-outs, and as long again for each token that has to be fetched first; dropping the future closes the connection, after which the message is in doubt.
+    /// time-outs, and as long again for each token that has to be fetched first; handing over a file that the
+    /// message waits for takes longer, and is all that is done then. Dropping the future closes the connection,
+    /// after which the message is in doubt.
     /// `may_start` is asked when a connection is there, right before the first byte: dialling takes time.
     fn send(&self, message: &OutMessage, may_start: MayStart<'_>) -> impl Future<Output = Answer> + Send;
 
@@ -84,6 +89,45 @@ pub trait Provider: Send + Sync {
     fn check(&self) -> impl Future<Output = Result<String, Failure>> + Send {
         async { Ok("this kind has no call that would prove its credentials".to_owned()) }
     }
+
+    /// The account's templates as the provider lists them, all pages. Only for kinds that offer it.
+    ///
+    /// # Errors
+    /// The failure, as of a message; also when the list cannot be read whole.
+    fn templates(&self) -> impl Future<Output = Result<Vec<Listed>, Failure>> + Send {
+        async { Err(no_such_call()) }
+    }
+
+    /// What credit is left there. Only for kinds that offer it.
+    ///
+    /// # Errors
+    /// The failure, as of a message.
+    fn balance(&self) -> impl Future<Output = Result<Balance, Failure>> + Send {
+        async { Err(no_such_call()) }
+    }
+
+    /// Whether whoever has this phone (E.164) can be written to there. Only for kinds that offer it.
+    ///
+    /// # Errors
+    /// The failure, as of a message.
+    fn contact(&self, phone: &str) -> impl Future<Output = Result<bool, Failure>> + Send {
+        let _ = phone;
+        async { Err(no_such_call()) }
+    }
+}
+
+/// What credit is left at a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Balance {
+    /// As the provider writes it.
+    pub amount: String,
+    /// Of which currency, or `credits`.
+    pub unit: String,
+}
+
+/// What an adapter says of a call that its kind does not offer.
+fn no_such_call() -> Failure {
+    Failure::new(FailureKind::Configuration, "no such call")
 }
 
 /// What a look-up found.
@@ -210,6 +254,18 @@ impl Provider for Adapter {
 
     async fn check(&self) -> Result<String, Failure> {
         each!(self, provider => provider.check().await)
+    }
+
+    async fn templates(&self) -> Result<Vec<Listed>, Failure> {
+        each!(self, provider => provider.templates().await)
+    }
+
+    async fn balance(&self) -> Result<Balance, Failure> {
+        each!(self, provider => provider.balance().await)
+    }
+
+    async fn contact(&self, phone: &str) -> Result<bool, Failure> {
+        each!(self, provider => provider.contact(phone).await)
     }
 }
 

@@ -19,11 +19,12 @@
 //! Source: 1Confirmed API documentation: authentication, login, send message, get credit, broadcast contacts,
 //! filter contacts, confirmation webhook listener.
 
+mod listed;
 mod login;
 
 use std::sync::LazyLock;
 
-use fanfare_domain::content::{Approved, Content, Feature};
+use fanfare_domain::content::{Approved, Content, Feature, Listed, Naming};
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Action, Answer, Failure, FailureKind};
 use hyper::header::AUTHORIZATION;
@@ -36,7 +37,7 @@ use crate::connection::Reply;
 use crate::endpoint::NoAnswer;
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
 use crate::meta::body::without_null;
-use crate::{Client, ConfigError, MayStart, Provider, variables};
+use crate::{Balance, Client, ConfigError, MayStart, Provider, variables};
 use login::Login;
 
 const FIELDS: &str = "its documents name no field for it";
@@ -97,6 +98,8 @@ pub static KIND: Kind = Kind {
     echoes: false,
     names_hook: false,
     window: true,
+    text_chars_max: &[],
+    naming: Naming::Variables,
     offers: &[Offer::Check, Offer::Balance, Offer::Templates],
 };
 
@@ -173,6 +176,11 @@ impl OneConfirmed {
         }
     }
 
+    /// Asks for something that sends nothing.
+    async fn list(&self, path: &str) -> Result<Value, Failure> {
+        self.ask(|| Call::list(path)).await
+    }
+
     /// Makes a call that sends no message; once more if its token is refused and there is another one.
     async fn ask(&self, call: impl Fn() -> Call) -> Result<Value, Failure> {
         let reply = match self.call(call(), &|| true).await {
@@ -227,7 +235,11 @@ fn failure(caller: &Caller, reply: &Reply, body: &Value) -> Failure {
     let named = documented.iter().find(|name| fields.is_some_and(|fields| fields.contains_key(**name)));
     match named {
         Some(_) if of_phone => Failure::new(FailureKind::PermanentRecipient, format!("{status} phone")),
-        Some(name) => Failure::new(FailureKind::PermanentContent, format!("{status} {name}")),
+        // What the run names, and not the recipient's values: every message would meet it.
+        Some(name) => {
+            let action = (*name != "data").then_some(Action::PauseRun);
+            Failure { action, ..Failure::new(FailureKind::PermanentContent, format!("{status} {name}")) }
+        }
         None if status == 404 || status == 405 => Failure::new(FailureKind::Configuration, by_status.detail),
         None => Failure::new(FailureKind::PermanentContent, format!("{status} refused")),
     }
@@ -268,8 +280,26 @@ impl Provider for OneConfirmed {
     }
 
     async fn check(&self) -> Result<String, Failure> {
-        let body = self.ask(|| Call::get("/credits")).await?;
+        let body = self.list("/credits").await?;
         let credit = body.pointer("/data/credit").filter(|credit| credit.is_number());
         Ok(credit.map_or_else(|| "credit: not said".to_owned(), |credit| format!("credit: {credit}")))
+    }
+
+    async fn balance(&self) -> Result<Balance, Failure> {
+        let body = self.list("/credits").await?;
+        let credit = body.pointer("/data/credit").filter(|credit| credit.is_number());
+        let credit = credit.ok_or_else(|| Failure::new(FailureKind::Unknown, "200 without a credit"))?;
+        Ok(Balance { amount: credit.to_string(), unit: "credits".to_owned() })
+    }
+
+    async fn templates(&self) -> Result<Vec<Listed>, Failure> {
+        let categories = listed::names(&self.list("/categories").await?, "name")?;
+        let mut all = Vec::new();
+        // The list has a language each; those of broadcasts are other templates.
+        for (id, language) in listed::names(&self.list("/languages").await?, "language")? {
+            let page = self.list(&format!("/templates?language_id={id}&is_broadcast=0")).await?;
+            all.extend(listed::templates(&page, &language, &categories)?);
+        }
+        Ok(all)
     }
 }

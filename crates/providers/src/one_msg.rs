@@ -11,9 +11,9 @@
 
 mod body;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use fanfare_domain::content::Feature;
+use fanfare_domain::content::{Feature, Listed, Naming};
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
 use serde_json::Value;
@@ -22,8 +22,9 @@ use crate::caller::{Call, Caller, kept, provider_id, yes_or_no};
 use crate::codes::Codes;
 use crate::config::Settings;
 use crate::connection::Reply;
+use crate::files::{Files, carried};
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
-use crate::meta::passed_on;
+use crate::meta::{listed, passed_on};
 use crate::{Client, ConfigError, MayStart, Provider};
 
 static CODES: LazyLock<Codes> = LazyLock::new(|| Codes::parse(include_str!("../codes/one_msg.txt")));
@@ -63,10 +64,12 @@ pub static KIND: Kind = Kind {
             Feature::TemplateOffer,
             Feature::TemplateCarousel,
             Feature::TemplateProductCarousel,
+            Feature::File,
         ],
     )],
     refuses: &[
         (Feature::CtaUrl, "it has no method for a button that opens a page: use a template with a link"),
+        (Feature::TemplateFile, "its templates take pictures by their link: give a url instead of a file"),
         (Feature::Code, "a one-time code is sent as an authentication template: give the template a code"),
     ],
     secret: Some("the channel's token"),
@@ -87,13 +90,16 @@ pub static KIND: Kind = Kind {
     echoes: false,
     names_hook: false,
     window: true,
-    offers: &[Offer::Check, Offer::Templates, Offer::MediaUpload],
+    text_chars_max: &[],
+    naming: Naming::Language,
+    offers: &[Offer::Check, Offer::Templates],
 };
 
 /// A channel at 1MSG.IO.
 #[derive(Debug)]
 pub struct OneMsg {
     caller: Caller,
+    files: Arc<dyn Files>,
     /// `/{instance_id}`
     instance: String,
     namespace: Option<String>,
@@ -108,7 +114,7 @@ impl OneMsg {
         let instance = settings.plain("instance_id")?.unwrap_or_default();
         let caller = Caller::new(&settings.url()?, client)?.with_secret_query("token", secret);
         let namespace = settings.get("namespace").map(str::to_owned);
-        Ok(Self { caller, instance: format!("/{instance}"), namespace })
+        Ok(Self { caller, files: client.files(), instance: format!("/{instance}"), namespace })
     }
 
     fn answer(&self, reply: &Reply, attempt: i16) -> Answer {
@@ -125,6 +131,12 @@ impl OneMsg {
             (true, None) => in_doubt("200 without sent"),
             (_, Some(false) | None) => Answer::Failed(self.failure(reply, attempt)),
         }
+    }
+
+    /// Asks for something that sends nothing: the answer's JSON, if it is.
+    async fn ask(&self, call: Call) -> Result<Option<Value>, Failure> {
+        let reply = self.caller.call(call, &|| true).await?;
+        if reply.status.is_success() { Ok(reply.json()) } else { Err(self.failure(&reply, 1)) }
     }
 
     /// What an answer means that says that nothing was sent.
@@ -148,7 +160,13 @@ impl OneMsg {
 
 impl Provider for OneMsg {
     async fn send(&self, message: &OutMessage, may_start: MayStart<'_>) -> Answer {
-        let Some((method, body)) = body::message(message, self.namespace.as_deref()) else {
+        let carried = match carried(&*self.files, message, may_start).await {
+            Ok(carried) => carried,
+            Err(answer) => return answer,
+        };
+        let data = carried.as_ref().zip(message.content.files().first().copied());
+        let data = data.map(|(carried, file)| format!("data:{};base64,{}", file.mime, carried.base64()));
+        let Some((method, body)) = body::message(message, self.namespace.as_deref(), data) else {
             return Answer::Failed(Failure::new(FailureKind::PermanentContent, "no such message"));
         };
         let call = Call::post(format!("{}/{method}", self.instance), &body);
@@ -159,18 +177,23 @@ impl Provider for OneMsg {
     }
 
     async fn check(&self) -> Result<String, Failure> {
-        let call = Call::get(format!("{}/status", self.instance));
-        let reply = match self.caller.call(call, &|| true).await {
-            Ok(reply) if reply.status.is_success() => reply,
-            Ok(reply) => return Err(self.failure(&reply, 1)),
-            Err(none) => return Err(none.into()),
-        };
-        let body = reply.json().unwrap_or_default();
+        let body = self.ask(Call::get(format!("{}/status", self.instance))).await?.unwrap_or_default();
         match body.get("status").and_then(Value::as_str) {
             Some(status @ ("connected" | "connecting")) => Ok(format!("channel {status}")),
             Some(status @ ("disconnected" | "uninitialized")) => Err(Failure::new(FailureKind::Transient, status)),
             Some(status @ "unregistered") => Err(Failure::new(FailureKind::Configuration, status)),
             _ => Err(Failure::new(FailureKind::Unknown, "200 without a status")),
         }
+    }
+    async fn templates(&self) -> Result<Vec<Listed>, Failure> {
+        let body = self.ask(Call::list(format!("{}/templates", self.instance))).await?;
+        let unread = |why: &str| Failure::new(FailureKind::Unknown, why);
+        let body = body.ok_or_else(|| unread("200 without JSON"))?;
+        let entries = body.get("templates").and_then(Value::as_array).ok_or_else(|| unread("200 without a list"))?;
+        // No way to ask for a second page is documented.
+        if body.get("total").and_then(Value::as_u64).is_some_and(|total| total > entries.len() as u64) {
+            return Err(unread("the list is not whole"));
+        }
+        entries.iter().map(|entry| listed::listed(entry).ok_or_else(|| unread("the list cannot be read"))).collect()
     }
 }

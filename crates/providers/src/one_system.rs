@@ -13,11 +13,12 @@
 //! Source: OneSystem WhatsApp API v1: endpoints, rate_limits, error_codes, examples.
 
 mod listed;
+mod templates;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, Utc};
-use fanfare_domain::content::{Approved, Content, Feature};
+use fanfare_domain::content::{Approved, Content, Feature, Listed, Media, Naming};
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Action, Answer, Failure, FailureKind};
 use serde_json::{Value, json};
@@ -27,6 +28,7 @@ use crate::codes::Codes;
 use crate::config::Settings;
 use crate::connection::Reply;
 use crate::endpoint::NoAnswer;
+use crate::files::{Carried, Files, carried};
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
 use crate::meta::body::without_null;
 use crate::{Client, ConfigError, Finding, MayStart, Provider, variables};
@@ -51,6 +53,7 @@ pub static KIND: Kind = Kind {
             Feature::Location,
             Feature::Contact,
             Feature::Template,
+            Feature::File,
         ],
     )],
     refuses: &[
@@ -64,6 +67,7 @@ pub static KIND: Kind = Kind {
         (Feature::Code, "it has no call for one-time codes: send a text or a template"),
         (Feature::TemplateHeader, LOCAL),
         (Feature::TemplateMedia, LOCAL),
+        (Feature::TemplateFile, LOCAL),
         (Feature::TemplateUrl, LOCAL),
         (Feature::TemplateQuickReply, LOCAL),
         (Feature::TemplateCopyCode, LOCAL),
@@ -85,6 +89,8 @@ pub static KIND: Kind = Kind {
     echoes: false,
     names_hook: false,
     window: false,
+    text_chars_max: &[],
+    naming: Naming::Either,
     offers: &[Offer::Check, Offer::ContactCheck, Offer::Templates],
 };
 
@@ -92,6 +98,7 @@ pub static KIND: Kind = Kind {
 #[derive(Debug)]
 pub struct OneSystem {
     caller: Caller,
+    files: Arc<dyn Files>,
     session: u64,
 }
 
@@ -104,21 +111,28 @@ impl OneSystem {
         // Required, so that it is there.
         let session = settings.number("session_id")?.unwrap_or_default();
         let caller = Caller::new(&settings.url()?, client)?.authorized("Bearer", secret)?;
-        Ok(Self { caller, session })
+        Ok(Self { caller, files: client.files(), session })
     }
 
     /// The call that sends a message.
-    fn request(&self, message: &OutMessage) -> Result<Call, Failure> {
+    fn request(&self, message: &OutMessage, bytes: Option<&str>) -> Result<Call, Failure> {
         let to = address(message);
         let (kind, body) = match &message.content {
             Content::Text { body, .. } => ("text", json!({ "to": to, "message": body })),
-            Content::Image(m) => ("image", json!({ "to": to, "image_url": m.url, "caption": m.caption })),
-            Content::Video(m) => ("video", json!({ "to": to, "video_url": m.url, "caption": m.caption })),
-            Content::Audio(m) => ("audio", json!({ "to": to, "audio_url": m.url })),
+            Content::Image(m) => {
+                ("image", json!({ "to": to, "image_url": url(m), "image_base64": bytes, "caption": m.caption }))
+            }
+            Content::Video(m) => {
+                ("video", json!({ "to": to, "video_url": url(m), "video_base64": bytes, "caption": m.caption }))
+            }
+            Content::Audio(m) => ("audio", json!({ "to": to, "audio_url": url(m), "audio_base64": bytes })),
             Content::Document(m) => {
-                let name = m.filename.as_deref().unwrap_or(&m.url);
+                let (mime, name) = match &m.file {
+                    Some(file) => (Some(file.mime.as_str()), m.filename.as_deref().or(Some(&file.name))),
+                    None => (mime_type(m.filename.as_deref().unwrap_or(&m.url)), m.filename.as_deref()),
+                };
                 let body = json!({
-                    "to": to, "document_url": m.url, "mime_type": mime_type(name), "filename": m.filename,
+                    "to": to, "document_url": url(m), "document_base64": bytes, "mime_type": mime, "filename": name,
                     "caption": m.caption,
                 });
                 ("document", body)
@@ -166,6 +180,15 @@ impl OneSystem {
             (Said::Nothing, None) => unknown("that says nothing"),
             (_, id) => Answer::Sent { provider_id: id.and_then(kept) },
         }
+    }
+
+    /// Asks for something that sends nothing.
+    async fn ask(&self, path: String) -> Result<Value, Failure> {
+        let reply = self.caller.call(Call::list(path), &|| true).await?;
+        if !reply.status.is_success() {
+            return Err(self.failure(&reply, false));
+        }
+        Ok(reply.json().unwrap_or_default())
     }
 
     /// What an answer that is no success means.
@@ -225,6 +248,21 @@ fn said(body: &Value) -> Said {
     }
 }
 
+/// Whether the answer of a contact check says that the number is on WhatsApp. Its form is not documented: it
+/// counts if it says one thing only.
+fn is_there(body: &Value) -> Option<bool> {
+    let words = ["exists", "registered", "is_registered", "on_whatsapp", "is_on_whatsapp", "valid", "is_valid"];
+    let parts = [Some(body), body.get("data")].into_iter().flatten();
+    let said: Vec<bool> = parts.flat_map(|part| words.iter().filter_map(|word| part.get(word)?.as_bool())).collect();
+    let first = *said.first()?;
+    said.iter().all(|word| *word == first).then_some(first)
+}
+
+/// The address of a file, unless it is one of ours.
+fn url(media: &Media) -> Option<&str> {
+    Some(media.url.as_str()).filter(|url| !url.is_empty())
+}
+
 /// An address as its examples write it: digits alone.
 fn address(message: &OutMessage) -> &str {
     message.to.trim_start_matches('+')
@@ -255,7 +293,12 @@ fn mime_type(name: &str) -> Option<&'static str> {
 
 impl Provider for OneSystem {
     async fn send(&self, message: &OutMessage, may_start: MayStart<'_>) -> Answer {
-        let call = match self.request(message) {
+        let carried = match carried(&*self.files, message, may_start).await {
+            Ok(carried) => carried,
+            Err(answer) => return answer,
+        };
+        let bytes = carried.as_ref().map(Carried::base64);
+        let call = match self.request(message, bytes.as_deref()) {
             Ok(call) => call,
             Err(failure) => return Answer::Failed(failure),
         };
@@ -282,12 +325,27 @@ impl Provider for OneSystem {
     }
 
     async fn check(&self) -> Result<String, Failure> {
-        let reply = self.caller.call(Call::get(format!("/sessions/{}/status", self.session)), &|| true).await?;
-        if !reply.status.is_success() {
-            return Err(self.failure(&reply, false));
-        }
-        let body = reply.json().unwrap_or_default();
+        let body = self.ask(format!("/sessions/{}/status", self.session)).await?;
         let found = ["/data/status", "/status", "/data/state", "/state"].iter().find_map(|p| body.pointer(p)?.as_str());
         Ok(format!("session {}: {}", self.session, found.unwrap_or("its state is not said")))
+    }
+
+    async fn contact(&self, phone: &str) -> Result<bool, Failure> {
+        let digits = phone.trim_start_matches('+');
+        let path = format!("/contacts/{digits}/check?session_id={}", self.session);
+        let reply = self.caller.call(Call::get(path), &|| true).await?;
+        match reply.status.as_u16() {
+            // Of the number, or of the session.
+            404 => return Err(Failure::new(FailureKind::Unknown, "404")),
+            _ if !reply.status.is_success() => return Err(self.failure(&reply, false)),
+            _ => {}
+        }
+        is_there(&reply.json().unwrap_or_default())
+            .ok_or_else(|| Failure::new(FailureKind::Unknown, "200 that says neither yes nor no"))
+    }
+
+    async fn templates(&self) -> Result<Vec<Listed>, Failure> {
+        let body = self.ask("/templates".to_owned()).await?;
+        templates::templates(&body).map_err(|why| Failure::new(FailureKind::Unknown, why))
     }
 }

@@ -12,7 +12,8 @@ mod body;
 
 use std::sync::LazyLock;
 
-use fanfare_domain::content::Feature;
+use fanfare_domain::content::{Feature, Listed, Naming};
+use fanfare_domain::limits::LIST_PAGES_MAX;
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Action, Answer, Failure, FailureKind};
 use serde_json::Value;
@@ -22,11 +23,13 @@ use crate::codes::Codes;
 use crate::config::Settings;
 use crate::connection::Reply;
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts};
-use crate::meta::passed_on;
+use crate::meta::{listed, passed_on};
 use crate::{Client, ConfigError, MayStart, Provider};
 
 static CODES: LazyLock<Codes> = LazyLock::new(|| Codes::parse(include_str!("../codes/pabbly.txt")));
 
+/// Templates in a page of their list.
+const PAGE: usize = 50;
 /// Where an answer says what failed.
 const TEXTS: &[&str] = &[
     "/error",
@@ -36,6 +39,8 @@ const TEXTS: &[&str] = &[
     "/data/metaResponse/error/code",
     "/data/metaResponse/error/message",
 ];
+
+const LINKS: &str = "it fetches files itself: give a url instead of a file";
 
 /// What it is and can.
 pub static KIND: Kind = Kind {
@@ -68,6 +73,8 @@ pub static KIND: Kind = Kind {
     refuses: &[
         (Feature::Buttons, "it has no reply buttons outside templates: use a template with quick replies"),
         (Feature::Flow, "it has no forms"),
+        (Feature::File, LINKS),
+        (Feature::TemplateFile, LINKS),
         (Feature::Code, "a one-time code is sent as an authentication template: give the template a code"),
         (Feature::TemplateFlow, "its templates take nothing for a form"),
         (Feature::TemplateCatalog, "its templates take nothing for a catalogue"),
@@ -84,6 +91,8 @@ pub static KIND: Kind = Kind {
     echoes: false,
     names_hook: false,
     window: true,
+    text_chars_max: &[],
+    naming: Naming::Name,
     offers: &[Offer::Check, Offer::Templates],
 };
 
@@ -121,6 +130,19 @@ impl Pabbly {
             (None, None) => in_doubt("200 without success"),
             (Some(_), None) => Answer::Failed(self.failure(reply, attempt)),
         }
+    }
+
+    /// A page of a list.
+    async fn page(&self, path: &str) -> Result<Value, Failure> {
+        let reply = self.caller.call(Call::list(path), &|| true).await?;
+        if !reply.status.is_success() {
+            return Err(self.failure(&reply, 1));
+        }
+        let body = reply.json().unwrap_or_default();
+        if succeeded(&body) != Some(true) {
+            return Err(Failure::new(FailureKind::Unknown, "200 without success"));
+        }
+        Ok(body)
     }
 
     /// What an answer means that says that nothing was sent.
@@ -173,16 +195,23 @@ impl Provider for Pabbly {
     }
 
     async fn check(&self) -> Result<String, Failure> {
-        let reply = match self.caller.call(Call::get("/templates?limit=1"), &|| true).await {
-            Ok(reply) if reply.status.is_success() => reply,
-            Ok(reply) => return Err(self.failure(&reply, 1)),
-            Err(none) => return Err(none.into()),
-        };
-        let body = reply.json().unwrap_or_default();
-        if succeeded(&body) != Some(true) {
-            return Err(Failure::new(FailureKind::Unknown, "200 without success"));
-        }
+        let body = self.page("/templates?limit=1").await?;
         let count = body.pointer("/data/pagination/totalTemplates").and_then(Value::as_u64);
         Ok(count.map_or_else(|| "key accepted".to_owned(), |count| format!("key accepted, {count} templates")))
+    }
+
+    async fn templates(&self) -> Result<Vec<Listed>, Failure> {
+        let unread = || Failure::new(FailureKind::Unknown, "the list cannot be read");
+        let mut all = Vec::new();
+        for number in 1..=LIST_PAGES_MAX {
+            let page = self.page(&format!("/templates?page={number}&limit={PAGE}")).await?;
+            for entry in page.pointer("/data/templates").and_then(Value::as_array).ok_or_else(unread)? {
+                all.push(listed::listed(entry).ok_or_else(unread)?);
+            }
+            if page.pointer("/data/pagination/hasNextPage") != Some(&Value::Bool(true)) {
+                return Ok(all);
+            }
+        }
+        Err(Failure::new(FailureKind::Unknown, "the list has too many pages"))
     }
 }

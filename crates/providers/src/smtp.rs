@@ -17,11 +17,11 @@ mod session;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fanfare_domain::clock::Clock;
-use fanfare_domain::content::Feature;
+use fanfare_domain::content::{Feature, Naming};
 use fanfare_domain::limits::CONNECTION_IDLE_MAX;
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
@@ -37,6 +37,7 @@ use crate::endpoint::{dial_tcp, server_name};
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
 use crate::{Client, ConfigError, MayStart, Provider};
 
+use crate::files::{Files, carried};
 use mail::Mail;
 use session::{Ended, Login, Session, Tls};
 
@@ -51,11 +52,11 @@ const PORT_PLAIN: u16 = 25;
 pub static KIND: Kind = Kind {
     name: "smtp",
     service: "any mail submission server (SMTP)",
-    carries: &[(Channel::Email, &[Feature::Text, Feature::Html])],
+    carries: &[(Channel::Email, &[Feature::Text, Feature::Html, Feature::File])],
     refuses: &[
         (Feature::Template, "a mail server knows no templates: write the e-mail"),
-        (Feature::Image, "e-mails are sent without attachments: link to it in the HTML"),
-        (Feature::Document, "e-mails are sent without attachments: link to it"),
+        (Feature::Image, "an e-mail shows it in its HTML, by a link, or has it attached"),
+        (Feature::Document, "an e-mail has it attached: write it as html with attachments"),
     ],
     secret: Some("the user's password; none without a user"),
     base_url: None,
@@ -79,11 +80,14 @@ pub static KIND: Kind = Kind {
     echoes: false,
     names_hook: false,
     window: false,
+    text_chars_max: &[],
+    naming: Naming::Name,
     offers: &[Offer::Check],
 };
 
 /// An account at a mail server.
 pub struct Smtp {
+    files: Arc<dyn Files>,
     host: Host<String>,
     port: u16,
     tls: Tls,
@@ -129,6 +133,7 @@ impl Smtp {
             _ => return Err(refuse()),
         };
         Ok(Self {
+            files: client.files(),
             port: url.port().unwrap_or(port),
             tls,
             hello: settings.plain("hello")?.map(str::to_owned),
@@ -216,7 +221,12 @@ impl Smtp {
 
 impl Provider for Smtp {
     async fn send(&self, message: &OutMessage, may_start: MayStart<'_>) -> Answer {
-        match mail::compose(message, self.unsubscribe.as_deref(), self.clock.now().into()) {
+        let carried = match carried(&*self.files, message, may_start).await {
+            Ok(carried) => carried,
+            Err(answer) => return answer,
+        };
+        let files = carried.as_ref().map_or(&[][..], |carried| &carried.files);
+        match mail::compose(message, self.unsubscribe.as_deref(), files, self.clock.now().into()) {
             Ok(mail) => self.deliver(&mail, may_start).await,
             Err(failure) => Answer::Failed(failure),
         }

@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use fanfare_domain::content::{Content, Feature};
+use fanfare_domain::content::{Content, Feature, Naming};
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Answer, Failure, FailureKind};
 use serde_json::Value;
@@ -27,7 +27,7 @@ use crate::config::Settings;
 use crate::connection::Reply;
 use crate::endpoint::NoAnswer;
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
-use crate::{Client, ConfigError, Finding, MayStart, Provider};
+use crate::{Balance, Client, ConfigError, Finding, MayStart, Provider};
 
 static CODES: LazyLock<Codes> = LazyLock::new(|| Codes::parse(include_str!("../codes/twilio.txt")));
 
@@ -37,6 +37,7 @@ pub static KIND: Kind = Kind {
     service: "Twilio Messaging",
     carries: &[(Channel::Sms, &[Feature::Text, Feature::Image])],
     refuses: &[
+        (Feature::File, "it fetches pictures itself: give a url instead of a file"),
         (Feature::Code, "a one-time code is a text here: write the text"),
         (Feature::Template, "it would word the message itself, and one in doubt is found by its words: write the text"),
     ],
@@ -60,6 +61,8 @@ pub static KIND: Kind = Kind {
     echoes: false,
     names_hook: true,
     window: false,
+    text_chars_max: &[(Channel::Sms, 1600)],
+    naming: Naming::Name,
     offers: &[Offer::Balance, Offer::Check],
 };
 
@@ -119,6 +122,13 @@ impl Twilio {
         let callback = self.callback.as_ref().map(|Hidden(url)| format!("{url}?ref={}", message.reference()));
         fields.extend(callback.iter().map(|url| ("StatusCallback", url.as_str())));
         Ok(Call::form(format!("{}/Messages.json", self.account), &fields))
+    }
+
+    /// Asks for something that sends nothing.
+    async fn ask(&self, path: String) -> Result<Value, Failure> {
+        let reply = self.caller.call(Call::get(path), &|| true).await?;
+        let body = reply.json().unwrap_or_default();
+        if reply.status.is_success() { Ok(body) } else { Err(self.failure(&reply, &body, 1)) }
     }
 
     fn answer(&self, reply: &Reply, attempt: i16) -> Answer {
@@ -209,11 +219,7 @@ impl Provider for Twilio {
             true => format!("{}/Messages.json?PageSize=1", self.account),
             false => format!("{}.json", self.account),
         };
-        let reply = self.caller.call(Call::get(path), &|| true).await.map_err(Failure::from)?;
-        let body = reply.json().unwrap_or_default();
-        if !reply.status.is_success() {
-            return Err(self.failure(&reply, &body, 1));
-        }
+        let body = self.ask(path).await?;
         if self.by_key {
             return Ok("the key may read messages".to_owned());
         }
@@ -222,6 +228,15 @@ impl Provider for Twilio {
             Some("suspended") => Err(Failure::new(FailureKind::Configuration, "account suspended")),
             Some("closed") => Err(Failure::new(FailureKind::Configuration, "account closed")),
             _ => Err(Failure::new(FailureKind::Unknown, "no account status")),
+        }
+    }
+
+    async fn balance(&self) -> Result<Balance, Failure> {
+        let body = self.ask(format!("{}/Balance.json", self.account)).await?;
+        let word = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
+        match (word("balance"), word("currency")) {
+            (Some(amount), Some(unit)) => Ok(Balance { amount, unit }),
+            _ => Err(Failure::new(FailureKind::Unknown, "200 without a balance")),
         }
     }
 }

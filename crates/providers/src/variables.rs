@@ -1,22 +1,17 @@
 //! Templates whose variables have names. Ours are given by position, so that a parameter of such a
 //! template is written with the name of its variable: `date=12 April`.
 
+use fanfare_domain::content::listed;
 use serde_json::{Map, Value};
 
 /// The parameters by name; `None` if one has no name.
 pub(crate) fn named(params: &[String]) -> Option<Map<String, Value>> {
-    params.iter().map(|param| split(param).map(|(name, value)| (name.to_owned(), value.into()))).collect()
+    params.iter().map(|param| listed::named(param).map(|(name, value)| (name.to_owned(), value.into()))).collect()
 }
 
 /// The parameters by position, from 1.
 pub(crate) fn numbered(params: &[String]) -> Map<String, Value> {
     params.iter().enumerate().map(|(i, param)| ((i + 1).to_string(), param.as_str().into())).collect()
-}
-
-fn split(param: &str) -> Option<(&str, &str)> {
-    let (name, value) = param.split_once('=')?;
-    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    (plain && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')).then_some((name, value))
 }
 
 #[cfg(test)]

@@ -12,9 +12,10 @@ use fanfare_domain::template::Fallback;
 use fanfare_store::audience::{self as store_audience, Contact, LeftOut, NewSegment, Priced, Unfinished};
 use fanfare_store::copy::Rows;
 use fanfare_store::tx::run_tx;
-use fanfare_store::{Error, PgConnection, Result, Store, runs, templates};
+use fanfare_store::{Error, PgConnection, Result, Store, accounts, runs, templates};
 use tokio::sync::mpsc;
 
+use crate::approved::measured;
 use crate::audience::{Audience, Exclusion};
 
 /// Recipients are written in pieces of about this size.
@@ -75,11 +76,16 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
     };
     let corrupt = |e| Error::Corrupt(format!("template of run {run_id}: {e}"));
     let template = templates::compile(c, workspace_id, run.template_id, run.template_version).await?;
-    let template = template.ordered_as(&run.variables).map_err(corrupt)?;
+    // What the providers take counts here as it did in the plan.
+    let mut through = Vec::new();
+    for account in &run.accounts {
+        through.push(accounts::by_id(c, workspace_id, account.account_id).await?);
+    }
+    let template = measured(template.ordered_as(&run.variables).map_err(corrupt)?, &through);
     let fallback = match run.fallback_id.zip(run.fallback_version) {
         Some((id, version)) => {
             let fallback = templates::compile(c, workspace_id, id, version).await?;
-            Some(Fallback::ordered_as(fallback, &run.variables).map_err(corrupt)?)
+            Some(Fallback::ordered_as(measured(fallback, &through), &run.variables).map_err(corrupt)?)
         }
         None => None,
     };

@@ -8,6 +8,7 @@
 //!
 //! [`audience`] is the one place that decides who is written to.
 
+mod approved;
 pub mod audience;
 pub mod control;
 mod error;

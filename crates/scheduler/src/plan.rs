@@ -15,9 +15,10 @@ use fanfare_store::campaigns::{self, Campaign, CampaignAccount};
 use fanfare_store::credits::{self, Credit};
 use fanfare_store::nearest::nearest;
 use fanfare_store::runs::Standing;
-use fanfare_store::{PgConnection, Store, audience as store_audience, prices, runs};
+use fanfare_store::{PgConnection, Store, audience as store_audience, imports, prices, runs};
 use serde::Serialize;
 
+use crate::approved::fitness;
 use crate::audience::Audience;
 use crate::preview::Sample;
 use crate::tally::Tally;
@@ -57,6 +58,8 @@ pub struct Plan {
     pub window: Option<WindowLine>,
     /// Variables that contacts lack, and how many lack them.
     pub missing: Vec<MissingVariable>,
+    /// The first contacts whom the template does not work for: a text becomes too long, say.
+    pub unfit: Vec<UnfitRow>,
     /// SMS segments; messages on other channels.
     pub segments: i64,
     /// Messages by country of the recipient.
@@ -118,6 +121,17 @@ pub struct MissingVariable {
     pub recipients: i64,
 }
 
+/// A contact whom the template does not work for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnfitRow {
+    /// The file it came from.
+    pub file: Option<String>,
+    /// Its row there, from 1 after the header.
+    pub row: i32,
+    /// What is the matter: the part, its length, and the limit, if that is it.
+    pub why: String,
+}
+
 /// What goes to a country.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CountryLine {
@@ -168,6 +182,8 @@ pub(crate) struct Prepared {
     audience: Audience,
     /// What stands in the way, as far as it is known without reading the contacts.
     pub refusals: Vec<Problem>,
+    /// What should be known, as far as that.
+    hints: Vec<Problem>,
 }
 
 /// Plans the launch of a campaign, for those who mean to send it `again` if it was sent before. `progress`
@@ -220,9 +236,15 @@ pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &
         account_prices.push(prices::load(c, workspace_id, account.account_id).await?);
     }
     let size = store_audience::size(c, workspace_id, campaign.list_id).await?;
-    let said = Said::read(c, workspace_id, &campaign).await?;
+    let said = Said::read(c, workspace_id, &campaign, &through).await?;
     let mut refusals = cheap_refusals(&campaign, &through, &said.features(), size);
     refusals.extend(said.refusal.clone());
+    let mut hints = Vec::new();
+    for account in &through {
+        let fitness = fitness(c, account, said.approved()).await?;
+        refusals.extend(fitness.refusals);
+        hints.extend(fitness.hints);
+    }
     Ok(Prepared {
         workspace_id,
         prices: account_prices,
@@ -230,6 +252,7 @@ pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &
         variables: said.variables,
         credit: credits::balance(c, workspace_id).await?,
         refusals,
+        hints,
         audience: Audience::new(said.template, campaign.on_missing).with_fallback(said.fallback),
         campaign,
         accounts: through,
@@ -302,7 +325,11 @@ pub(crate) async fn examine(
     let price = (prepared.prices.as_slice(), available);
     let heard_by = prepared.heard_by.clone();
     let window = (!heard_by.is_empty()).then(|| (heard_by.as_slice(), window::open_since(now)));
-    let tally = Tally::take(c, key, &mut prepared.audience, price, (prepared.size, window), progress).await?;
+    let mut tally = Tally::take(c, key, &mut prepared.audience, price, (prepared.size, window), progress).await?;
+    let mut unfit = Vec::new();
+    for (import_id, row, why) in std::mem::take(&mut tally.unfit_first) {
+        unfit.push(UnfitRow { file: imports::file_name(c, prepared.workspace_id, import_id).await?, row, why });
+    }
     let attributes = store_audience::attribute_names(c, prepared.workspace_id, campaign.list_id);
     let unknown: Vec<String> = prepared.audience.unseen().map(str::to_owned).collect();
     let attributes = if unknown.is_empty() { Vec::new() } else { attributes.await? };
@@ -326,6 +353,7 @@ pub(crate) async fn examine(
         excluded: tally.excluded,
         window: (!heard_by.is_empty()).then(|| WindowLine::new(tally.open, tally.closed, campaign.fallback.is_some())),
         missing: missing(&prepared.variables, &tally.lacking),
+        unfit,
         segments: tally.units,
         countries: tally
             .countries
@@ -345,11 +373,17 @@ pub(crate) async fn examine(
         finishes_at: seconds.and_then(|s| now.checked_add_signed(TimeDelta::try_milliseconds((s * 1e3) as i64)?)),
         samples: tally.samples,
         refusals: prepared.refusals.clone(),
-        warnings: prepared.accounts.iter().filter_map(stopped).filter(|w| !prepared.refusals.contains(w)).collect(),
+        warnings: prepared
+            .accounts
+            .iter()
+            .filter_map(stopped)
+            .filter(|w| !prepared.refusals.contains(w))
+            .chain(prepared.hints.iter().cloned())
+            .collect(),
     };
     plan.note_unknown(&unknown, &attributes, tally.contacts);
+    plan.note_unfit(tally.unfit);
     plan.note_missing();
-    plan.note_unfit(tally.unfit, tally.unfit_why);
     plan.note_credit();
     plan.note_window();
     plan.note_expiry(campaign.expires_after_s);
@@ -443,9 +477,19 @@ impl Plan {
         }
     }
 
-    fn note_unfit(&mut self, unfit: i64, why: Option<String>) {
-        let Some(why) = why else { return };
-        let problem = format!("the template does not work for {unfit} contacts: {why}");
+    fn note_unfit(&mut self, unfit: i64) {
+        if unfit == 0 {
+            return;
+        }
+        let named = self.unfit.iter().map(|row| match &row.file {
+            Some(file) => format!("row {} of {file}: {}", row.row, row.why),
+            None => format!("row {}: {}", row.row, row.why),
+        });
+        let mut named = named.collect::<Vec<_>>().join("; ");
+        if unfit > self.unfit.len() as i64 {
+            named.push_str("; …");
+        }
+        let problem = format!("the template does not work for {unfit} contacts: {named}");
         match self.on_missing {
             OnMissing::Skip => self.warnings.push(Problem::new(problem, "they are left out")),
             OnMissing::Refuse | OnMissing::Default => {

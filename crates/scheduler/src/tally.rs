@@ -20,6 +20,8 @@ const PROGRESS_EVERY: i64 = 10_000;
 /// So near to the end of the list, every recipient is rendered as the last sample.
 const END_CONTACTS: i64 = 200;
 
+/// Most contacts that a plan names of those whom the template does not work for.
+const UNFIT_NAMED_MAX: usize = 5;
 /// Accounts, and since when recipients must have written to each.
 pub(crate) type Window<'a> = (&'a [i64], DateTime<Utc>);
 
@@ -40,8 +42,8 @@ pub(crate) struct Tally<'a> {
     pub excluded: Excluded,
     /// Of those that lack something: the text does not fit their values.
     pub unfit: i64,
-    /// What was the matter with the first of these.
-    pub unfit_why: Option<String>,
+    /// The first of these: import, row, and what is the matter.
+    pub unfit_first: Vec<(i64, i32, String)>,
     /// Contacts that lack each variable, by position.
     pub lacking: Vec<i64>,
     /// Sum of the units.
@@ -115,7 +117,7 @@ impl<'a> Tally<'a> {
             recipients: 0,
             excluded: Excluded::default(),
             unfit: 0,
-            unfit_why: None,
+            unfit_first: Vec::new(),
             lacking: vec![0; variables],
             units: 0,
             costs: vec![0; prices.len()],
@@ -144,7 +146,9 @@ impl<'a> Tally<'a> {
             Err(Exclusion::Missing) => return self.excluded.missing += 1,
             Err(Exclusion::Unfit(why)) => {
                 self.unfit += 1;
-                self.unfit_why.get_or_insert_with(|| why.to_string());
+                if self.unfit_first.len() < UNFIT_NAMED_MAX {
+                    self.unfit_first.push((contact.import_id, contact.row_no, why.to_string()));
+                }
                 return self.excluded.missing += 1;
             }
         };

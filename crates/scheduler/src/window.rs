@@ -1,6 +1,6 @@
 //! Where a conversation has a window: what goes to whom, and what a launch should be told of it.
 
-use fanfare_domain::content::Feature;
+use fanfare_domain::content::{Approved, Feature};
 use fanfare_domain::message::Channel;
 use fanfare_domain::template::{Fallback, Template};
 use fanfare_providers::Kind;
@@ -10,6 +10,7 @@ use fanfare_store::{Error, PgConnection, Result, templates};
 use serde::Serialize;
 
 use crate::Problem;
+use crate::approved::measured;
 use crate::plan::Plan;
 
 /// What a launch of a campaign would say.
@@ -21,15 +22,23 @@ pub(crate) struct Said {
     /// Why the fallback is none.
     pub refusal: Option<Problem>,
     features: Vec<Feature>,
+    approved: Vec<Approved>,
     channel: Channel,
 }
 
 impl Said {
     /// The newest versions of the campaign's template and fallback.
-    pub async fn read(c: &mut PgConnection, workspace_id: i32, campaign: &Campaign) -> Result<Self> {
+    pub async fn read(
+        c: &mut PgConnection,
+        workspace_id: i32,
+        campaign: &Campaign,
+        through: &[Account],
+    ) -> Result<Self> {
         let template = templates::compile(c, workspace_id, campaign.template_id, campaign.template_version).await?;
+        let template = measured(template, through);
         let mut said = Self {
             features: template.features(),
+            approved: template.approved(),
             variables: template.variables().to_vec(),
             fallback: None,
             refusal: None,
@@ -38,6 +47,7 @@ impl Said {
         };
         if let Some(head) = &campaign.fallback {
             let fallback = templates::compile(c, workspace_id, head.template_id, head.version).await?;
+            let fallback = measured(fallback, through);
             let corrupt = |e| Error::Corrupt(format!("the templates of campaign {:?}: {e}", campaign.name));
             // It was approved when the campaign was created, and may have a newer version.
             said.refusal = fallback.has_free_form().then(|| {
@@ -46,11 +56,17 @@ impl Said {
                 Problem::new(problem, remedy)
             });
             said.features.extend(fallback.features());
+            said.approved.extend(fallback.approved());
             said.variables = Fallback::variables(&said.template, &fallback);
             said.fallback = Some(Fallback::ordered_as(fallback, &said.variables).map_err(corrupt)?);
             said.template = said.template.ordered_as(&said.variables).map_err(corrupt)?;
         }
         Ok(said)
+    }
+
+    /// The templates of a provider that it names.
+    pub fn approved(&self) -> &[Approved] {
+        &self.approved
     }
 
     /// What a provider must carry to send any of it, each once.

@@ -9,6 +9,7 @@ mod one_msg;
 mod one_system;
 mod pabbly;
 mod smtp;
+mod templates;
 mod twilio;
 
 use std::borrow::Cow;
@@ -124,6 +125,11 @@ pub(crate) trait Dialect: Sync {
     /// How a refusal is worded.
     fn refusal(&self, why: Refusal) -> Answer;
 
+    /// How a refusal of a template is worded; of an interface without templates, like any other.
+    fn template_refused(&self, _why: Trouble) -> Answer {
+        self.refusal(Refusal::Malformed("template"))
+    }
+
     /// How a receipt is worded; `None` of an interface that posts none.
     fn receipt(&self, _receipt: &Receipt, _at_us: i64, _to: &Target, _key: &str) -> Option<Post> {
         None
@@ -211,6 +217,17 @@ pub(crate) enum Refusal {
     Window,
     /// Something broke.
     Broken,
+}
+
+/// What is the matter with a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// There is none of this name and language.
+    Missing,
+    /// It was paused for its quality.
+    Paused,
+    /// It takes another number of parameters.
+    Parameters,
 }
 
 /// The body as JSON.

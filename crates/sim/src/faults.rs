@@ -7,6 +7,7 @@ use fanfare_domain::rng::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::ConfigError;
+use crate::dialect::Trouble;
 
 macro_rules! faults {
     ($($(#[$doc:meta])* $fault:ident $name:literal light $light:literal heavy $heavy:literal;)+) => {
@@ -54,6 +55,12 @@ faults! {
     Malformed "malformed" light 0.001 heavy 0.02;
     /// 400 that blames the recipient. Not accepted.
     Recipient "recipient" light 0.005 heavy 0.03;
+    /// The template does not exist. Not accepted.
+    TemplateMissing "template-missing" light 0.0 heavy 0.0;
+    /// The template was paused. Not accepted.
+    TemplatePaused "template-paused" light 0.0 heavy 0.0;
+    /// The template takes another number of parameters. Not accepted.
+    TemplateParameters "template-parameters" light 0.0 heavy 0.0;
     /// The delivery receipt comes twice.
     ReceiptTwice "receipt-twice" light 0.01 heavy 0.1;
     /// The delivery receipt comes two seconds late.
@@ -61,6 +68,16 @@ faults! {
 }
 
 impl Fault {
+    /// What it says is the matter with the template, if that is what it blames.
+    pub(crate) fn of_template(self) -> Option<Trouble> {
+        match self {
+            Self::TemplateMissing => Some(Trouble::Missing),
+            Self::TemplatePaused => Some(Trouble::Paused),
+            Self::TemplateParameters => Some(Trouble::Parameters),
+            _ => None,
+        }
+    }
+
     fn is_of_receipts(self) -> bool {
         matches!(self, Self::ReceiptTwice | Self::ReceiptLate)
     }

@@ -138,6 +138,7 @@ impl Provider {
                 let accepted = fault == Fault::Recipient && locked(&self.ledger).find(message.id, account).is_some();
                 if accepted { self.accept(&message, account, at_us, None) } else { self.strike(fault) }
             }
+            Some(fault) if fault.of_template().is_some() => self.strike(fault),
             _ if !self.may_be_said(&message, at_us) => {
                 locked(&self.judge).outside_window += 1;
                 Reaction::Answer(self.dialect.refusal(Refusal::Window))
@@ -194,6 +195,9 @@ impl Provider {
     /// A fault that comes instead of an acceptance.
     pub fn strike(&self, fault: Fault) -> Reaction {
         locked(&self.judge).struck(fault);
+        if let Some(trouble) = fault.of_template() {
+            return Reaction::Answer(self.dialect.template_refused(trouble));
+        }
         let why = match fault {
             Fault::Throttle => Refusal::TooFast(None),
             Fault::ThrottleFor => Refusal::TooFast(Some(RETRY_AFTER_S)),

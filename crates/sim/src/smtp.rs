@@ -201,8 +201,10 @@ impl Conversation<'_> {
 
     /// Behind the final dot: an acceptance, or its fault.
     async fn settle(&mut self, message: &Message<'_>, account: u32, arrived: Instant, fault: Option<Fault>) -> Goes {
-        if let Some(fault @ (Fault::Throttle | Fault::ThrottleFor | Fault::Error)) = fault {
-            return self.strike(fault).await;
+        match fault {
+            Some(fault @ (Fault::Throttle | Fault::ThrottleFor | Fault::Error)) => return self.strike(fault).await,
+            Some(fault) if fault.of_template().is_some() => return self.strike(fault).await,
+            _ => {}
         }
         let reaction = self.provider.accept(message, account, self.provider.unix_us(arrived), fault);
         match (fault, reaction) {

@@ -52,6 +52,10 @@ pub struct Contact<'r> {
     pub suppressed: bool,
     /// Whether a contact with a smaller address has the same e-mail; false for phones.
     pub duplicate: bool,
+    /// Row of the file it came from, from 1.
+    pub row_no: i32,
+    /// The import of that file.
+    pub import_id: i64,
     /// Since when they have written to every one of the accounts; `None` also when not asked for.
     pub heard_at: Option<DateTime<Utc>>,
 }
@@ -67,21 +71,23 @@ impl<'r> Contact<'r> {
             attributes: row.try_get_unchecked(5)?,
             suppressed: row.try_get_unchecked(6)?,
             duplicate: row.try_get_unchecked(7)?,
-            heard_at: if heard { row.try_get_unchecked(8)? } else { None },
+            row_no: row.try_get_unchecked(8)?,
+            import_id: row.try_get_unchecked(9)?,
+            heard_at: if heard { row.try_get_unchecked(10)? } else { None },
         })
     }
 }
 
 const BY_PHONE: &str = "-- each_contact by phone
     select c.address, c.email, c.name, c.country, c.language, case when $5 then c.attributes::text end,
-           s.address is not null, false
+           s.address is not null, false, c.row_no, c.import_id
     from contact c
     left join suppression s on s.workspace_id = c.workspace_id and s.address = c.address
     where c.workspace_id = $1 and c.list_id = $2 and c.address > $3 order by c.address limit $4";
 
 const BY_PHONE_HEARD: &str = "-- each_contact by phone, heard
     select c.address, c.email, c.name, c.country, c.language, case when $5 then c.attributes::text end,
-           s.address is not null, false, v.heard_at
+           s.address is not null, false, c.row_no, c.import_id, v.heard_at
     from contact c
     left join suppression s on s.workspace_id = c.workspace_id and s.address = c.address
     left join lateral (
@@ -96,7 +102,8 @@ const BY_EMAIL: &str = "-- each_contact by e-mail
            exists (select from contact d where d.workspace_id = $1 and d.list_id = $2
                      and d.email = m.email and d.address < c.address)
            or (c.email < c.address
-               and exists (select from contact d where d.workspace_id = $1 and d.list_id = $2 and d.address = c.email))
+               and exists (select from contact d where d.workspace_id = $1 and d.list_id = $2 and d.address = c.email)),
+           c.row_no, c.import_id
     from contact c
     cross join lateral (select case when c.address like '+%' then c.email else c.address end as email) m
     left join suppression s on s.workspace_id = c.workspace_id and s.address = m.email

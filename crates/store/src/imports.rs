@@ -225,3 +225,17 @@ pub fn taken() -> Error {
             .into(),
     )
 }
+
+/// What the file of an import was called; `None` if there is no such import.
+///
+/// # Errors
+/// When the database fails.
+pub async fn file_name(c: &mut PgConnection, workspace_id: i32, import_id: i64) -> Result<Option<String>> {
+    let name =
+        sqlx::query_scalar("-- file_name\n select file_name from import where workspace_id = $1 and import_id = $2")
+            .bind(workspace_id)
+            .bind(import_id)
+            .fetch_optional(c)
+            .await?;
+    Ok(name)
+}

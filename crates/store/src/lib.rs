@@ -3,6 +3,7 @@
 //! [`Store`] is a pool and what the statements need beside it: the clock, ids, randomness, the seal
 //! for secrets. Functions that take part in a caller's transaction take a `&mut PgConnection`.
 
+pub mod account_templates;
 pub mod accounts;
 pub mod audience;
 pub mod audit;
@@ -21,6 +22,7 @@ pub mod inbound;
 pub mod key;
 pub mod lists;
 pub mod load;
+pub mod media;
 pub mod migrate;
 pub mod nearest;
 pub mod open;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::board::Board;
+use crate::files::Remembered;
 use crate::polls::Polls;
 use crate::serve::{AccountKey, Serve};
 use crate::slots::Sighting;
@@ -49,6 +50,7 @@ pub async fn run(store: Store, host: &str, stop: CancellationToken, ready: impl 
 /// One life under one id; it ends when `over` is cancelled, by the caller or by the fleet.
 async fn live(store: &Store, worker_id: i64, over: CancellationToken) -> Result<(), Error> {
     let (board, wake) = (Arc::new(Board::new()), Arc::new(Notify::new()));
+    let files = Arc::new(Remembered::default());
     let (tell, mut told) = mpsc::channel(1);
     let mut around = JoinSet::new();
     around.spawn(heartbeat(store.clone(), worker_id, over.clone()));
@@ -69,7 +71,8 @@ async fn live(store: &Store, worker_id: i64, over: CancellationToken) -> Result<
                 for key in with_work {
                     if at_work.insert(key) {
                         let (store, board, wake) = (store.clone(), board.clone(), wake.clone());
-                        let serve = Serve { store, key, worker_id, board, wake, over: over.clone() };
+                        let (files, over) = (files.clone(), over.clone());
+                        let serve = Serve { store, key, worker_id, board, wake, files, over };
                         accounts.spawn(async move { (key, serve.run().await) });
                     }
                 }

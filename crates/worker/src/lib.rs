@@ -10,6 +10,7 @@ mod account;
 mod backend;
 mod board;
 mod drive;
+mod files;
 mod flush;
 mod polls;
 mod resolve;

@@ -98,7 +98,7 @@ impl Polls {
     /// Asks for whatever of the account is due, in pages.
     async fn of_account(self, key: AccountKey) -> AccountKey {
         let asked = async {
-            let Some((_, adapter)) = serve::open(&self.store, key).await? else { return Ok(()) };
+            let Some((_, adapter)) = serve::open(&self.store, key, None).await? else { return Ok(()) };
             while !self.over.is_cancelled() && self.page(key, &adapter).await? == Then::Next {}
             Ok::<_, OpenError>(())
         };

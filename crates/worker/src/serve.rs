@@ -16,6 +16,7 @@ use crate::Error;
 use crate::account::Account;
 use crate::backend::{ClaimLoop, LeaseBackend};
 use crate::board::Board;
+use crate::files::{FleetFiles, Remembered};
 use crate::flush::{FlushLoop, Note};
 use crate::send;
 use crate::steer::{Signs, Steering};
@@ -34,6 +35,8 @@ pub struct Serve {
     pub worker_id: i64,
     pub board: Arc<Board>,
     pub wake: Arc<Notify>,
+    /// Files that this process remembers.
+    pub files: Arc<Remembered>,
     pub over: CancellationToken,
 }
 
@@ -148,14 +151,19 @@ impl Serve {
         signs: Signs,
         notes: mpsc::UnboundedSender<Note>,
     ) -> Result<Option<(accounts::Account, Account)>, OpenError> {
-        let Some((row, adapter)) = open(&self.store, self.key).await? else { return Ok(None) };
+        let Some((row, adapter)) = open(&self.store, self.key, Some(&self.files)).await? else { return Ok(None) };
         let account = Account::new(self.store.clone(), &row, adapter, signs, notes);
         Ok(Some((row, account)))
     }
 }
 
-/// An account's row and its adapter; nothing while the account is stopped.
-pub async fn open(store: &Store, key: AccountKey) -> Result<Option<(accounts::Account, Adapter)>, OpenError> {
+/// An account's row and its adapter, which sends files if it may remember them here; nothing while the account
+/// is stopped.
+pub async fn open(
+    store: &Store,
+    key: AccountKey,
+    files: Option<&Arc<Remembered>>,
+) -> Result<Option<(accounts::Account, Adapter)>, OpenError> {
     let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
     let row = accounts::by_id(&mut c, key.0, key.1).await?;
     if row.stopped_reason.is_some() {
@@ -164,7 +172,10 @@ pub async fn open(store: &Store, key: AccountKey) -> Result<Option<(accounts::Ac
     let secret = accounts::secret(&row, &store.seal)?;
     let tokens = Arc::new(FleetTokens::new(store.clone(), row.clone()));
     let hook_url = accounts::hook_url(&row, &store.seal)?;
-    let client = Client::new(store.clock.clone()).with_tokens(tokens).with_hook_url(hook_url);
+    let mut client = Client::new(store.clock.clone()).with_tokens(tokens).with_hook_url(hook_url);
+    if let Some(files) = files {
+        client = client.with_files(Arc::new(FleetFiles::new(store.clone(), key, files.clone())));
+    }
     let adapter = fanfare_providers::open(&row.kind, &row.settings, secret.as_deref(), &client)?;
     Ok(Some((row, adapter)))
 }

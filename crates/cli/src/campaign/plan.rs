@@ -41,7 +41,7 @@ pub fn render(p: &Plan) -> String {
         (x.no_address, "without address"),
         (x.duplicate, "twice in the list"),
         (x.suppressed, "suppressed"),
-        (x.missing, "variable missing"),
+        (x.missing, "variable missing, or text unfit"),
     ];
     let excluded: Vec<String> =
         excluded.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{} {why}", count(*n))).collect();

@@ -23,7 +23,8 @@ async fn who_has_not_written_gets_the_fallback_or_is_shown_as_refused() {
     assert_eq!(with["fallback"], "approved");
 
     let plan = home.json(&["campaign", "plan", "c"]);
-    assert_eq!((&plan["window"], &plan["warnings"]), (&json!({ "open": 0, "fallback": 20, "refused": 0 }), &json!([])));
+    assert_eq!(plan["window"], json!({ "open": 0, "fallback": 20, "refused": 0 }));
+    assert!(!plan["warnings"].to_string().contains("24 hours"), "{plan:#}");
     let shown = home.ok(&["campaign", "plan", "c"]);
     assert!(shown.contains("0 wrote within 24 hours, 20 did not and get approved v1"), "{shown}");
     let shown = home.ok(&["campaign", "plan", "without"]);

@@ -64,11 +64,15 @@ pub enum Feature {
     TemplateCarousel,
     /// A carousel of products.
     TemplateProductCarousel,
+    /// A file of ours instead of a link, as a picture, film, sound or file.
+    File,
+    /// A file of ours in the header of an approved template.
+    TemplateFile,
 }
 
 impl Feature {
     /// All of them, in the order in which a table shows them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::Text,
         Self::Html,
         Self::Image,
@@ -97,7 +101,12 @@ impl Feature {
         Self::TemplateOffer,
         Self::TemplateCarousel,
         Self::TemplateProductCarousel,
+        Self::File,
+        Self::TemplateFile,
     ];
+
+    /// All that needs no file of ours.
+    pub const BY_LINK: &'static [Self] = Self::ALL.split_at(Self::ALL.len() - 2).0;
 
     /// As a table and an error name it.
     pub fn name(self) -> &'static str {
@@ -130,6 +139,8 @@ impl Feature {
             Self::TemplateOffer => "template offer",
             Self::TemplateCarousel => "template carousel",
             Self::TemplateProductCarousel => "template product carousel",
+            Self::File => "file of your own",
+            Self::TemplateFile => "template file of your own",
         }
     }
 }
@@ -156,7 +167,8 @@ impl Content {
             Self::Code { .. } => Feature::Code,
             Self::Template(template) => return of_template(template),
         };
-        vec![one]
+        let file = (!self.files().is_empty()).then_some(Feature::File);
+        [one].into_iter().chain(file).collect()
     }
 
     /// Whether it is in words of our own. Where a conversation has a window ([`crate::window`]) only those
@@ -187,6 +199,7 @@ fn of_template(template: &Approved) -> Vec<Feature> {
         Header::Product { .. } => Feature::TemplateProductCarousel,
         _ => Feature::TemplateCarousel,
     }));
+    found.extend(template.media().iter().any(|media| media.file.is_some()).then_some(Feature::TemplateFile));
     found.sort();
     found.dedup();
     found

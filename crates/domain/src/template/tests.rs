@@ -242,5 +242,33 @@ fn every_text_of_a_rich_content_may_hold_variables() {
     // What fits only for some contacts is found when it is rendered for them.
     let long = rich(json!({"type": "buttons", "body": "x", "buttons": [{"id": "1", "title": "{{ name }}"}]})).unwrap();
     assert_eq!(long.units(0, &[json!("Ana")]), Ok(1));
-    assert!(matches!(long.units(0, &[json!("a".repeat(21))]), Err(RenderError::Unfit(_))));
+    assert!(matches!(long.units(0, &[json!("a".repeat(21))]), Err(RenderError::Content(_))));
+}
+
+#[test]
+fn a_text_that_becomes_too_long_is_found_before_it_is_sent() {
+    let whatsapp = |text: &str| Template::compile(Channel::Whatsapp, vec![body("", text)]);
+    let hello = whatsapp("Hello {{ name | upper }}").unwrap();
+    let long = |chars: usize, c: &str| [json!(c.repeat(chars))];
+    assert_eq!(hello.units(0, &long(4090, "x")), Ok(1));
+    // One character becomes three, so that counting its bytes would not do.
+    assert_eq!(hello.units(0, &long(1363, "ﬃ")), Ok(1));
+    let said = hello.units(0, &long(1364, "ﬃ")).unwrap_err().to_string();
+    assert_eq!(said, "body: has 4098 characters: expected at most 4096");
+    let brief = sms("Hello {{ name }}").within(Some(10), false);
+    assert_eq!(brief.units(0, &long(4, "x")), Ok(1));
+    let said = brief.units(0, &long(5, "x")).unwrap_err().to_string();
+    assert_eq!(said, "body: has 11 characters: expected at most 10");
+    let said = whatsapp(&"x".repeat(4097)).unwrap_err().to_string();
+    assert_eq!(said, "the body has 4097 characters: whatsapp takes 4096");
+    let grown = whatsapp("{{ name | replace('x', 'yyy') }}").unwrap();
+    assert!(grown.units(0, &long(1365, "x")).is_ok() && grown.units(0, &long(1366, "x")).is_err());
+    let text = Text::Approved { name: "t".into(), params: vec!["{{ name }}".into(), "{{ name }}".into()] };
+    let approved = Template::compile(Channel::Whatsapp, vec![Variant { text, ..body("", "") }]).unwrap();
+    // Templates of a kind that nobody approves have no such limit.
+    assert_eq!(approved.units(0, &long(4096, "x")), Ok(1));
+    let approved = approved.within(None, true);
+    assert_eq!(approved.units(0, &long(512, "x")), Ok(1));
+    let said = approved.units(0, &long(513, "x")).unwrap_err().to_string();
+    assert_eq!(said, "params: have 1026 characters together: expected at most 1024");
 }

@@ -3,6 +3,7 @@
 //! Source: Meta, Cloud API reference: messages, interactive messages, template components (2026-03).
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use chrono::DateTime;
 use fanfare_domain::content::{Approved, Button, Card, Content, Frame, Header, Media, ProductSection, Reply, Section};
@@ -10,9 +11,12 @@ use fanfare_domain::message::OutMessage;
 use serde_json::{Value, json};
 use url::Url;
 
+/// The provider's ids of files of ours, by their hashes.
+pub(crate) type Ids = HashMap<String, String>;
+
 /// The body of `POST /messages`.
-pub(crate) fn message(m: &OutMessage) -> Value {
-    let (kind, content) = content(&m.content);
+pub(crate) fn message(m: &OutMessage, ids: &Ids) -> Value {
+    let (kind, content) = content(&m.content, ids);
     let mut body = json!({
         "messaging_product": "whatsapp",
         "recipient_type": "individual",
@@ -26,13 +30,13 @@ pub(crate) fn message(m: &OutMessage) -> Value {
 }
 
 /// The name of a kind of message, and what stands under it.
-fn content(content: &Content) -> (&'static str, Value) {
+fn content(content: &Content, ids: &Ids) -> (&'static str, Value) {
     match content {
         Content::Text { body, .. } => ("text", json!({ "body": body })),
-        Content::Image(file) => ("image", media(file)),
-        Content::Video(file) => ("video", media(file)),
-        Content::Audio(file) => ("audio", json!({ "link": link(file) })),
-        Content::Document(file) => ("document", media(file)),
+        Content::Image(file) => ("image", sourced(media(file), file, ids)),
+        Content::Video(file) => ("video", sourced(media(file), file, ids)),
+        Content::Audio(file) => ("audio", sourced(json!({ "link": link(file) }), file, ids)),
+        Content::Document(file) => ("document", sourced(named(file), file, ids)),
         Content::Location { latitude, longitude, name, address } => (
             "location",
             without_null(json!({ "latitude": latitude, "longitude": longitude, "name": name, "address": address })),
@@ -40,7 +44,7 @@ fn content(content: &Content) -> (&'static str, Value) {
         Content::Contact { name, phone, email, organization } => {
             ("contacts", json!([contact(name, phone, email.as_deref(), organization.as_deref())]))
         }
-        Content::Template(approved) => ("template", template(approved)),
+        Content::Template(approved) => ("template", template(approved, ids)),
         interactive => ("interactive", self::interactive(interactive)),
     }
 }
@@ -48,6 +52,22 @@ fn content(content: &Content) -> (&'static str, Value) {
 /// A file by its address.
 pub(crate) fn media(file: &Media) -> Value {
     without_null(json!({ "link": link(file), "caption": file.caption, "filename": file.filename }))
+}
+
+/// The same for a document: a file of ours has its own name unless it was given one.
+fn named(file: &Media) -> Value {
+    let own = || file.file.as_ref().map(|file| file.name.clone());
+    let filename = file.filename.clone().or_else(own);
+    without_null(json!({ "link": link(file), "caption": file.caption, "filename": filename }))
+}
+
+/// The same by the provider's id, if it is a file of ours.
+fn sourced(mut value: Value, file: &Media, ids: &Ids) -> Value {
+    if let (Some(fields), Some(stored)) = (value.as_object_mut(), &file.file) {
+        fields.remove("link");
+        fields.insert("id".to_owned(), json!(ids.get(&stored.sha256)));
+    }
+    value
 }
 
 /// The address of a file, its letters beyond ASCII encoded: not every fetcher reads them.
@@ -138,18 +158,26 @@ fn framed(kind: &str, frame: &Frame, action: Value) -> Value {
 }
 
 /// A template with what fills it.
-fn template(approved: &Approved) -> Value {
-    let mut template = json!({ "name": approved.name, "language": { "code": approved.language } });
-    let components = components(approved);
+fn template(approved: &Approved, ids: &Ids) -> Value {
+    let mut template = json!({ "name": approved.name, "language": { "code": language(&approved.language) } });
+    let components = components(approved, ids);
     if !components.is_empty() {
         template["components"] = components.into();
     }
     template
 }
 
+/// A language as Meta writes it: `pt-br` is `pt_BR`. One that is written so already stays as it is.
+pub(crate) fn language(tag: &str) -> String {
+    let mut parts = tag.split('-');
+    let primary = parts.next().unwrap_or_default().to_owned();
+    let region = |part: &str| if part.len() == 2 { part.to_uppercase() } else { part.to_owned() };
+    parts.fold(primary, |code, part| format!("{code}_{}", region(part)))
+}
+
 /// The components of a template, in the order of the documents.
-pub(crate) fn components(approved: &Approved) -> Vec<Value> {
-    let mut all = parts(approved.header.as_ref(), &approved.params);
+pub(crate) fn components(approved: &Approved, ids: &Ids) -> Vec<Value> {
+    let mut all = parts(approved.header.as_ref(), &approved.params, ids);
     if let Some(code) = &approved.code {
         // An authentication template wants its code twice: in its text and for its button.
         all.push(json!({ "type": "body", "parameters": [text(code)] }));
@@ -163,28 +191,34 @@ pub(crate) fn components(approved: &Approved) -> Vec<Value> {
     }
     all.extend(approved.buttons.iter().map(button));
     if !approved.cards.is_empty() {
-        let cards: Vec<Value> = approved.cards.iter().enumerate().map(|(i, c)| card(i, c)).collect();
+        let cards: Vec<Value> = approved.cards.iter().enumerate().map(|(i, c)| card(i, c, ids)).collect();
         all.push(json!({ "type": "carousel", "cards": cards }));
     }
     all
 }
 
-fn card(index: usize, card: &Card) -> Value {
-    let mut components = parts(Some(&card.header), &card.params);
+fn card(index: usize, card: &Card, ids: &Ids) -> Value {
+    let mut components = parts(Some(&card.header), &card.params, ids);
     components.extend(card.buttons.iter().map(button));
     json!({ "card_index": index, "components": components })
 }
 
 /// Header and body, where they have something to fill.
-fn parts(header: Option<&Header>, params: &[String]) -> Vec<Value> {
+fn parts(header: Option<&Header>, params: &[String], ids: &Ids) -> Vec<Value> {
     let mut parts = Vec::new();
     if let Some(header) = header {
         let parameter = match header {
             Header::Text { text: words } => text(words),
-            Header::Image(file) => json!({ "type": "image", "image": { "link": link(file) } }),
-            Header::Video(file) => json!({ "type": "video", "video": { "link": link(file) } }),
+            Header::Image(file) => {
+                json!({ "type": "image", "image": sourced(json!({ "link": link(file) }), file, ids) })
+            }
+            Header::Video(file) => {
+                json!({ "type": "video", "video": sourced(json!({ "link": link(file) }), file, ids) })
+            }
             Header::Document(file) => {
-                let document = without_null(json!({ "link": link(file), "filename": file.filename }));
+                let mut document = sourced(named(file), file, ids);
+                document["caption"].take();
+                let document = without_null(document);
                 json!({ "type": "document", "document": document })
             }
             Header::Product { catalog_id, product_id } => {

@@ -8,16 +8,18 @@ use fanfare_domain::message::OutMessage;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::meta::body::{buttons, components, contact, link, phone_number, product_sections, sections, without_null};
+use crate::meta::body::{
+    Ids, buttons, components, contact, language, link, phone_number, product_sections, sections, without_null,
+};
 
 /// The method that sends a message, and its body. None of a content that no method sends.
-pub(super) fn message(m: &OutMessage, namespace: Option<&str>) -> Option<(&'static str, Value)> {
+pub(super) fn message(m: &OutMessage, namespace: Option<&str>, data: Option<String>) -> Option<(&'static str, Value)> {
     let (method, mut body) = match &m.content {
         Content::Text { body, .. } => ("sendMessage", json!({ "body": body })),
-        Content::Image(media) => ("sendFile", file(media, "image")),
-        Content::Video(media) => ("sendFile", file(media, "video")),
-        Content::Audio(media) => ("sendFile", file(media, "audio")),
-        Content::Document(media) => ("sendFile", file(media, "document")),
+        Content::Image(media) => ("sendFile", file(media, "image", data)),
+        Content::Video(media) => ("sendFile", file(media, "video", data)),
+        Content::Audio(media) => ("sendFile", file(media, "audio", data)),
+        Content::Document(media) => ("sendFile", file(media, "document", data)),
         Content::Location { latitude, longitude, name, address } => {
             ("sendLocation", json!({ "lat": latitude, "lng": longitude, "name": name, "address": address }))
         }
@@ -74,21 +76,23 @@ fn framed(frame: &Frame, mut fields: Value) -> Value {
     fields
 }
 
-/// A file by its address. It must have a name: its own, that of its address, or else that of its kind.
-fn file(media: &Media, kind: &str) -> Value {
+/// A file by its address, or by its bytes as a data URI. It must have a name: its own, that of its address, or else that of its kind.
+fn file(media: &Media, kind: &str, data: Option<String>) -> Value {
     let url = link(media);
     let named = || {
-        let url = Url::parse(&url).ok()?;
-        url.path_segments()?.next_back().filter(|name| !name.is_empty()).map(str::to_owned)
+        let own = || media.file.as_ref().map(|file| file.name.clone());
+        let url = || Url::parse(&url).ok();
+        let end = || url()?.path_segments()?.next_back().filter(|name| !name.is_empty()).map(str::to_owned);
+        own().or_else(end)
     };
     let filename = media.filename.clone().or_else(named).unwrap_or_else(|| kind.to_owned());
-    json!({ "body": url, "filename": filename, "caption": media.caption })
+    json!({ "body": data.as_deref().unwrap_or(&url), "filename": filename, "caption": media.caption })
 }
 
 /// A template with what fills it: Meta's components, of which the carousel alone is named otherwise. Films
 /// go by their link, as the documents show it for the carousel's cards; that of a header names a media id.
 fn template(approved: &Approved, namespace: Option<&str>) -> Value {
-    let mut params = components(approved);
+    let mut params = components(approved, &Ids::new());
     for component in &mut params {
         if component["type"] == "carousel" {
             component["type"] = "CAROUSEL".into();
@@ -97,7 +101,7 @@ fn template(approved: &Approved, namespace: Option<&str>) -> Value {
     json!({
         "namespace": namespace,
         "template": approved.name,
-        "language": { "policy": "deterministic", "code": approved.language },
+        "language": { "policy": "deterministic", "code": language(&approved.language) },
         "params": (!params.is_empty()).then_some(params),
     })
 }

@@ -104,15 +104,19 @@ fn time(entry: &Value) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
 
 /// Whether nothing says that there are more pages.
 fn is_whole(body: &Value, entries: usize) -> bool {
+    !says_more(body, entries) && entries < PAGE
+}
+
+/// Whether a list of so many entries says that there are more.
+pub(super) fn says_more(body: &Value, entries: usize) -> bool {
     let number = |key: &str| {
         ["", "/meta", "/data", "/pagination", "/data/pagination"]
             .iter()
             .find_map(|place| body.pointer(place)?.get(key)?.as_u64())
     };
     let next = ["/next_page_url", "/links/next", "/data/next_page_url", "/pagination/next_page_url"];
-    let more = next.iter().any(|p| body.pointer(p).is_some_and(|url| !url.is_null()))
+    next.iter().any(|p| body.pointer(p).is_some_and(|url| !url.is_null()))
         || number("last_page").is_some_and(|last| last > 1)
         || number("total_pages").is_some_and(|pages| pages > 1)
-        || number("total").is_some_and(|total| total > entries as u64);
-    !more && entries < PAGE
+        || number("total").is_some_and(|total| total > entries as u64)
 }

@@ -9,7 +9,7 @@ use fanfare_domain::content::{Approved, Button, Card, Content, Frame, Header, Pr
 use fanfare_domain::message::OutMessage;
 use serde_json::{Map, Value, json};
 
-use crate::meta::body::{link, media, phone_number, sections, without_null};
+use crate::meta::body::{language, link, media, phone_number, sections, without_null};
 
 /// The body that sends a message; else what of it has no place there.
 pub(super) fn message(m: &OutMessage) -> Result<Value, &'static str> {
@@ -82,7 +82,7 @@ fn template(approved: &Approved) -> Result<Value, &'static str> {
     });
     let mut body = json!({
         "templateName": approved.name,
-        "languageCode": takes_language.then_some(&approved.language).filter(|language| !language.is_empty()),
+        "languageCode": takes_language.then(|| language(&approved.language)).filter(|language| !language.is_empty()),
         "bodyParams": given(&approved.params),
         "ltoFields": ends_ms.map(|ms| json!({ "unixTimestamp": ms })),
     });

@@ -7,12 +7,13 @@
 
 use std::time::SystemTime;
 
-use fanfare_domain::content::Content;
+use bytes::Bytes;
+use fanfare_domain::content::{Attachment, Content};
 use fanfare_domain::message::OutMessage;
 use fanfare_domain::outcome::{Failure, FailureKind};
 use lettre::Address;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment as Part, Body, Mailbox, Message, MultiPart, SinglePart};
 
 const LIST_UNSUBSCRIBE: HeaderName = HeaderName::new_from_ascii_str("List-Unsubscribe");
 const LIST_UNSUBSCRIBE_POST: HeaderName = HeaderName::new_from_ascii_str("List-Unsubscribe-Post");
@@ -29,8 +30,14 @@ pub(super) struct Mail {
     pub data: Vec<u8>,
 }
 
-/// Makes the e-mail of a message; `unsubscribe` holds `{id}` where its reference belongs.
-pub(super) fn compose(message: &OutMessage, unsubscribe: Option<&str>, now: SystemTime) -> Result<Mail, Failure> {
+/// Makes the e-mail of a message, with the bytes of its `files`; `unsubscribe` holds `{id}` where its reference
+/// belongs.
+pub(super) fn compose(
+    message: &OutMessage,
+    unsubscribe: Option<&str>,
+    files: &[Bytes],
+    now: SystemTime,
+) -> Result<Mail, Failure> {
     let refuse = |kind, detail| Failure::new(kind, detail);
     let sender = message.from.as_deref();
     let sender = sender.ok_or_else(|| refuse(FailureKind::Configuration, "the account has no sender"))?;
@@ -61,14 +68,23 @@ pub(super) fn compose(message: &OutMessage, unsubscribe: Option<&str>, now: Syst
             let subject = one_line(subject.as_deref().unwrap_or_default());
             builder.subject(subject).singlepart(part(ContentType::TEXT_PLAIN, body))
         }
-        Content::Html { subject, html, body } => {
+        Content::Html { subject, html, body, attachments } => {
             let builder = builder.subject(one_line(subject));
             let html = part(ContentType::TEXT_HTML, html);
-            match body {
-                None => builder.singlepart(html),
-                Some(body) => {
-                    let both = MultiPart::alternative().boundary(format!("={}", message.id.simple()));
-                    builder.multipart(both.singlepart(part(ContentType::TEXT_PLAIN, body)).singlepart(html))
+            let both = body.as_ref().map(|body| {
+                let both = MultiPart::alternative().boundary(format!("={}", message.id.simple()));
+                both.singlepart(part(ContentType::TEXT_PLAIN, body)).singlepart(html.clone())
+            });
+            match (both, attachments.is_empty()) {
+                (None, true) => builder.singlepart(html),
+                (Some(both), true) => builder.multipart(both),
+                (both, false) => {
+                    let mixed = MultiPart::mixed().boundary(format!("=m{}", message.id.simple()));
+                    let said = match both {
+                        Some(both) => mixed.multipart(both),
+                        None => mixed.singlepart(html),
+                    };
+                    builder.multipart(attached(said, attachments, files)?)
                 }
             }
         }
@@ -79,6 +95,19 @@ pub(super) fn compose(message: &OutMessage, unsubscribe: Option<&str>, now: Syst
     let international = !from_address.is_ascii() || !to_address.is_ascii();
     let data = transparent(&mail.formatted());
     Ok(Mail { from: from_address, to: to_address, international, message_id, data })
+}
+
+/// The same with its files behind it.
+fn attached(mut mail: MultiPart, attachments: &[Attachment], files: &[Bytes]) -> Result<MultiPart, Failure> {
+    for (Attachment { file }, bytes) in attachments.iter().zip(files) {
+        let kind = ContentType::parse(&file.mime)
+            .map_err(|_| Failure::new(FailureKind::PermanentContent, "attachment of no type"))?;
+        // Whatever its bytes are: as a text its line ends would be changed on the way.
+        let body = Body::new_with_encoding(bytes.to_vec(), ContentTransferEncoding::Base64)
+            .map_err(|_| Failure::new(FailureKind::PermanentContent, "attachment not encoded"))?;
+        mail = mail.singlepart(Part::new(one_line(&file.name)).body(body, kind));
+    }
+    Ok(mail)
 }
 
 /// Whether an address can stand between angle brackets.

@@ -162,7 +162,12 @@ async fn smtp_is_believed_stage_by_stage() {
         to: format!("amina{n}@example.org"),
         from: Some("Shop <shop@example.com>".into()),
         channel: Channel::Email,
-        content: Content::Html { subject: format!("Spring {n}"), html: "<p>مرحبا</p>".into(), body: None },
+        content: Content::Html {
+            subject: format!("Spring {n}"),
+            html: "<p>مرحبا</p>".into(),
+            body: None,
+            attachments: Vec::new(),
+        },
         ..peer::message()
     };
     let said = send_all(adapter, (0..800).map(message).collect()).await;

@@ -5,12 +5,15 @@
 //! - `answers.json`: an answer to a plain message, and what it means;
 //! - `look_ups.json`, where there is one: what the provider lists, and what that says of a message in doubt;
 //! - `polls.json`, where there is one: what the provider says of a message that it is asked for;
-//! - `checks.json`, where there is one: answers to the call that proves the credentials.
+//! - `checks.json`, where there is one: answers to the call that proves the credentials;
+//! - `uploads.json`, where there is one (see `files`): what the answer to a file means;
+//! - `offers.json`, where there is one: the calls beside sending, and what their answers say.
 //!
 //! Each case names the document section that it comes from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -19,13 +22,14 @@ use fanfare_domain::content::{Content, Feature};
 use fanfare_domain::message::{Channel, OutMessage};
 use fanfare_domain::outcome::{Action, Answer, Failure, FailureKind};
 use fanfare_domain::receipt::ReceiptKind;
-use fanfare_providers::kind::{Doubt, Kind, Receipts};
+use fanfare_providers::kind::{Doubt, Kind, Offer, Receipts};
 use fanfare_providers::{Adapter, Asked, Client, Finding, KINDS, Polled, Provider as _, open};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
+use crate::files::OneFile;
 use crate::peer::{self, Request, listen};
 
 #[derive(Deserialize)]
@@ -143,6 +147,30 @@ enum Checked {
     Says { says: String },
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfferCase {
+    source: String,
+    offer: String,
+    /// Requests in their order, and the answers they get.
+    calls: Vec<OfferCall>,
+    outcome: Offered,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfferCall {
+    line: String,
+    answer: Canned,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+enum Offered {
+    Failed { failed: FailureKind, detail: String },
+    Said { said: Value },
+}
+
 impl From<Outcome> for Answer {
     fn from(outcome: Outcome) -> Self {
         match outcome {
@@ -188,6 +216,7 @@ impl Data {
         let base = self.kind.base_url.map_or("", |base| base.splitn(4, '/').nth(3).unwrap_or(""));
         settings["url"] = url.replace("/send", &format!("/{base}")).into();
         let client = Client::new(Clock::system()).with_hook_url(hook_url.map(str::to_owned));
+        let client = client.with_files(Arc::new(OneFile::known()));
         open(self.kind.name, &settings, self.account.secret.as_deref(), &client).unwrap()
     }
 
@@ -349,6 +378,61 @@ async fn each_check_says_what_is_wrong() {
                     assert_eq!((failure.kind, failure.detail), (failed, detail), "{what}");
                 }
             }
+        }
+    }
+}
+
+/// Makes a call of an account's, and shows what it brings as JSON.
+async fn offered(adapter: &Adapter, offer: &str) -> Result<Value, Failure> {
+    let json = |value: serde_json::Result<Value>| value.unwrap();
+    match offer {
+        "templates" => adapter.templates().await.map(|all| json(serde_json::to_value(all))),
+        "balance" => adapter.balance().await.map(|balance| json(serde_json::to_value(balance))),
+        "contact" => adapter.contact("+213555123456").await.map(Value::from),
+        other => panic!("{other} is no call"),
+    }
+}
+
+#[tokio::test]
+async fn each_offer_is_made_and_read() {
+    for data in named() {
+        let cases: Vec<OfferCase> = match path(data.kind, "offers.json").exists() {
+            true => read(data.kind, "offers.json"),
+            false => Vec::new(),
+        };
+        let mut said = BTreeSet::new();
+        for case in cases {
+            let what = format!("{}, {}", data.kind.name, case.source);
+            let (listener, url) = listen().await;
+            let adapter = data.adapter(&url, None);
+            let serve = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                for call in &case.calls {
+                    let request = peer::request(&mut stream).await.unwrap();
+                    assert_eq!(request.line, call.line, "{what}");
+                    let headers = data.account.headers.iter().filter(|(name, _)| *name == "authorization");
+                    headers.for_each(|(name, value)| assert_eq!(request.headers.get(name), Some(value), "{what}"));
+                    let body = call.answer.body.as_str().map_or_else(|| call.answer.body.to_string(), str::to_owned);
+                    let answer = peer::answer(call.answer.status, &call.answer.headers, &body);
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            };
+            let ((), outcome) = tokio::join!(serve, offered(&adapter, &case.offer));
+            match case.outcome {
+                Offered::Said { said: expected } => {
+                    assert_eq!(outcome, Ok(expected), "{what}");
+                    said.insert(case.offer);
+                }
+                Offered::Failed { failed, detail } => {
+                    let failure = outcome.expect_err(&what);
+                    assert_eq!((failure.kind, failure.detail), (failed, detail), "{what}");
+                }
+            }
+        }
+        for (offer, name) in
+            [(Offer::Templates, "templates"), (Offer::Balance, "balance"), (Offer::ContactCheck, "contact")]
+        {
+            assert_eq!(said.contains(name), data.kind.offers(offer), "{}: {name}", data.kind.name);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod coverage;
 mod faults;
+mod files;
 mod fixtures;
 mod judged;
 mod kinds;

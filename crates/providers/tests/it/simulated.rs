@@ -16,6 +16,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use crate::files::OneFile;
 use crate::peer;
 
 const MESSAGES: usize = 400;
@@ -58,6 +59,8 @@ impl Play {
         let mut settings = self.account["settings"].clone();
         settings["url"] = url.into();
         let client = Client::new(Clock::system()).with_timeouts(Duration::from_secs(5), Duration::from_millis(300));
+        // As the simulator gives ids out.
+        let client = client.with_files(Arc::new(OneFile::known_as("1037000000160")));
         open(self.kind.name, &settings, Some(self.secret()), &client).unwrap()
     }
 

@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::files::OneFile;
 use crate::kinds::Outcome;
 use crate::peer::{self, failed, listen};
 use crate::tls::{acceptor, trusting_us};
@@ -130,7 +131,7 @@ fn account(listener: &TcpListener, more: &[(&str, &str)], client: &Client) -> Ad
     let mut settings = json!({ "url": format!("smtp://{}", listener.local_addr().unwrap()), "tls": "none" });
     settings["hello"] = "shop.example.com".into();
     more.iter().for_each(|(key, value)| settings[*key] = (*value).into());
-    open("smtp", &settings, Some("s3cret"), client).unwrap()
+    open("smtp", &settings, Some("s3cret"), &client.clone().with_files(Arc::new(OneFile::known()))).unwrap()
 }
 
 fn message() -> OutMessage {

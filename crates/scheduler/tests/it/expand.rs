@@ -167,7 +167,9 @@ async fn a_paused_run_is_expanded_and_a_cancelled_one_is_not() {
 /// contacts unread on that connection.
 #[tokio::test]
 async fn one_connection_is_enough_and_a_heavy_segment_ends_early() {
-    let setting = Setting { channel: Channel::Whatsapp, variants: vec![body("", "{{ story }}")], ..Setting::default() };
+    // What is said is short; what is frozen beside it is not.
+    let variants = vec![body("", "{% if story %}Your story{% endif %} is in.")];
+    let setting = Setting { channel: Channel::Whatsapp, variants, ..Setting::default() };
     let mut scene = Scene::set(setting, &[]).await;
     scene
         .sql(
@@ -184,4 +186,21 @@ async fn one_connection_is_enough_and_a_heavy_segment_ends_early() {
     assert_eq!(next().await.unwrap(), Expanded::Complete);
     assert_eq!(scene.number("select count(distinct address) from recipient where seq < 1000").await, 1000);
     assert_eq!(scene.number("select lo::bigint from segment where segment_no = 1").await, first);
+}
+
+#[tokio::test]
+async fn whom_a_text_is_too_long_for_is_left_out_of_the_run_as_of_the_plan() {
+    let variants = vec![body("", "{{ note }}")];
+    let setting = Setting { variants, on_missing: OnMissing::Skip, ..Setting::default() };
+    let note = |chars: usize| Some(json!({ "note": "x".repeat(chars) }));
+    let people = [
+        Person { attributes: note(320), ..person("+213555000001") },
+        Person { attributes: note(321), ..person("+213555000002") },
+    ];
+    let scene = Scene::set(setting, &people).await;
+    scene.sql("update account set kind = 'grow'").await;
+    launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+    scene.expand_all().await;
+    let addresses: Vec<String> = scene.recipients().await.into_iter().map(|(_, address, ..)| address).collect();
+    assert_eq!(addresses, ["+213555000001"]);
 }

@@ -1,5 +1,6 @@
 //! Plans, launches, expands and controls runs on a real database.
 
+mod approved;
 mod control;
 mod expand;
 mod launch;

@@ -3,6 +3,7 @@
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::OnMissing;
+use fanfare_domain::template::{Text, Variant};
 use fanfare_scheduler::plan::{CountryLine, Excluded, MissingVariable, Plan};
 use fanfare_scheduler::preview::preview;
 use fanfare_store::accounts;
@@ -238,4 +239,48 @@ async fn what_the_account_cannot_carry_is_refused_with_the_reason() {
     let all = refusals(&scene.plan().await);
     let expected = "of kind one_confirmed does not carry text by whatsapp: single messages are templates only";
     assert!(all.contains(expected) && all.contains("fanfare account kinds one_confirmed"), "{all}");
+}
+
+#[tokio::test]
+async fn a_text_too_long_for_one_is_named_by_its_row_and_limit() {
+    let plan_for = async |kind: &str, channel: Channel, chars: usize, on_missing: OnMissing| {
+        let setting = Setting { channel, on_missing, variants: vec![body("", "{{ note }}")], ..Setting::default() };
+        let note = |chars: usize| Some(json!({ "note": "x".repeat(chars) }));
+        let people = [
+            Person { attributes: note(5), ..person("+213555000001") },
+            Person { attributes: note(chars), ..person("+213555000002") },
+        ];
+        let scene = Scene::set(setting, &people).await;
+        scene.sql(format!("update account set kind = '{kind}'")).await;
+        scene.plan().await
+    };
+    // Rows count from 0 here.
+    let expected = "does not work for 1 contacts: row 1: body: has 1601 characters: expected at most 1600";
+    let plan = plan_for("twilio", Channel::Sms, 1601, OnMissing::Refuse).await;
+    assert!(refusals(&plan).contains(expected), "{}", refusals(&plan));
+    assert_eq!((plan.unfit.len(), plan.unfit[0].row, plan.recipients, plan.excluded.missing), (1, 1, 1, 1));
+    let plan = plan_for("twilio", Channel::Sms, 1601, OnMissing::Skip).await;
+    assert!(refusals(&plan).is_empty() && warnings(&plan).contains(expected), "{}", warnings(&plan));
+    assert!(!refusals(&plan_for("twilio", Channel::Sms, 1601, OnMissing::Default).await).is_empty());
+    for (kind, channel, most) in
+        [("twilio", Channel::Sms, 1600), ("grow", Channel::Sms, 320), ("meta", Channel::Whatsapp, 4096)]
+    {
+        assert_eq!(refusals(&plan_for(kind, channel, most, OnMissing::Refuse).await), "", "{kind}");
+        let said = refusals(&plan_for(kind, channel, most + 1, OnMissing::Refuse).await);
+        assert!(said.contains(&format!("expected at most {most}")), "{kind}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_becomes_too_long_is_named_too() {
+    let content = json!({ "type": "buttons", "body": "Come?", "buttons": [{ "id": "y", "title": "Yes, {{ name }}" }] });
+    let variant = Variant { text: Text::Rich(content), ..body("", "") };
+    let setting = Setting { channel: Channel::Whatsapp, variants: vec![variant], ..Setting::default() };
+    let people = [
+        Person { name: Some("Ali"), ..person("+213555000001") },
+        Person { name: Some("Abderrahmane Ali"), ..person("+213555000002") },
+    ];
+    let plan = Scene::set(setting, &people).await.plan().await;
+    let expected = "row 1: buttons[0].title: has 21 characters: expected at most 20";
+    assert!(refusals(&plan).contains(expected), "{}", refusals(&plan));
 }

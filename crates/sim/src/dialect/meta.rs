@@ -6,16 +6,24 @@
 //! Source: Meta, Cloud API reference: messages, error codes (2026-03).
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::Sha256;
+use uuid::Uuid;
 
-use super::{Dialect, Message, Read, Refusal, json, text};
+use super::{Dialect, Message, Read, Refusal, Trouble, json, templates, text};
 use crate::provider::Answer;
 use crate::receipts::{Post, Receipt, Target};
 use crate::wire::Parts;
 
 pub(super) struct Meta;
 
+const MEDIA_TYPES: [&str; 4] = ["image", "video", "audio", "document"];
+/// How every id of a file begins.
+const MEDIA: &str = "1037";
+/// The business account of every number.
+const BUSINESS: &str = "102290129340398";
+/// Templates in a page of their list.
+const PAGE: usize = 4;
 const TYPES: [&str; 9] =
     ["text", "image", "video", "audio", "document", "location", "contacts", "interactive", "template"];
 
@@ -29,9 +37,18 @@ impl Dialect for Meta {
         match (parts.method, path.as_slice()) {
             ("POST", [version, number, "messages"]) if version.starts_with('v') && is_number(number) => {}
             ("GET", [version, number]) if version.starts_with('v') && is_number(number) => {
-                let number = json!({ "display_phone_number": "+1 555 0100", "quality_rating": "GREEN", "id": number });
+                let entities = json!([
+                    { "entity_type": "PHONE_NUMBER", "id": number, "can_send_message": "AVAILABLE" },
+                    { "entity_type": "WABA", "id": BUSINESS, "can_send_message": "AVAILABLE" },
+                ]);
+                let number = json!({
+                    "display_phone_number": "+1 555 0100", "quality_rating": "GREEN", "id": number,
+                    "health_status": { "can_send_message": "AVAILABLE", "entities": entities },
+                });
                 return Read::Other(Answer::new("200 OK", number.to_string()));
             }
+            ("POST", [_, number, "media"]) if is_number(number) => return kept(parts.body),
+            ("GET", [_, BUSINESS, "message_templates"]) => return Read::Other(listed(parts.query())),
             _ => return Read::Malformed("Unsupported request"),
         }
         let Some(body) = json(parts) else { return Read::Malformed("Invalid JSON") };
@@ -41,6 +58,9 @@ impl Dialect for Meta {
         }
         if !TYPES.contains(&kind.as_str()) || body.get(&kind).is_none() {
             return Read::Malformed("The parameter type is not one of the types, or its object is missing");
+        }
+        if !files_known(&kind, &body[&kind]) {
+            return Read::Malformed("Param image['id'] is not a valid whatsapp business account media attachment ID");
         }
         match text(&body, "/to") {
             Some(to) if to.starts_with('+') => {
@@ -86,6 +106,14 @@ impl Dialect for Meta {
         Some(Post { signature: Some(("x-hub-signature-256", signature)), ..post })
     }
 
+    fn template_refused(&self, why: Trouble) -> Answer {
+        match why {
+            Trouble::Missing => failure("404 Not Found", 132_001, "Template name does not exist in the translation"),
+            Trouble::Paused => failure("400 Bad Request", 132_015, "Template is paused"),
+            Trouble::Parameters => failure("400 Bad Request", 132_000, "Number of parameters does not match"),
+        }
+    }
+
     fn refusal(&self, why: Refusal) -> Answer {
         let (status, code, message) = match why {
             Refusal::Credential => ("401 Unauthorized", 190, "Error validating access token"),
@@ -98,12 +126,52 @@ impl Dialect for Meta {
             // A proxy in front of the API knows no codes.
             Refusal::Broken => return Answer::new("500 Internal Server Error", "<html>oops</html>"),
         };
-        let error = json!({ "error": {
-            "message": format!("(#{code}) {message}"), "type": "OAuthException", "code": code,
-            "error_data": { "messaging_product": "whatsapp", "details": message }, "fbtrace_id": "Asim",
-        }});
-        Answer::new(status, error.to_string())
+        failure(status, code, message)
     }
+}
+
+/// A file that is handed over: its id is made of what it is, so that it is known by its looks.
+fn kept<'a>(body: &[u8]) -> Read<'a> {
+    let holds = |words: &str| body.windows(words.len()).any(|part| part == words.as_bytes());
+    if !holds("name=\"messaging_product\"\r\n\r\nwhatsapp") || !holds("name=\"file\"; filename=") {
+        return Read::Malformed("The parameter file is required");
+    }
+    let number = Uuid::new_v5(&Uuid::NAMESPACE_OID, body).as_u64_pair().0 % 1_000_000_000;
+    Read::Other(Answer::new("200 OK", json!({ "id": format!("{MEDIA}{number:09}") }).to_string()))
+}
+
+/// Whether the files that a message names by ids were given out here.
+fn files_known(kind: &str, said: &Value) -> bool {
+    let known = |media: &Value| text(media, "/id").is_none_or(|id| id.starts_with(MEDIA));
+    let own = !MEDIA_TYPES.contains(&kind) || known(said);
+    let within = match said {
+        Value::Object(fields) => fields.iter().all(|(key, value)| files_known(key, value)),
+        Value::Array(items) => items.iter().all(|item| files_known("", item)),
+        _ => true,
+    };
+    own && within
+}
+
+/// A Graph error.
+fn failure(status: &'static str, code: u32, message: &str) -> Answer {
+    let error = json!({ "error": {
+        "message": format!("(#{code}) {message}"), "type": "OAuthException", "code": code,
+        "error_data": { "messaging_product": "whatsapp", "details": message }, "fbtrace_id": "Asim",
+    }});
+    Answer::new(status, error.to_string())
+}
+
+/// A page of the templates: few, whatever limit is asked for, so that whoever reads one page misses some.
+fn listed(query: &str) -> Answer {
+    let after = query.split('&').find_map(|pair| pair.strip_prefix("after=")).and_then(|after| after.parse().ok());
+    let from: usize = after.unwrap_or(0);
+    let all = templates::all();
+    let to = (from + PAGE).min(all.len());
+    let mut page = json!({ "data": all.get(from..to).unwrap_or_default(), "paging": { "cursors": { "before": from.to_string(), "after": to.to_string() } } });
+    if to < all.len() {
+        page["paging"]["next"] = json!(format!("https://graph.facebook.com/{BUSINESS}/message_templates?after={to}"));
+    }
+    Answer::new("200 OK", page.to_string())
 }
 
 fn is_number(id: &str) -> bool {

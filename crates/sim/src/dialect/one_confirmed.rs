@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use serde_json::json;
 
-use super::{Dialect, Message, Read, Refusal, json, text};
+use super::{Dialect, Message, Read, Refusal, Trouble, json, text};
 use crate::provider::Answer;
 use crate::receipts::{Post, Receipt, Status, Target};
 use crate::wire::Parts;
@@ -54,6 +54,29 @@ impl Dialect for OneConfirmed {
                 let data = json!({ "target_url": url, "active": 1, "updated_at": "2026-04-12 01:00:00" });
                 let listener = json!({ "success": true, "data": data, "message": "Success" });
                 return Read::Other(Answer::new("200 OK", listener.to_string()));
+            }
+            ("GET", "/api/v1/languages") => {
+                return found(json!([{ "id": 1, "language": "Français" }, { "id": 3, "language": "English" }]));
+            }
+            ("GET", "/api/v1/categories") => {
+                return found(json!([{ "id": 1, "name": "Marketing" }, { "id": 2, "name": "Transactional" }]));
+            }
+            ("GET", "/api/v1/templates") => {
+                let template = |id: u32, name: &str, variables: &str, has_file: bool| {
+                    json!({
+                        "id": id, "name": name, "display_name": name.replace('_', " "), "variables": variables,
+                        "has_file": has_file, "has_flow_form": false, "is_carousel": false, "category_id": 1,
+                    })
+                };
+                let name = r#"[{"name":"Client Name","variable":"name"}]"#;
+                return match parts.query().split('&').find_map(|pair| pair.strip_prefix("language_id=")) {
+                    Some("3") => found(json!([
+                        template(12, "welcome_message", name, false),
+                        template(13, "invoice", name, true)
+                    ])),
+                    Some(_) => found(json!([template(14, "bienvenue", "[]", false)])),
+                    None => Read::Malformed("language_id"),
+                };
             }
             ("POST", "/api/v1/messages") => {}
             _ => return Read::Other(Answer::new("404 Not Found", r#"{"message":"Not found"}"#)),
@@ -104,6 +127,13 @@ impl Dialect for OneConfirmed {
         Answer::new("200 OK", body.to_string())
     }
 
+    fn template_refused(&self, why: Trouble) -> Answer {
+        self.refusal(Refusal::Malformed(match why {
+            Trouble::Missing | Trouble::Paused => "template_id",
+            Trouble::Parameters => "data",
+        }))
+    }
+
     fn refusal(&self, why: Refusal) -> Answer {
         let invalid = |field: &str| {
             let body = json!({ "message": "The given data was invalid.", "errors": { field: ["It is invalid."] } });
@@ -122,6 +152,12 @@ impl Dialect for OneConfirmed {
             Refusal::Broken => Answer::new("500 Internal Server Error", r#"{"message":"Server Error"}"#),
         }
     }
+}
+
+/// What was asked for.
+fn found<'a>(data: serde_json::Value) -> Read<'a> {
+    let body = json!({ "success": true, "data": data, "message": "Retrieved" });
+    Read::Other(Answer::new("200 OK", body.to_string()))
 }
 
 fn logged_in(email: &str, password: &str) -> Answer {

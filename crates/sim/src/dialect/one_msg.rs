@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::{Dialect, Message, Read, Refusal, json, text};
+use super::{Dialect, Message, Read, Refusal, Trouble, json, templates, text};
 use crate::provider::Answer;
 use crate::receipts::{Post, Receipt, Status, Target};
 use crate::wire::Parts;
@@ -50,6 +50,11 @@ impl Dialect for OneMsg {
         let method = match (parts.method, path.as_slice()) {
             ("POST", [_, method]) => *method,
             ("GET", [_, "status"]) => return Read::Other(Answer::new("200 OK", r#"{"status":"connected"}"#)),
+            ("GET", [_, "templates"]) => {
+                let all = templates::all();
+                let body = json!({ "total": all.len(), "templates": all });
+                return Read::Other(Answer::new("200 OK", body.to_string()));
+            }
             _ => return Read::Malformed("no such method"),
         };
         let Some((_, required)) = METHODS.iter().find(|(name, _)| *name == method) else {
@@ -99,6 +104,15 @@ impl Dialect for OneMsg {
 
     fn accepted_broken(&self) -> Answer {
         Answer::new("200 OK", r#"{"sent":false,"jobId":"77","message":"Message has been added to the queue"}"#)
+    }
+
+    fn template_refused(&self, why: Trouble) -> Answer {
+        let message = match why {
+            Trouble::Missing => "template is not defined",
+            Trouble::Paused => "(#132015) Template is paused",
+            Trouble::Parameters => "(#132000) Number of parameters does not match the expected number of params",
+        };
+        Answer::new("200 OK", json!({ "sent": false, "message": message }).to_string())
     }
 
     fn refusal(&self, why: Refusal) -> Answer {

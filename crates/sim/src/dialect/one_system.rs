@@ -10,7 +10,7 @@ use chrono::DateTime;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::{Dialect, Listed, Message, Read, Refusal, json, text};
+use super::{Dialect, Listed, Message, Read, Refusal, Trouble, json, text};
 use crate::provider::Answer;
 use crate::receipts::{Post, Receipt, Target};
 use crate::wire::Parts;
@@ -31,16 +31,29 @@ impl Dialect for OneSystem {
             ("GET", ["api", "v1", "sessions", _, "status"]) => {
                 return Read::Other(Answer::new("200 OK", r#"{"success":true,"data":{"status":"connected"}}"#));
             }
+            ("GET", ["api", "v1", "templates"]) => {
+                let templates = json!([
+                    { "id": 5, "name": "hello", "content": "Hello {{name}}", "category": "marketing" },
+                    { "id": 6, "name": "code", "content": "{{code}} is your code, {{ name }}", "category": "otp" },
+                ]);
+                return Read::Other(Answer::new("200 OK", json!({ "data": templates, "total": 2 }).to_string()));
+            }
+            // Who has an even number is there.
+            ("GET", ["api", "v1", "contacts", phone, "check"]) if is_digits(phone) => {
+                let exists = phone.ends_with(['0', '2', '4', '6', '8']);
+                let body = json!({ "success": true, "data": { "phone": phone, "exists": exists } });
+                return Read::Other(Answer::new("200 OK", body.to_string()));
+            }
             ("GET", ["api", "v1", "sessions", _, "messages"]) => {
                 let to = form_urlencoded::parse(parts.query().as_bytes()).find(|(key, _)| key == "to");
                 return to.map_or(Read::Malformed("to"), |(_, to)| Read::ListTo(to.into_owned()));
             }
             ("POST", ["api", "v1", "sessions", _, "messages", kind]) => match *kind {
                 "text" => &["/message"],
-                "image" => &["/image_url"],
-                "video" => &["/video_url"],
-                "audio" => &["/audio_url"],
-                "document" => &["/document_url"],
+                "image" => &[],
+                "video" => &[],
+                "audio" => &[],
+                "document" => &[],
                 "location" => &["/latitude", "/longitude"],
                 "contact" => &["/contact_name", "/contact_phone"],
                 _ => return Read::Other(not_found()),
@@ -50,7 +63,10 @@ impl Dialect for OneSystem {
         };
         let Some(body) = json(parts) else { return Read::Malformed("body") };
         let Some(to) = text(&body, "/to").filter(|to| is_digits(to)) else { return Read::Malformed("to") };
-        if needed.iter().any(|field| text(&body, field).is_none()) {
+        let media = path.last().filter(|kind| ["image", "video", "audio", "document"].contains(kind));
+        let sources = media.map(|kind| ["url", "base64"].map(|how| text(&body, &format!("/{kind}_{how}")).is_some()));
+        let sourced = sources.is_none_or(|[url, bytes]| url != bytes);
+        if !sourced || needed.iter().any(|field| text(&body, field).is_none()) {
             return Read::Malformed("required");
         }
         let url = ["/image_url", "/video_url", "/audio_url", "/document_url"].iter().find_map(|p| text(&body, p));
@@ -79,6 +95,13 @@ impl Dialect for OneSystem {
             false => json!({ "success": true, "status": "queued" }),
         };
         Answer::new("200 OK", body.to_string())
+    }
+
+    fn template_refused(&self, why: Trouble) -> Answer {
+        match why {
+            Trouble::Missing | Trouble::Paused => not_found(),
+            Trouble::Parameters => self.refusal(Refusal::Malformed("variables")),
+        }
     }
 
     fn refusal(&self, why: Refusal) -> Answer {

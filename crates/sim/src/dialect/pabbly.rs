@@ -9,12 +9,14 @@
 
 use serde_json::{Value, json};
 
-use super::{Dialect, Message, Read, Refusal, json, text};
+use super::{Dialect, Message, Read, Refusal, Trouble, json, templates, text};
 use crate::provider::Answer;
 use crate::wire::Parts;
 
 pub(super) struct Pabbly;
 
+/// Most templates in a page of their list.
+const PAGE_MAX: usize = 4;
 /// The kinds of message, and what each must have.
 const TYPES: [(&str, &[&str]); 6] = [
     ("text", &["/message"]),
@@ -50,7 +52,7 @@ impl Dialect for Pabbly {
         }
         match (parts.method, parts.path()) {
             ("POST", "/api/v1/messages") => {}
-            ("GET", "/api/v1/templates") => return Read::Other(templates()),
+            ("GET", "/api/v1/templates") => return Read::Other(listed(parts.query())),
             _ => return Read::Other(failure("404 Not Found", "The resource does not exist")),
         }
         let Some(body) = json(parts) else { return Read::Malformed("The body is not JSON") };
@@ -94,6 +96,14 @@ impl Dialect for Pabbly {
         Answer::new("200 OK", body.to_string())
     }
 
+    fn template_refused(&self, why: Trouble) -> Answer {
+        match why {
+            Trouble::Missing => failure("404 Not Found", "The template does not exist"),
+            Trouble::Paused => failure("400 Bad Request", "(#132015) Template is paused"),
+            Trouble::Parameters => failure("400 Bad Request", "(#132000) Number of parameters does not match"),
+        }
+    }
+
     fn refusal(&self, why: Refusal) -> Answer {
         match why {
             Refusal::Credential => failure("401 Unauthorized", "Invalid API credentials"),
@@ -111,8 +121,19 @@ fn failure(status: &'static str, error: &str) -> Answer {
     Answer::new(status, json!({ "success": false, "error": error }).to_string())
 }
 
-fn templates() -> Answer {
-    let data = json!({ "templates": [], "pagination": { "totalTemplates": 12, "currentPage": 1, "limit": 1 } });
+/// A page of the templates.
+fn listed(query: &str) -> Answer {
+    let asked = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.parse::<usize>().ok());
+    // Few, so that whoever reads one page misses some.
+    let (limit, number) = (asked("limit=").unwrap_or(50).clamp(1, PAGE_MAX), asked("page=").unwrap_or(1).max(1));
+    let all = templates::all();
+    let from = ((number - 1) * limit).min(all.len());
+    let to = (from + limit).min(all.len());
+    let pagination = json!({
+        "totalTemplates": all.len(), "totalPages": all.len().div_ceil(limit), "currentPage": number, "limit": limit,
+        "hasNextPage": to < all.len(), "hasPrevPage": from > 0,
+    });
+    let data = json!({ "templates": all[from..to], "pagination": pagination });
     let body = json!({ "status": "success", "message": "Templates fetched successfully", "data": data });
     Answer::new("200 OK", body.to_string())
 }

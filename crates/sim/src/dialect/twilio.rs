@@ -48,6 +48,10 @@ impl Dialect for Twilio {
                     None => Read::Other(self.listed(&[])),
                 }
             }
+            ("GET", ["2010-04-01", "Accounts", account, "Balance.json"]) => {
+                let body = json!({ "account_sid": account, "balance": "12.34", "currency": "USD" });
+                Read::Other(Answer::new("200 OK", body.to_string()))
+            }
             ("GET", ["2010-04-01", "Accounts", account]) if account.ends_with(".json") => {
                 let body = json!({ "friendly_name": "Simulated", "status": "active", "type": "Full" });
                 Read::Other(Answer::new("200 OK", body.to_string()))
