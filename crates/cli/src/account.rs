@@ -15,7 +15,7 @@ use fanfare_domain::pace::WarmUp;
 use fanfare_domain::phone::Region;
 use fanfare_domain::price::Prices;
 use fanfare_providers::kind::Keys;
-use fanfare_providers::{Client, ConfigError, Kind};
+use fanfare_providers::{Client, ConfigError, Kind, sender};
 use fanfare_store::accounts::{self, Account, Limits, NewAccount};
 use fanfare_store::{PgConnection, prices};
 use serde::Serialize;
@@ -231,6 +231,9 @@ pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::R
             let idempotent = new.keys()?;
             check(new.kind.name, &settings, given.secret.as_deref())
                 .with_context(|| format!("account {:?} cannot be added", new.name))?;
+            if let Some(address) = &new.sender {
+                sender::check(new.kind, &settings, address).map_err(|why| Usage(format!("--sender: {why}")))?;
+            }
             global
                 .with_workspace(true, async |context| add(context, &new, &settings, idempotent, &given, output).await)
                 .await?;

@@ -33,6 +33,7 @@ use crate::connection::Reply;
 use crate::endpoint::NoAnswer;
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
 use crate::meta::body::without_null;
+use crate::sender::Origin;
 use crate::{Asked, Client, ConfigError, MayStart, Polled, Provider};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -79,7 +80,8 @@ pub static KIND: Kind = Kind {
     names_hook: false,
     window: true,
     text_chars_max: &[(Channel::Sms, 320)],
-    naming: Naming::Language,
+    naming: Naming::LanguageIfAny,
+    origin: Origin::Registered,
     offers: &[Offer::Check],
 };
 

@@ -53,6 +53,7 @@ use crate::connection::{Outgoing, Reply};
 use crate::endpoint::Endpoint;
 use crate::kind::{Doubt, Keys, Kind, Receipts};
 use crate::retry_after::retry_after;
+use crate::sender::Origin;
 use crate::{Client, ConfigError, MayStart, Provider};
 
 /// What it is and can.
@@ -78,7 +79,8 @@ pub static KIND: Kind = Kind {
     names_hook: false,
     window: false,
     text_chars_max: &[],
-    naming: Naming::Language,
+    naming: Naming::LanguageIfAny,
+    origin: Origin::Registered,
     offers: &[],
 };
 

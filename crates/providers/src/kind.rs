@@ -5,6 +5,8 @@ use fanfare_domain::content::{Feature, Naming};
 use fanfare_domain::message::Channel;
 use serde::Serialize;
 
+use crate::sender::Origin;
+
 /// A kind of provider.
 #[derive(Debug, Serialize)]
 pub struct Kind {
@@ -42,6 +44,8 @@ pub struct Kind {
     pub text_chars_max: &'static [(Channel, usize)],
     /// How its messages name an approved template and fill it.
     pub naming: Naming,
+    /// What its messages can say of who sends them.
+    pub origin: Origin,
     /// Other calls it has: balance, contact_check, templates, media_upload, check.
     pub offers: &'static [Offer],
 }

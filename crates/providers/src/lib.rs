@@ -23,6 +23,7 @@ pub mod one_msg;
 pub mod one_system;
 pub mod pabbly;
 mod retry_after;
+pub mod sender;
 pub mod smtp;
 pub mod tokens;
 pub mod twilio;

@@ -25,6 +25,7 @@ use crate::config::Settings;
 use crate::connection::Reply;
 use crate::files::{Files, not_uploaded};
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
+use crate::sender::Origin;
 use crate::{Client, ConfigError, MayStart, Provider};
 
 pub(crate) use passed_on::passed_on;
@@ -91,6 +92,7 @@ pub static KIND: Kind = Kind {
     window: true,
     text_chars_max: &[],
     naming: Naming::Language,
+    origin: Origin::Settings,
     offers: &[Offer::Check, Offer::Templates, Offer::MediaUpload],
 };
 

@@ -37,6 +37,7 @@ use crate::connection::Reply;
 use crate::endpoint::NoAnswer;
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
 use crate::meta::body::without_null;
+use crate::sender::Origin;
 use crate::{Balance, Client, ConfigError, MayStart, Provider, variables};
 use login::Login;
 
@@ -100,6 +101,7 @@ pub static KIND: Kind = Kind {
     window: true,
     text_chars_max: &[],
     naming: Naming::Variables,
+    origin: Origin::Settings,
     offers: &[Offer::Check, Offer::Balance, Offer::Templates],
 };
 

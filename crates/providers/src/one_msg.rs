@@ -25,6 +25,7 @@ use crate::connection::Reply;
 use crate::files::{Files, carried};
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
 use crate::meta::{listed, passed_on};
+use crate::sender::Origin;
 use crate::{Client, ConfigError, MayStart, Provider};
 
 static CODES: LazyLock<Codes> = LazyLock::new(|| Codes::parse(include_str!("../codes/one_msg.txt")));
@@ -92,6 +93,7 @@ pub static KIND: Kind = Kind {
     window: true,
     text_chars_max: &[],
     naming: Naming::Language,
+    origin: Origin::Settings,
     offers: &[Offer::Check, Offer::Templates],
 };
 

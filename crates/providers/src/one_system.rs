@@ -31,6 +31,7 @@ use crate::endpoint::NoAnswer;
 use crate::files::{Carried, Files, carried};
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
 use crate::meta::body::without_null;
+use crate::sender::Origin;
 use crate::{Client, ConfigError, Finding, MayStart, Provider, variables};
 
 const LINKED: &str = "a linked device sends no buttons, lists, products or forms";
@@ -91,6 +92,7 @@ pub static KIND: Kind = Kind {
     window: false,
     text_chars_max: &[],
     naming: Naming::Either,
+    origin: Origin::Settings,
     offers: &[Offer::Check, Offer::ContactCheck, Offer::Templates],
 };
 

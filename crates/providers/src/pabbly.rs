@@ -24,6 +24,7 @@ use crate::config::Settings;
 use crate::connection::Reply;
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts};
 use crate::meta::{listed, passed_on};
+use crate::sender::Origin;
 use crate::{Client, ConfigError, MayStart, Provider};
 
 static CODES: LazyLock<Codes> = LazyLock::new(|| Codes::parse(include_str!("../codes/pabbly.txt")));
@@ -93,6 +94,7 @@ pub static KIND: Kind = Kind {
     window: true,
     text_chars_max: &[],
     naming: Naming::Name,
+    origin: Origin::Settings,
     offers: &[Offer::Check, Offer::Templates],
 };
 

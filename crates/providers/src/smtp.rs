@@ -11,7 +11,7 @@
 //!
 //! Source: RFC 6409 (submission), RFC 5321, RFC 8314 (ports and TLS).
 
-mod mail;
+pub(crate) mod mail;
 mod reply;
 mod session;
 
@@ -35,6 +35,7 @@ use crate::caller::kept;
 use crate::config::Settings;
 use crate::endpoint::{dial_tcp, server_name};
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
+use crate::sender::Origin;
 use crate::{Client, ConfigError, MayStart, Provider};
 
 use crate::files::{Files, carried};
@@ -82,6 +83,7 @@ pub static KIND: Kind = Kind {
     window: false,
     text_chars_max: &[],
     naming: Naming::Name,
+    origin: Origin::Email,
     offers: &[Offer::Check],
 };
 

@@ -27,6 +27,7 @@ use crate::config::Settings;
 use crate::connection::Reply;
 use crate::endpoint::NoAnswer;
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
+use crate::sender::Origin;
 use crate::{Balance, Client, ConfigError, Finding, MayStart, Provider};
 
 static CODES: LazyLock<Codes> = LazyLock::new(|| Codes::parse(include_str!("../codes/twilio.txt")));
@@ -63,6 +64,7 @@ pub static KIND: Kind = Kind {
     window: false,
     text_chars_max: &[(Channel::Sms, 1600)],
     naming: Naming::Name,
+    origin: Origin::Registered,
     offers: &[Offer::Balance, Offer::Check],
 };
 

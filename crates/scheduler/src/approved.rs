@@ -42,18 +42,33 @@ pub(crate) async fn fitness(c: &mut PgConnection, account: &Account, said: &[App
         return Ok(Fitness::default());
     };
     let name = &account.name;
+    let mut refusals = Vec::new();
+    if kind.naming == Naming::Language {
+        refusals.extend(said.iter().filter(|said| said.language.is_empty()).map(|said| no_language(account, said)));
+    }
     let Some(kept) = account_templates::kept(c, account.workspace_id, account.account_id).await? else {
         let hint = Problem::new(
             format!("the templates of account {name:?} were never listed, so that yours is not checked against them"),
             format!("fanfare account templates {name}, then plan again"),
         );
-        return Ok(Fitness { refusals: Vec::new(), hints: vec![hint] });
+        return Ok(Fitness { refusals, hints: vec![hint] });
     };
     // What still holds variables of ours is known to nobody before it is sent.
     let open = |text: &str| text.contains("{{") || text.contains("{%");
     let said = said.iter().filter(|said| !open(&said.name) && !open(&said.language));
-    let refusals = said.flat_map(|said| judge(name, &kept, kind.naming, said)).collect();
+    // Of one that names no language that is said already.
+    let said = said.filter(|said| kind.naming != Naming::Language || !said.language.is_empty());
+    refusals.extend(said.flat_map(|said| judge(name, &kept, kind.naming, said)));
     Ok(Fitness { refusals, hints: Vec::new() })
+}
+
+fn no_language(account: &Account, said: &Approved) -> Problem {
+    let Account { name, kind, .. } = account;
+    let template = &said.name;
+    Problem::new(
+        format!("account {name:?} of kind {kind} sends template {template:?} in a language only, and none is named"),
+        format!("name it: --provider-template en={template}, or \"language\" in its content file"),
+    )
 }
 
 /// Why the provider would refuse one of them.
@@ -75,11 +90,8 @@ fn judge(account: &str, kept: &Kept, naming: Naming, said: &Approved) -> Vec<Pro
     if candidates.is_empty() {
         let languages: Vec<&str> = of_name.iter().map(|listed| listed.language.as_str()).take(NAMED_MAX).collect();
         let languages = languages.join(", ");
-        let wanted = match said.language.as_str() {
-            "" => "the template here names no language".to_owned(),
-            language => format!("not in {language}"),
-        };
-        let problem = format!("template {name:?} of account {account:?} exists in {languages}, {wanted}");
+        let wanted = &said.language;
+        let problem = format!("template {name:?} of account {account:?} exists in {languages}, not in {wanted}");
         let remedy =
             format!("add a variant of one of these, as in --provider-template {}={name}; {again}", tag(&of_name));
         return vec![Problem::new(problem, remedy)];

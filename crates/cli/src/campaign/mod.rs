@@ -9,14 +9,15 @@ pub mod watch;
 use std::collections::HashSet;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use fanfare_domain::state::{MessageState, OnMissing, OnUnknown, Sharing};
+use fanfare_providers::{Kind, sender};
 use fanfare_scheduler::control::{self, Changed};
 use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_store::campaigns::{self, Campaign, CampaignAccount, NewCampaign, Through};
-use fanfare_store::{PgConnection, Store, progress};
+use fanfare_store::{PgConnection, Store, accounts, progress};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -243,6 +244,9 @@ async fn create(context: &Context, new: &Create, output: Output) -> anyhow::Resu
         on_unknown: new.on_unknown,
         expires_after_s: new.expires_after,
     };
+    for through in &accounts {
+        fits(context, through).await?;
+    }
     let made = campaigns::create(&context.store, context.workspace_id, campaign).await?;
     let value = json!({
         "id": id(made.campaign_id), "name": made.name, "template": made.template,
@@ -251,6 +255,16 @@ async fn create(context: &Context, new: &Create, output: Output) -> anyhow::Resu
         "on_unknown": made.on_unknown, "expires_after_seconds": made.expires_after_s,
     });
     output.result(&value, |_| definition(&made))
+}
+
+/// Refuses a sender that the account cannot send from.
+async fn fits(context: &Context, through: &Through<'_>) -> anyhow::Result<()> {
+    let Some(address) = through.sender else { return Ok(()) };
+    let mut c = context.store.pool.acquire().await?;
+    let account = accounts::get(&mut c, context.workspace_id, through.account).await?;
+    let kind = Kind::named(&account.kind).with_context(|| format!("account {:?} is of no known kind", account.name))?;
+    sender::check(kind, &account.settings, address)
+        .map_err(|why| Usage(format!("--sender {}={address}: {why}", through.account)).into())
 }
 
 fn definition(c: &Campaign) -> String {

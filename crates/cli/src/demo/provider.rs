@@ -62,7 +62,6 @@ pub fn texts(kind: &Kind) -> Vec<Variant> {
         Channel::Whatsapp if kind.name != "one_system" => vec![
             approved("en", r#"{{ first_name | default("friend") }}"#),
             approved("fr", r#"{{ first_name | default("à vous") }}"#),
-            approved("", r#"{{ first_name | default("friend") }}"#),
         ],
         _ => vec![
             body("", r#"Hello {{ first_name | default("friend") }}, spring is here: 20% off until Sunday."#),

@@ -80,3 +80,31 @@ async fn what_does_not_fit_together_is_bad_usage() {
     }
     assert!(!home.path("postgres").exists(), "bad usage touched the database");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_an_account_cannot_send_from_is_bad_usage() {
+    let home = Home::new().await;
+    let token = ["--secret", SECRET];
+    let add = |more: &[&'static str]| [&["account", "add"], more, &token[..]].concat();
+    for (account, expected) in [
+        (
+            &["m", "--kind", "meta", "--set", "phone_number_id=1", "--sender", "+15551234567"][..],
+            "has no sender beside",
+        ),
+        (
+            &["s", "--kind", "smtp", "--url", "smtp://127.0.0.1:1", "--set", "tls=none", "--sender", "shop"],
+            "no e-mail address",
+        ),
+    ] {
+        let said = home.fails(2, &add(account));
+        assert!(said.contains(expected), "{said}");
+    }
+    let twilio = ["t", "--kind", "twilio", "--set", "account_sid=AC5", "--set", "messaging_service_sid=MG1"];
+    home.ok(&add(&twilio));
+    home.ok(&["import", &home.file("c.csv", "phone\n0770000001\n"), "--list", "l", "--country", "DZ"]);
+    home.ok(&["template", "add", "t", "--channel", "sms", "--body", "Hello"]);
+    let create = ["campaign", "create", "c", "--template", "t", "--list", "l", "--account", "t"];
+    let said = home.fails(2, &[&create[..], &["--sender", "t=+15551234567"]].concat());
+    assert!(said.contains("messaging_service_sid chooses the sender"), "{said}");
+    home.ok(&create);
+}

@@ -86,8 +86,10 @@ pub enum Press {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Naming {
-    /// By name and language; variables by their position.
+    /// By name and language, which it cannot do without; variables by their position.
     Language,
+    /// By name, and language where there is a choice; variables by their position.
+    LanguageIfAny,
     /// By name; variables by their position.
     Name,
     /// By id; variables by their names, `name=value`.
@@ -256,7 +258,7 @@ impl Part {
         };
         let given: Option<Vec<&str>> = params.iter().map(|p| named(p).map(|(name, _)| name)).collect();
         let by_name = match naming {
-            Naming::Language | Naming::Name => false,
+            Naming::Language | Naming::LanguageIfAny | Naming::Name => false,
             Naming::Variables => true,
             Naming::Either => given.is_some() && !params.is_empty(),
         };

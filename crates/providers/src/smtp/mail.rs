@@ -30,6 +30,16 @@ pub(super) struct Mail {
     pub data: Vec<u8>,
 }
 
+/// The mailbox that an e-mail can be sent from.
+///
+/// # Errors
+/// Why it can not.
+pub(crate) fn sender(text: &str) -> Result<Mailbox, &'static str> {
+    let from: Mailbox = text.parse().map_err(|_| "the sender is no e-mail address")?;
+    let plain = from.email.domain().is_ascii() && is_plain(from.email.as_ref());
+    if plain { Ok(from) } else { Err("the sender's address is not plain") }
+}
+
 /// Makes the e-mail of a message, with the bytes of its `files`; `unsubscribe` holds `{id}` where its reference
 /// belongs.
 pub(super) fn compose(
@@ -41,13 +51,9 @@ pub(super) fn compose(
     let refuse = |kind, detail| Failure::new(kind, detail);
     let sender = message.from.as_deref();
     let sender = sender.ok_or_else(|| refuse(FailureKind::Configuration, "the account has no sender"))?;
-    let from: Mailbox =
-        sender.parse().map_err(|_| refuse(FailureKind::Configuration, "the sender is no e-mail address"))?;
+    let from = self::sender(sender).map_err(|why| refuse(FailureKind::Configuration, why))?;
     let to: Address = message.to.parse().map_err(|_| refuse(FailureKind::PermanentRecipient, "not an address"))?;
     let (from_address, to_address) = (from.email.to_string(), to.to_string());
-    if !from.email.domain().is_ascii() || !is_plain(&from_address) {
-        return Err(refuse(FailureKind::Configuration, "the sender's address is not plain"));
-    }
     if !is_plain(&to_address) {
         return Err(refuse(FailureKind::PermanentRecipient, "not a plain address"));
     }

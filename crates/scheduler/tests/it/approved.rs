@@ -55,6 +55,15 @@ async fn without_a_list_a_plan_says_so_and_refuses_nothing() {
 }
 
 #[tokio::test]
+async fn a_template_that_names_no_language_is_refused_where_one_is_needed() {
+    let scene = scene("meta", &[("", "spring_sale", &["x"])]).await;
+    let (refused, _) = said(&scene.plan().await);
+    assert!(refused.contains("in a language only") && refused.contains("en=spring_sale"), "{refused}");
+    scene.sql("update account set kind = 'grow'").await;
+    assert_eq!(said(&scene.plan().await).0, "");
+}
+
+#[tokio::test]
 async fn what_the_provider_would_refuse_is_refused_with_what_it_takes() {
     let all = || {
         [
@@ -74,7 +83,7 @@ async fn what_the_provider_would_refuse_is_refused_with_what_it_takes() {
             &["a", "b"],
             &["exists in en_US, pt_BR, not in fr", "--provider-template en-us=spring_sale"],
         ),
-        ("", "spring_sale", &["a", "b"], &["the template here names no language"]),
+        ("", "spring_sale", &["a", "b"], &["in a language only, and none is named"]),
         ("en-us", "spring_sale", &["a"], &["body takes 2 parameters, {{1}} {{2}}; 1 are given"]),
         ("en-us", "picture", &[], &["header takes a value of type image, and none is given"]),
     ];

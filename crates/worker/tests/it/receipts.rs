@@ -226,7 +226,8 @@ async fn a_receipt_settles_a_message_in_doubt() {
         seed: 10,
         ..Config::default()
     };
-    let text = Text::Approved { name: "spring".into(), params: vec!["{{ name }}".into()] };
+    let approved = json!({ "type": "template", "name": "spring", "language": "en", "params": ["{{ name }}"] });
+    let text = Text::Rich(approved);
     let account = Account { text, ..Account::whatsapp("meta", json!({ "phone_number_id": "106540352242922" })) };
     let stage = Stage { account, contacts: 400, idempotent: false, receipts: true, sim, ..Stage::default() };
     let play = stage.launch().await;
