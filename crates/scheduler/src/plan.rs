@@ -1,171 +1,30 @@
 //! The dry run of a launch: what it would send, what that costs, how long it takes, what stands in its way.
 
+mod expected;
+mod lines;
+mod notes;
+mod obstacles;
+
 use chrono::{DateTime, TimeDelta, Utc};
-use fanfare_domain::content::Feature;
-use fanfare_domain::forecast::{Forecast, forecast};
-use fanfare_domain::limits::RECIPIENTS_MAX;
-use fanfare_domain::message::Channel;
+use fanfare_domain::forecast::forecast;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{OnMissing, RunState, Sharing};
-use fanfare_domain::template::variable_name;
+use fanfare_domain::state::RunState;
 use fanfare_domain::window;
-use fanfare_providers::Kind;
 use fanfare_store::accounts::{self, Account};
-use fanfare_store::campaigns::{self, Campaign, CampaignAccount};
+use fanfare_store::campaigns::{self, Campaign};
 use fanfare_store::credits::{self, Credit};
-use fanfare_store::nearest::nearest;
 use fanfare_store::runs::Standing;
 use fanfare_store::{PgConnection, Store, audience as store_audience, imports, prices, runs};
-use serde::Serialize;
 
 use crate::approved::fitness;
 use crate::audience::Audience;
-use crate::preview::Sample;
 use crate::tally::Tally;
-use crate::window::{Said, WindowLine};
+use crate::window::Said;
 use crate::{Problem, Result};
+use expected::{account_lines, blend, shares};
+use obstacles::{cheap_refusals, stopped};
 
-/// What a launch would do now.
-#[derive(Debug, Clone, Serialize)]
-pub struct Plan {
-    /// The campaign.
-    pub campaign: String,
-    /// Its list.
-    pub list: String,
-    /// Its accounts, in their order.
-    pub accounts: Vec<AccountLine>,
-    /// How they divide it.
-    pub sharing: Sharing,
-    /// Its template.
-    pub template: String,
-    /// The version that would be sent.
-    pub template_version: i32,
-    /// Its fallback.
-    pub fallback: Option<String>,
-    /// The version of the fallback that would be sent.
-    pub fallback_version: Option<i32>,
-    /// By which channel.
-    pub channel: Channel,
-    /// What is done with a recipient who lacks a variable.
-    pub on_missing: OnMissing,
-    /// Contacts of the list.
-    pub audience: i64,
-    /// Contacts that are written to: one message each.
-    pub recipients: i64,
-    /// Contacts that are not.
-    pub excluded: Excluded,
-    /// Who may be sent the template's own words, where only those may who wrote lately.
-    pub window: Option<WindowLine>,
-    /// Variables that contacts lack, and how many lack them.
-    pub missing: Vec<MissingVariable>,
-    /// The first contacts whom the template does not work for: a text becomes too long, say.
-    pub unfit: Vec<UnfitRow>,
-    /// SMS segments; messages on other channels.
-    pub segments: i64,
-    /// Messages by country of the recipient.
-    pub countries: Vec<CountryLine>,
-    /// Micro-credits in all, as the accounts are expected to divide it.
-    pub cost: i64,
-    /// Micro-credits if each message went through the account that is dearest for it.
-    pub cost_at_most: i64,
-    /// What there is to pay it with.
-    pub credit: CreditLine,
-    /// How long sending takes at the accounts' limits; `None` without a limit.
-    pub seconds: Option<f64>,
-    /// When it would be done if launched now.
-    pub finishes_at: Option<DateTime<Utc>>,
-    /// What three recipients would read: the first, one in the middle, the last.
-    pub samples: Vec<Sample>,
-    /// What a launch would be refused for.
-    pub refusals: Vec<Problem>,
-    /// What does not hinder a launch and should be known.
-    pub warnings: Vec<Problem>,
-}
-
-/// What is expected of an account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AccountLine {
-    /// Its name.
-    pub account: String,
-    /// The address it sends from for this campaign, unless its own.
-    pub sender: Option<String>,
-    /// Its part, where the campaign is divided by shares.
-    pub share: Option<i32>,
-    /// Messages.
-    pub messages: i64,
-    /// Micro-credits.
-    pub cost: i64,
-    /// The dearest message through it, micro-credits: what a claim reserves for each.
-    pub dearest: i64,
-}
-
-/// Contacts that are not written to, by reason.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Excluded {
-    /// No address for the channel.
-    pub no_address: i64,
-    /// The mailbox of another contact too.
-    pub duplicate: i64,
-    /// Suppressed.
-    pub suppressed: i64,
-    /// A variable is missing, or the text does not fit the contact's values.
-    pub missing: i64,
-}
-
-/// A variable that contacts lack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MissingVariable {
-    /// Its name.
-    pub variable: String,
-    /// How many lack it.
-    pub recipients: i64,
-}
-
-/// A contact whom the template does not work for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct UnfitRow {
-    /// The file it came from.
-    pub file: Option<String>,
-    /// Its row there, from 1 after the header.
-    pub row: i32,
-    /// What is the matter: the part, its length, and the limit, if that is it.
-    pub why: String,
-}
-
-/// What goes to a country.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CountryLine {
-    /// ISO 3166 alpha-2; `None` = unknown.
-    pub country: Option<String>,
-    /// Messages.
-    pub messages: i64,
-    /// SMS segments; messages on other channels.
-    pub segments: i64,
-    /// Micro-credits.
-    pub cost: i64,
-}
-
-impl CountryLine {
-    pub(crate) fn new(country: &str) -> Self {
-        let country = (!country.is_empty()).then(|| country.to_owned());
-        Self { country, messages: 0, segments: 0, cost: 0 }
-    }
-}
-
-/// What there is to pay with, micro-credits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct CreditLine {
-    /// Top-ups less charges.
-    pub balance: i64,
-    /// Reserved by what is in flight.
-    pub reserved: i64,
-    /// What may be spent.
-    pub available: i64,
-    /// Whether that pays for all.
-    pub enough: bool,
-    /// For how many messages it pays.
-    pub covers: i64,
-}
+pub use lines::{AccountLine, CountryLine, CreditLine, Excluded, MissingVariable, Plan, UnfitRow};
 
 /// What is read before the contacts are.
 pub(crate) struct Prepared {
@@ -260,58 +119,6 @@ pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &
     })
 }
 
-fn cheap_refusals(campaign: &Campaign, accounts: &[Account], features: &[Feature], size: i64) -> Vec<Problem> {
-    let mut refusals = Vec::new();
-    // While one of them can send, the others are only to be known of.
-    if accounts.iter().all(|account| account.stopped_reason.is_some()) {
-        refusals.extend(accounts.iter().filter_map(stopped));
-    }
-    refusals.extend(accounts.iter().flat_map(|account| not_carried(account, campaign.channel, features)));
-    let list = &campaign.list;
-    if size == 0 {
-        let remedy = format!("import contacts into it: fanfare import FILE --list {list}");
-        refusals.push(Problem::new(format!("list {list:?} is empty"), remedy));
-    }
-    if size > RECIPIENTS_MAX {
-        let problem = format!("list {list:?} has {size} contacts; a run has at most {RECIPIENTS_MAX}");
-        refusals.push(Problem::new(problem, "split the list"));
-    }
-    refusals
-}
-
-fn stopped(account: &Account) -> Option<Problem> {
-    let (name, reason) = (&account.name, account.stopped_reason.as_ref()?);
-    let remedy = format!("put it right, then fanfare account resume {name}");
-    Some(Problem::new(format!("account {name:?} is stopped: {reason}"), remedy))
-}
-
-/// What the template says that the account's provider does not carry.
-fn not_carried(account: &Account, channel: Channel, features: &[Feature]) -> Vec<Problem> {
-    let Account { name, kind, .. } = account;
-    let another = || format!("create the campaign with another account, see fanfare account kinds {kind}");
-    let Some(kind) = Kind::named(kind) else {
-        return vec![Problem::new(
-            format!("account {name:?} is of kind {kind}, which this program does not know"),
-            another(),
-        )];
-    };
-    if !kind.channels().any(|c| c == channel) {
-        return vec![Problem::new(
-            format!("account {name:?} of kind {} does not carry {channel}", kind.name),
-            another(),
-        )];
-    }
-    let refused = features.iter().filter_map(|feature| Some((feature, kind.refusal(channel, *feature)?)));
-    let problem = |(feature, why): (&Feature, &str)| {
-        let what = feature.name();
-        Problem::new(
-            format!("account {name:?} of kind {} does not carry {what} by {channel}: {why}", kind.name),
-            another(),
-        )
-    };
-    refused.map(problem).collect()
-}
-
 /// Reads the contacts and puts the plan together.
 pub(crate) async fn examine(
     c: &mut PgConnection,
@@ -340,7 +147,7 @@ pub(crate) async fn examine(
     let mut plan = Plan {
         campaign: campaign.name.clone(),
         list: campaign.list.clone(),
-        accounts: lines(campaign, &tally, &expected),
+        accounts: account_lines(campaign, &tally, &expected),
         sharing: campaign.sharing,
         template: campaign.template.clone(),
         template_version: campaign.template_version,
@@ -351,7 +158,8 @@ pub(crate) async fn examine(
         audience: tally.contacts,
         recipients: tally.recipients,
         excluded: tally.excluded,
-        window: (!heard_by.is_empty()).then(|| WindowLine::new(tally.open, tally.closed, campaign.fallback.is_some())),
+        window: (!heard_by.is_empty())
+            .then(|| crate::window::WindowLine::new(tally.open, tally.closed, campaign.fallback.is_some())),
         missing: missing(&prepared.variables, &tally.lacking),
         unfit,
         segments: tally.units,
@@ -390,140 +198,7 @@ pub(crate) async fn examine(
     Ok((plan, prepared))
 }
 
-fn shares(campaign: &Campaign) -> impl Iterator<Item = i32> {
-    campaign.accounts.iter().map(|account| account.share.unwrap_or(1))
-}
-
-/// What is expected of each account.
-fn lines(campaign: &Campaign, tally: &Tally<'_>, expected: &Forecast) -> Vec<AccountLine> {
-    let line = |(i, account): (usize, &CampaignAccount)| {
-        let messages = expected.messages[i].cast_signed();
-        let cost = of_part(tally.costs[i], messages, tally.recipients);
-        let CampaignAccount { name, sender, share, .. } = account.clone();
-        AccountLine { account: name, sender, share, messages, cost, dearest: tally.dearest[i] }
-    };
-    campaign.accounts.iter().enumerate().map(line).collect()
-}
-
-/// What costs that much through each account comes to as they are expected to divide it.
-fn blend(costs: &[i64], expected: &Forecast) -> i64 {
-    let all: u64 = expected.messages.iter().sum();
-    let parts = costs.iter().zip(&expected.messages);
-    parts.map(|(cost, messages)| of_part(*cost, messages.cast_signed(), all.cast_signed())).sum()
-}
-
-/// `cost` of `all`, for `part` of them.
-fn of_part(cost: i64, part: i64, all: i64) -> i64 {
-    if all == 0 { 0 } else { (i128::from(cost) * i128::from(part) / i128::from(all)) as i64 }
-}
-
 fn missing(variables: &[String], lacking: &[i64]) -> Vec<MissingVariable> {
     let pairs = variables.iter().zip(lacking).filter(|(_, n)| **n > 0);
     pairs.map(|(variable, n)| MissingVariable { variable: variable.clone(), recipients: *n }).collect()
-}
-
-impl Plan {
-    fn note_unknown(&mut self, unknown: &[String], attributes: &[String], contacts: i64) {
-        if contacts == 0 {
-            return;
-        }
-        for variable in unknown {
-            let names = attributes.iter().map(|a| variable_name(a));
-            let names = names.chain(fanfare_domain::template::CONTACT_VARIABLES.iter().map(|v| (*v).to_owned()));
-            let known = attributes.iter().map(|a| variable_name(a)).collect::<Vec<_>>().join(", ");
-            let problem = format!("no contact of list {:?} has the variable {variable:?}", self.list);
-            let near = nearest(variable, names);
-            let remedy = match (near.is_empty(), known.is_empty()) {
-                (false, _) => format!("did you mean {}?", near.join(", ")),
-                (true, false) => format!("besides name and address, its contacts have {known}"),
-                (true, true) => "import it with the contacts, as a column of the file".to_owned(),
-            };
-            // Whoever chose the default has chosen it for everybody.
-            match self.on_missing {
-                OnMissing::Default => self.warnings.push(Problem::new(problem, remedy)),
-                OnMissing::Refuse | OnMissing::Skip => self.refusals.push(Problem::new(problem, remedy)),
-            }
-        }
-    }
-
-    fn note_missing(&mut self) {
-        for MissingVariable { variable, recipients } in self.missing.clone() {
-            let problem = format!("{recipients} recipients lack {variable:?}");
-            let in_template = format!("write {{{{ {variable} | default(\"…\") }}}} in the template");
-            match self.on_missing {
-                OnMissing::Refuse => {
-                    let remedy = format!(
-                        "choose --on-missing skip to leave them out or --on-missing default to send without it, or {in_template}"
-                    );
-                    self.refusals.push(Problem::new(problem, remedy));
-                }
-                OnMissing::Skip => {
-                    self.warnings
-                        .push(Problem::new(format!("{problem} and are left out"), format!("or {in_template}")));
-                }
-                OnMissing::Default => {
-                    let problem = format!("{problem} and get nothing in its place");
-                    self.warnings.push(Problem::new(problem, format!("or {in_template}")));
-                }
-            }
-        }
-        if self.audience > 0 && self.recipients == 0 && self.refusals.is_empty() {
-            let Excluded { no_address, duplicate, suppressed, missing } = self.excluded;
-            let problem = format!(
-                "nobody of list {:?} is written to: {no_address} without address for {}, {duplicate} duplicates, {suppressed} suppressed, {missing} lack a variable",
-                self.list, self.channel
-            );
-            self.refusals.push(Problem::new(problem, "choose another list or channel"));
-        }
-    }
-
-    fn note_unfit(&mut self, unfit: i64) {
-        if unfit == 0 {
-            return;
-        }
-        let named = self.unfit.iter().map(|row| match &row.file {
-            Some(file) => format!("row {} of {file}: {}", row.row, row.why),
-            None => format!("row {}: {}", row.row, row.why),
-        });
-        let mut named = named.collect::<Vec<_>>().join("; ");
-        if unfit > self.unfit.len() as i64 {
-            named.push_str("; …");
-        }
-        let problem = format!("the template does not work for {unfit} contacts: {named}");
-        match self.on_missing {
-            OnMissing::Skip => self.warnings.push(Problem::new(problem, "they are left out")),
-            OnMissing::Refuse | OnMissing::Default => {
-                let remedy = "correct the template, or choose --on-missing skip to leave them out";
-                self.refusals.push(Problem::new(problem, remedy));
-            }
-        }
-    }
-
-    fn note_credit(&mut self) {
-        let CreditLine { available, enough, covers, .. } = self.credit;
-        if enough {
-            return;
-        }
-        let lacking = self.cost_at_most - available;
-        let remedy = format!("fanfare credits topup {lacking}");
-        // The cheapest account may still pay for a message.
-        let dearest = self.accounts.iter().map(|line| line.dearest).min().unwrap_or(0);
-        if available < dearest {
-            let problem = format!("{available} micro-credits are left; a message costs up to {dearest}");
-            self.refusals.push(Problem::new(problem, remedy));
-        } else {
-            let problem = format!("the credit covers {covers} of {} messages", self.recipients);
-            let remedy = format!("{remedy}, or the run pauses there until a top-up");
-            self.warnings.push(Problem::new(problem, remedy));
-        }
-    }
-
-    fn note_expiry(&mut self, expires_after_s: Option<i64>) {
-        if let (Some(limit), Some(seconds)) = (expires_after_s, self.seconds)
-            && seconds > limit as f64
-        {
-            let problem = format!("messages expire after {limit} s, and sending takes {seconds:.0} s");
-            self.warnings.push(Problem::new(problem, "raise the account's cap, or give the campaign more time"));
-        }
-    }
 }

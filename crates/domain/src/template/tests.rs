@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::limits::TEMPLATE_BYTES_MAX;
 
 fn body(language: &str, text: &str) -> Variant {
     let text = Text::Body { subject: None, body: text.to_owned() };

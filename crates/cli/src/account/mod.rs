@@ -1,5 +1,7 @@
 //! `fanfare account`: credentials at providers, with their limits and prices.
 
+mod show;
+
 use std::io::{IsTerminal as _, Read as _};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -7,7 +9,6 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::{Context as _, ensure};
-use chrono::{DateTime, Utc};
 use clap::{ArgGroup, Args, Subcommand};
 use fanfare_domain::cap::Cap;
 use fanfare_domain::clock::Clock;
@@ -17,14 +18,12 @@ use fanfare_domain::price::Prices;
 use fanfare_providers::kind::Keys;
 use fanfare_providers::{Client, ConfigError, Kind, sender};
 use fanfare_store::accounts::{self, Account, Limits, NewAccount};
-use fanfare_store::{PgConnection, prices};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::context::{Context, Global};
 use crate::kinds;
 use crate::offers;
-use crate::output::{Output, Table, Usage, count, credits, fields, when};
+use crate::output::{Output, Usage};
 use crate::parse;
 
 /// A longer secret is none.
@@ -204,23 +203,6 @@ fn price(text: &str) -> Result<(String, i64), String> {
     }
 }
 
-/// An account as JSON has it.
-#[derive(Debug, Serialize)]
-struct Shown {
-    name: String,
-    kind: String,
-    settings: Value,
-    secret: bool,
-    sender: Option<String>,
-    idempotent: bool,
-    caps: Vec<String>,
-    recipients_per_day: Option<i64>,
-    warm_up: Option<String>,
-    prices: Prices,
-    stopped_reason: Option<String>,
-    created_at: DateTime<Utc>,
-}
-
 pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::Result<ExitCode> {
     match command {
         Command::Kinds { kind } => kinds::show(kind.as_deref(), output)?,
@@ -242,8 +224,8 @@ pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::R
             let given = Given::of(&change.secret, &change.prices)?;
             global.with(async |context| set(context, &change, &given, output).await).await?;
         }
-        Command::Ls => global.with(async |context| ls(context, output).await).await?,
-        Command::Show { name } => global.with(async |context| show(context, &name, output).await).await?,
+        Command::Ls => global.with(async |context| show::ls(context, output).await).await?,
+        Command::Show { name } => global.with(async |context| show::show(context, &name, output).await).await?,
         Command::Check { name } => global.with(async |context| offers::check(context, &name, output).await).await?,
         Command::Templates { name } => {
             global.with(async |context| offers::templates(context, &name, output).await).await?;
@@ -379,7 +361,7 @@ async fn add(
         prices: &given.prices,
     };
     accounts::add(&context.store, context.workspace_id, account).await?;
-    show(context, &new.name, output).await
+    show::show(context, &new.name, output).await
 }
 
 async fn set(context: &Context, change: &Set, given: &Given, output: Output) -> anyhow::Result<()> {
@@ -395,7 +377,7 @@ async fn set(context: &Context, change: &Set, given: &Given, output: Output) -> 
     for (country, micro) in &given.prices.0 {
         accounts::set_price(&mut *store.pool.acquire().await?, workspace_id, name, country, *micro).await?;
     }
-    show(context, name, output).await
+    show::show(context, name, output).await
 }
 
 async fn resume(context: &Context, name: &str, output: Output) -> anyhow::Result<()> {
@@ -405,86 +387,4 @@ async fn resume(context: &Context, name: &str, output: Output) -> anyhow::Result
         true => format!("account {name} may send again"),
         false => format!("account {name} was not stopped"),
     })
-}
-
-async fn show(context: &Context, name: &str, output: Output) -> anyhow::Result<()> {
-    let mut c = context.store.pool.acquire().await?;
-    let account = accounts::get(&mut c, context.workspace_id, name).await?;
-    let shown = shown(&mut c, account).await?;
-    output.result(&shown, |a| {
-        fields([
-            ("account", a.name.clone()),
-            ("kind", a.kind.clone()),
-            ("url", url(a)),
-            ("settings", kinds::settings(&a.settings)),
-            ("secret", if a.secret { "set".into() } else { "none".into() }),
-            ("sender", a.sender.clone().unwrap_or_default()),
-            ("idempotent", if a.idempotent { "yes".into() } else { "no: what is in doubt is not sent again".into() }),
-            ("caps", listed(&a.caps)),
-            ("recipients", a.recipients_per_day.map(|n| format!("{} in 24 hours", count(n))).unwrap_or_default()),
-            ("ramp", a.warm_up.clone().unwrap_or_default()),
-            ("price", prices_in_words(&a.prices)),
-            ("state", state(a)),
-            ("added", when(a.created_at)),
-        ])
-    })
-}
-
-async fn ls(context: &Context, output: Output) -> anyhow::Result<()> {
-    let mut c = context.store.pool.acquire().await?;
-    let mut all = Vec::new();
-    for account in accounts::list(&mut c, context.workspace_id).await? {
-        all.push(shown(&mut c, account).await?);
-    }
-    output.result(&json!({ "accounts": all }), |_| {
-        let mut table = Table::new(&["account", "kind", "url", "caps", "price", "state"]);
-        for a in &all {
-            table.row([a.name.clone(), a.kind.clone(), url(a), listed(&a.caps), prices_in_words(&a.prices), state(a)]);
-        }
-        let none = "no accounts yet: fanfare account add NAME --url URL";
-        if all.is_empty() { none.to_owned() } else { table.render() }
-    })
-}
-
-async fn shown(c: &mut PgConnection, account: Account) -> anyhow::Result<Shown> {
-    let prices = prices::load(c, account.workspace_id, account.account_id).await?;
-    Ok(Shown {
-        secret: account.has_secret(),
-        name: account.name,
-        kind: account.kind,
-        settings: account.settings,
-        sender: account.sender,
-        idempotent: account.idempotent,
-        caps: account.caps.iter().map(ToString::to_string).collect(),
-        recipients_per_day: account.recipients_per_day,
-        warm_up: account.warm_up.map(|ramp| ramp.to_string()),
-        prices,
-        stopped_reason: account.stopped_reason,
-        created_at: account.created_at,
-    })
-}
-
-fn url(a: &Shown) -> String {
-    let documented = || Kind::named(&a.kind).and_then(|kind| kind.base_url);
-    a.settings.get("url").and_then(Value::as_str).or_else(documented).unwrap_or_default().to_owned()
-}
-
-fn listed(caps: &[String]) -> String {
-    if caps.is_empty() { "none".to_owned() } else { caps.join(" ") }
-}
-
-fn prices_in_words(prices: &Prices) -> String {
-    let each = |(country, micro): (&String, &i64)| match country.as_str() {
-        "" => credits(*micro),
-        country => format!("{country} {}", credits(*micro)),
-    };
-    let all: Vec<String> = prices.0.iter().map(each).collect();
-    if all.is_empty() { "free".to_owned() } else { all.join(", ") }
-}
-
-fn state(a: &Shown) -> String {
-    match &a.stopped_reason {
-        None => "may send".to_owned(),
-        Some(reason) => format!("stopped: {reason}; put it right, then fanfare account resume {}", a.name),
-    }
 }

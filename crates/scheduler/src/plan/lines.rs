@@ -1,0 +1,152 @@
+//! What a plan says.
+
+use chrono::{DateTime, Utc};
+use fanfare_domain::message::Channel;
+use fanfare_domain::state::{OnMissing, Sharing};
+use serde::Serialize;
+
+use crate::Problem;
+use crate::preview::Sample;
+use crate::window::WindowLine;
+
+/// What a launch would do now.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// The campaign.
+    pub campaign: String,
+    /// Its list.
+    pub list: String,
+    /// Its accounts, in their order.
+    pub accounts: Vec<AccountLine>,
+    /// How they divide it.
+    pub sharing: Sharing,
+    /// Its template.
+    pub template: String,
+    /// The version that would be sent.
+    pub template_version: i32,
+    /// Its fallback.
+    pub fallback: Option<String>,
+    /// The version of the fallback that would be sent.
+    pub fallback_version: Option<i32>,
+    /// By which channel.
+    pub channel: Channel,
+    /// What is done with a recipient who lacks a variable.
+    pub on_missing: OnMissing,
+    /// Contacts of the list.
+    pub audience: i64,
+    /// Contacts that are written to: one message each.
+    pub recipients: i64,
+    /// Contacts that are not.
+    pub excluded: Excluded,
+    /// Who may be sent the template's own words, where only those may who wrote lately.
+    pub window: Option<WindowLine>,
+    /// Variables that contacts lack, and how many lack them.
+    pub missing: Vec<MissingVariable>,
+    /// The first contacts whom the template does not work for: a text becomes too long, say.
+    pub unfit: Vec<UnfitRow>,
+    /// SMS segments; messages on other channels.
+    pub segments: i64,
+    /// Messages by country of the recipient.
+    pub countries: Vec<CountryLine>,
+    /// Micro-credits in all, as the accounts are expected to divide it.
+    pub cost: i64,
+    /// Micro-credits if each message went through the account that is dearest for it.
+    pub cost_at_most: i64,
+    /// What there is to pay it with.
+    pub credit: CreditLine,
+    /// How long sending takes at the accounts' limits; `None` without a limit.
+    pub seconds: Option<f64>,
+    /// When it would be done if launched now.
+    pub finishes_at: Option<DateTime<Utc>>,
+    /// What three recipients would read: the first, one in the middle, the last.
+    pub samples: Vec<Sample>,
+    /// What a launch would be refused for.
+    pub refusals: Vec<Problem>,
+    /// What does not hinder a launch and should be known.
+    pub warnings: Vec<Problem>,
+}
+
+/// What is expected of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AccountLine {
+    /// Its name.
+    pub account: String,
+    /// The address it sends from for this campaign, unless its own.
+    pub sender: Option<String>,
+    /// Its part, where the campaign is divided by shares.
+    pub share: Option<i32>,
+    /// Messages.
+    pub messages: i64,
+    /// Micro-credits.
+    pub cost: i64,
+    /// The dearest message through it, micro-credits: what a claim reserves for each.
+    pub dearest: i64,
+}
+
+/// Contacts that are not written to, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Excluded {
+    /// No address for the channel.
+    pub no_address: i64,
+    /// The mailbox of another contact too.
+    pub duplicate: i64,
+    /// Suppressed.
+    pub suppressed: i64,
+    /// A variable is missing, or the text does not fit the contact's values.
+    pub missing: i64,
+}
+
+/// A variable that contacts lack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MissingVariable {
+    /// Its name.
+    pub variable: String,
+    /// How many lack it.
+    pub recipients: i64,
+}
+
+/// A contact whom the template does not work for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnfitRow {
+    /// The file it came from.
+    pub file: Option<String>,
+    /// Its row there, from 1 after the header.
+    pub row: i32,
+    /// What is the matter: the part, its length, and the limit, if that is it.
+    pub why: String,
+}
+
+/// What goes to a country.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CountryLine {
+    /// ISO 3166 alpha-2; `None` = unknown.
+    pub country: Option<String>,
+    /// Messages.
+    pub messages: i64,
+    /// SMS segments; messages on other channels.
+    pub segments: i64,
+    /// Micro-credits.
+    pub cost: i64,
+}
+
+impl CountryLine {
+    pub(crate) fn new(country: &str) -> Self {
+        let country = (!country.is_empty()).then(|| country.to_owned());
+        Self { country, messages: 0, segments: 0, cost: 0 }
+    }
+}
+
+/// What there is to pay with, micro-credits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CreditLine {
+    /// Top-ups less charges.
+    pub balance: i64,
+    /// Reserved by what is in flight.
+    pub reserved: i64,
+    /// What may be spent.
+    pub available: i64,
+    /// Whether that pays for all.
+    pub enough: bool,
+    /// For how many messages it pays.
+    pub covers: i64,
+}
