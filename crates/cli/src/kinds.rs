@@ -9,6 +9,7 @@ use fanfare_domain::content::Feature;
 use fanfare_domain::outcome::FailureKind;
 use fanfare_providers::KINDS;
 use fanfare_providers::kind::{Doubt, Keys, Kind, Offer, Receipts};
+use fanfare_providers::sender::Origin;
 use fanfare_providers::{Adapter, Client, ConfigError, Provider as _};
 use fanfare_store::accounts::{self, Account};
 use fanfare_store::hooks::{self, Address, Opening};
@@ -51,7 +52,7 @@ fn about(kind: &Kind) -> String {
     let carries: Vec<String> = kind
         .carries
         .iter()
-        .map(|(channel, features)| match features.len() == Feature::BY_LINK.len() {
+        .map(|(channel, features)| match *features == Feature::BY_LINK {
             true => format!("{channel}: everything by links, and the server decides"),
             false => format!("{channel}: {}", features.iter().map(words).collect::<Vec<_>>().join(", ")),
         })
@@ -96,6 +97,11 @@ fn about(kind: &Kind) -> String {
     let texts: Vec<String> =
         kind.text_chars_max.iter().map(|(channel, most)| format!("at most {most} characters by {channel}")).collect();
     let offers: Vec<&str> = kind.offers.iter().map(|offer| offered(*offer)).collect();
+    let sender = match kind.origin {
+        Origin::Email => "an e-mail address, with a name or without",
+        Origin::Registered => "a phone, or what is registered at the provider",
+        Origin::Settings => "none beside the settings",
+    };
     let window = if kind.window { "24 hours after the recipient wrote; templates at any time" } else { "none" };
     fields([
         ("kind", bold(kind.name)),
@@ -111,6 +117,7 @@ fn about(kind: &Kind) -> String {
         ("in doubt", doubt.to_owned()),
         ("receipts", receipts),
         ("window", window.to_owned()),
+        ("sender", sender.to_owned()),
         ("offers", offers.join("\n")),
     ])
 }

@@ -179,3 +179,13 @@ async fn a_hook_that_each_message_names_is_one_that_its_provider_posts_to() {
         assert!(!home.ok(args).contains(secret), "kept, and not shown");
     }
 }
+
+#[test]
+fn what_a_kind_carries_is_said_of_that_kind() {
+    let home = Home::embedded();
+    for kind in fanfare_providers::KINDS {
+        let said = home.ok(&["account", "kinds", kind.name]);
+        assert_eq!(said.contains("everything by links"), kind.name == "http", "{said}");
+        assert!(said.contains("receipts") && said.contains("in doubt") && said.contains("sender"), "{said}");
+    }
+}
