@@ -126,8 +126,10 @@ pub fn looked_up(finding: &Finding, case: Case, rng: &Rng) -> (Fate, Class, Sign
         Finding::Sent { .. } => (Fate::Final { cost: case.price }, Class::Sent, Sign::Healthy),
         // Now it certainly was not accepted, and goes on as any other.
         Finding::Absent => (Fate::Retry(Duration::ZERO), Class::Transient, Sign::Healthy),
-        Finding::Unsure(_) => (doubtful(case, case.attempt, rng), Class::Unknown, Sign::Healthy),
-        Finding::Failed(failure) => (doubtful(case, case.attempt, rng), Class::Unknown, sign(failure)),
+        // The first attempt was the message itself.
+        Finding::Unsure(_) => (doubtful(case, case.attempt - 1, rng), Class::Unknown, Sign::Healthy),
+        // It was not even asked: that says nothing of how long its list lags.
+        Finding::Failed(failure) => (doubtful(case, 0, rng), Class::Unknown, sign(failure)),
         Finding::NotStarted => (Fate::Returned, Class::Unknown, Sign::Healthy),
     }
 }
@@ -206,6 +208,23 @@ mod tests {
             matches!(found(Finding::Failed(failed), doubtful), Fate::Unknown(Some(_))),
             "of a look-up, not of a send"
         );
+    }
+
+    #[test]
+    fn a_look_up_that_failed_is_made_again_as_soon_as_the_first_one_was() {
+        let wait_s = |finding, attempt| {
+            let case = Case { looks_up: true, in_doubt: true, attempt, ..case() };
+            let (fate, ..) = looked_up(&finding, case, &Rng::seeded(1));
+            let Fate::Unknown(Some(wait)) = fate else { panic!("{fate:?}") };
+            wait.as_secs()
+        };
+        let failed = || Finding::Failed(Failure::new(FailureKind::Transient, "503"));
+        for attempt in [2, 3, 6] {
+            assert!((120..=150).contains(&wait_s(failed(), attempt)), "after attempt {attempt}");
+        }
+        // What was asked and told nothing is asked less and less often: the message itself was attempt 1.
+        assert!((240..=300).contains(&wait_s(Finding::Unsure("x"), 2)));
+        assert!((480..=600).contains(&wait_s(Finding::Unsure("x"), 3)));
     }
 
     /// What follows a message that may have been accepted.
