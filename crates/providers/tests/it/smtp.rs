@@ -1,5 +1,6 @@
 //! The mail server's side of the line, by script. `fixtures/providers/smtp/` holds
 //!
+//! - `account.json`: settings, secret and sender of the account (see `simulated`);
 //! - `answers.json`: a reply at a stage, and what it means;
 //! - `requests.json`: what is said, and the exact e-mail that says it, but for its date.
 

@@ -135,16 +135,11 @@ async fn a_worker_that_was_declared_dead_starts_anew_and_nothing_is_lost() {
     for sent in [300, 900, 1_500] {
         play.until("some are sent", |p| p.sent > sent).await;
         // What the fleet sees of a worker that hung for too long.
-        sqlx::query("update worker set alive_until = 'epoch'").execute(&play.db.store.pool).await.unwrap();
-        tick_reclaim(&play.db.store).await;
+        play.bury().await;
     }
     let done = play.finished().await;
     assert_eq!(done.sent, 4_000, "{done:?}");
     let seen = play.sim.stats();
     assert_eq!((seen.accepted_messages, seen.accepted_twice), (4_000, 0), "{seen:?}");
     worker.stop().await;
-}
-
-async fn tick_reclaim(store: &fanfare_store::Store) {
-    fanfare_scheduler::tick::reclaim_all(store).await.unwrap();
 }

@@ -17,8 +17,11 @@ use fanfare_store::accounts::{Limits, NewAccount};
 use fanfare_store::campaigns::{NewCampaign, Through};
 use fanfare_store::hooks::Opening;
 use fanfare_store::progress::{Progress, newest_run, progress};
+use fanfare_store::seal::Seal;
 use fanfare_store::{Store, accounts, audit, campaigns, credits, hooks, templates, workspaces};
 use fanfare_testdb::TestDb;
+use sqlx::postgres::PgPoolOptions;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -128,6 +131,25 @@ impl Worker {
     pub async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
+    }
+}
+
+/// A worker in a runtime of its own, as if in a process of its own, that ends in the midst of whatever it does.
+pub struct Mortal(Option<Runtime>);
+
+impl Mortal {
+    /// Kills it: not one of its tasks goes on, and its connections are closed.
+    pub fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        // Not to be waited for, which a test must not do within its own runtime.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -241,6 +263,25 @@ impl Play {
         let (store, stop) = (self.db.store.clone(), self.over.child_token());
         let task = tokio::spawn(fanfare_worker::run(store, "test", stop.clone(), || ()));
         Worker { stop, task }
+    }
+
+    /// A worker that can be killed.
+    pub fn mortal_worker(&self) -> Mortal {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let url = self.db.url.clone();
+        runtime.spawn(async move {
+            // Connections belong to the runtime that opened them.
+            let pool = PgPoolOptions::new().connect(&url).await.unwrap();
+            let store = Store::from_pool(pool, Seal::from_base64(fanfare_testdb::KEY).unwrap());
+            fanfare_worker::run(store, "mortal", CancellationToken::new(), || ()).await.unwrap();
+        });
+        Mortal(Some(runtime))
+    }
+
+    /// Has the fleet find out now that a worker is dead, rather than once its time has run out.
+    pub async fn bury(&self) {
+        sqlx::query("update worker set alive_until = 'epoch'").execute(&self.db.store.pool).await.unwrap();
+        tick::reclaim_all(&self.db.store).await.unwrap();
     }
 
     /// Serves the account's hook at a new address, which it gives.
