@@ -81,7 +81,7 @@ pub async fn messages(c: &mut PgConnection, workspace_id: i32, lease: &Lease) ->
     Ok(rows)
 }
 
-/// Notes on the messages of a lease when their recipients last wrote to the account. Who wrote before the
+/// Notes on the messages of a lease when their recipients last wrote to the account. Who wrote before its
 /// provider said of the message that the window is closed counts as one who never did.
 ///
 /// # Errors
@@ -101,7 +101,7 @@ pub async fn heard(
          join conversation v on v.workspace_id = $1 and v.account_id = $2 and v.address = u.address
          where not exists (
            select from outcome o
-           where o.workspace_id = $1 and o.run_id = $3 and o.seq = u.seq and o.at >= v.heard_at
+           where o.workspace_id = $1 and o.run_id = $3 and o.seq = u.seq and o.account_id = $2 and o.at >= v.heard_at
              and starts_with(o.detail, $6))",
     )
     .bind(workspace_id)
