@@ -51,7 +51,26 @@ comment on column poller.worker_id is 'The worker that asks; 0 before the first.
 comment on column poller.until_us is 'Another one may take over from then on, or once that worker is dead, in µs since the Unix epoch.';
 comment on column poller.next_us is 'No question before this time, in µs since the Unix epoch.';
 comment on column poller.day_hour is 'Hour (since the Unix epoch) of day_counts[1].';
-comment on column poller.day_counts is 'Questions asked in that hour and the 24 before it: under a cap by the day they have a share of it.';
+comment on column poller.day_counts is 'Questions counted in account_pace.day_counts, in that hour and the 24 before it: under a cap by the day they have a share of it, of a ramp they take nothing.';
+
+-- As in 0016_accounts.sql, and a ramp, which is one of sends, leaves out the questions.
+create or replace function day_room(p account_pace, p_us bigint) returns bigint language sql stable as $f$
+  select least(
+    case when p.day_cap > 0 then p.day_cap - s.sends end,
+    -- No ramp goes on beyond any provider's limit.
+    case when p.warm_first > 0 then
+      least(1e9, p.warm_first * (p.warm_permille / 1000.0) ^ least(200,
+        case when p.warm_from_us > 0 then greatest(0, (p_us - p.warm_from_us) / 86400000000) else 0 end))::bigint
+      - s.sends + s.questions end,
+    case when p.recipient_cap > 0 then p.recipient_cap - s.recipients end)
+  from (select coalesce((select sum(c) from unnest(p.day_counts[1:kept]) c), 0)::bigint as sends,
+               coalesce((select sum(c) from unnest(p.recipient_counts[1:kept]) c), 0)::bigint as recipients,
+               coalesce((select sum(c) from poller q,
+                           unnest(q.day_counts[1:25 - least(25, greatest(0, p_us / 3600000000 - q.day_hour))::int]) c
+                         where p.warm_first > 0 and q.workspace_id = p.workspace_id and q.account_id = p.account_id),
+                        0)::bigint as questions
+        from (select 25 - least(25, greatest(0, p_us / 3600000000 - p.day_hour))::int as kept) k) s
+$f$;
 
 -- A slot for a question: one call, one commit. As the claim does for one message, and from the same row, so
 -- that messages and questions together keep the cap. Lock order: worker, account_pace, poller.
@@ -75,6 +94,7 @@ declare
   slow int;            -- factor on tau, thousandths
   hours bigint;        -- hours since the Unix epoch
   busy bool;           -- whether something waits to be sent
+  counts bool;         -- whether the account counts what it does by the day
   booted text := extract(epoch from pg_postmaster_start_time())::text;
 begin
   perform 1 from worker w where w.worker_id = p_worker for key share;
@@ -129,18 +149,17 @@ begin
     p.recipient_counts := (array_fill(0, array[least(25, hours - p.day_hour)::int]) || p.recipient_counts)[1:25];
     p.day_hour := hours;
   end if;
-  p.day_counts[1] := p.day_counts[1] + 1;
-  if p.day_cap > 0 then
+  counts := tau > 0 or p.failures > 0 or p.day_cap > 0;
+  if counts then
     if hours > q.day_hour then
       q.day_counts := (array_fill(0, array[least(25, hours - q.day_hour)::int]) || q.day_counts)[1:25];
       q.day_hour := hours;
     end if;
-    if (select sum(c) from unnest(p.day_counts) c) > p.day_cap
-      or (select sum(c) from unnest(q.day_counts) c) >= p.day_cap / p_share then return; end if;
+    p.day_counts[1] := p.day_counts[1] + 1;
     q.day_counts[1] := q.day_counts[1] + 1;
-  end if;
-
-  if tau > 0 or p.failures > 0 or p.day_cap > 0 then
+    if p.day_cap > 0
+      and ((select sum(c) from unnest(p.day_counts) c) > p.day_cap
+        or (select sum(c) from unnest(q.day_counts) c) > p.day_cap / p_share) then return; end if;
     update account_pace x set
         next_us = cur + tau, boot = booted, slow_permille = slow,
         slowed_us = case when slow <> p.slow_permille then t else x.slowed_us end,

@@ -280,9 +280,15 @@ impl Template {
             })),
             Text::Rich(json) => {
                 let texts = v.texts.iter().map(text).collect::<Result<Vec<_>, _>>()?;
-                let rendered = rich::filled(json, &mut texts.into_iter());
-                let unfit = |e: String| RenderError::Unfit(e);
-                let mut content: Content = serde_json::from_value(rendered).map_err(|e| unfit(e.to_string()))?;
+                let read = |texts: Vec<String>| {
+                    let rendered = rich::filled(json, &mut texts.into_iter());
+                    serde_json::from_value::<Content>(rendered).map_err(|e| RenderError::Unfit(e.to_string()))
+                };
+                // What looks like a variable in a contact's value must not pass for one that is still to be rendered.
+                if texts.iter().any(|text| text.contains("{{") || text.contains("{%")) {
+                    read(texts.iter().map(|text| text.replace('{', "(")).collect())?.check(self.channel)?;
+                }
+                let mut content = read(texts)?;
                 content.check(self.channel)?;
                 if let Content::Template(approved) = &mut content
                     && approved.language.is_empty()

@@ -11,6 +11,7 @@ pub(crate) mod body;
 pub(crate) mod listed;
 mod passed_on;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use fanfare_domain::content::{Feature, Listed, Naming, StoredFile};
@@ -23,6 +24,7 @@ use crate::caller::{Call, Caller, kept, provider_id};
 use crate::codes::Codes;
 use crate::config::Settings;
 use crate::connection::Reply;
+use crate::endpoint::NoAnswer;
 use crate::files::{Files, not_uploaded};
 use crate::kind::{Doubt, Keys, Kind, Offer, Receipts, Setting};
 use crate::sender::Origin;
@@ -137,23 +139,32 @@ impl Meta {
 
     /// Hands over the files that a message waits for. That was this slot's request: the message takes another.
     async fn make_known(&self, files: &[&StoredFile], may_start: MayStart<'_>) -> Answer {
+        // Whoever hands a file over may keep others waiting until their slots have passed.
+        let late = AtomicBool::new(false);
         for file in files.iter().filter(|file| self.files.known(file).is_none()) {
             if !may_start() {
                 return Answer::NotStarted;
             }
-            if let Err(failure) = self.files.id(file, Box::pin(self.upload(file))).await {
-                return Answer::Failed(failure);
+            if let Err(failure) = self.files.id(file, Box::pin(self.upload(file, may_start, &late))).await {
+                return if late.load(Ordering::Relaxed) { Answer::NotStarted } else { Answer::Failed(failure) };
             }
         }
         Answer::NotStarted
     }
 
-    /// Hands over a file: its id, good for 30 days.
-    async fn upload(&self, file: &StoredFile) -> Result<String, Failure> {
+    /// Hands over a file: its id, good for 30 days. Says if it was too `late` for that.
+    async fn upload(&self, file: &StoredFile, may_start: MayStart<'_>, late: &AtomicBool) -> Result<String, Failure> {
         let bytes = self.files.bytes(file).await?;
+        if !may_start() {
+            late.store(true, Ordering::Relaxed);
+            return Err(NoAnswer::NotStarted.into());
+        }
         let fields = [("messaging_product", "whatsapp"), ("type", file.mime.as_str())];
         let call = Call::upload(format!("{}/media", self.number), &fields, file, &bytes);
-        let reply = self.caller.call(call, &|| true).await.map_err(|none| not_uploaded(none.into()))?;
+        let reply = self.caller.call(call, may_start).await.map_err(|none| {
+            late.store(none == NoAnswer::NotStarted, Ordering::Relaxed);
+            not_uploaded(none.into())
+        })?;
         let body = reply.json().unwrap_or_default();
         let failure = match body.get("error") {
             Some(error) => self.failure(&reply, error, 1),

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use fanfare_domain::content::StoredFile;
-use fanfare_domain::limits::{FILES_REMEMBERED_BYTES_MAX, UPLOAD_REUSED};
+use fanfare_domain::limits::{FILES_REMEMBERED_BYTES_MAX, UPLOAD_REUSED, UPLOADS_MAX};
 use fanfare_domain::outcome::{Failure, FailureKind};
 use fanfare_providers::files::{Fetched, Files, gone};
 use fanfare_providers::tokens::Fetch;
 use fanfare_store::media::{self, Hash};
 use fanfare_store::{Error, Store};
+use tokio::sync::Semaphore;
 
 /// Bytes of files, those used last at the end. Locked while one is read, so that none is read twice.
 #[derive(Default)]
@@ -81,6 +82,9 @@ impl FleetFiles {
         }
         // Read before the row is locked: whoever holds one connection must not wait for another.
         self.remembered.get(store, key.0, sha256).await.map_err(unread)?;
+        // Nor may these connections be all that there are: beats, looks and flushes need some.
+        static PLACES: Semaphore = Semaphore::const_new(UPLOADS_MAX);
+        let _place = PLACES.acquire().await.expect("nobody closes it");
         let lock = async {
             let mut tx = store.pool.begin().await?;
             let known = media::lock(&mut tx, key, sha256, store.clock.now()).await?;
@@ -164,5 +168,60 @@ impl Files for FleetFiles {
                 Err(error) => tracing::warn!(account_id = self.key.1, ?error, "a file's id cannot be forgotten"),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use fanfare_domain::price::Prices;
+    use fanfare_store::accounts::{self, Limits, NewAccount};
+    use fanfare_store::workspaces;
+    use fanfare_testdb::TestDb;
+    use futures::future::join_all;
+
+    use super::*;
+
+    /// A campaign through many accounts has all of them hand over its picture at once.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn files_that_are_handed_over_leave_connections_for_the_rest() {
+        let (db, elsewhere) = (TestDb::new().await, TestDb::new().await);
+        let store = &db.store;
+        let now = store.clock.now();
+        let workspace_id = workspaces::ensure(&mut store.pool.acquire().await.unwrap(), "w", now).await.unwrap();
+        media::put(store, workspace_id, [7; 32], "image/png", b"picture").await.unwrap();
+        let remembered = Arc::new(Remembered::default());
+        let mut accounts = Vec::new();
+        for i in 0..10 {
+            let new = NewAccount {
+                name: &i.to_string(),
+                kind: "meta",
+                settings: &serde_json::json!({}),
+                secret: None,
+                sender: None,
+                idempotent: false,
+                looks_up: false,
+                correlates: false,
+                waits_for_echo: true,
+                limits: Limits::default(),
+                prices: &Prices([(String::new(), 0)].into()),
+            };
+            let account_id = accounts::add(store, workspace_id, new).await.unwrap();
+            accounts.push(FleetFiles::new(store.clone(), (workspace_id, account_id), remembered.clone()));
+        }
+        let (under_way, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let upload = async || {
+            most.fetch_max(under_way.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            // A while in which the others come as far as they can.
+            for _ in 0..20 {
+                drop(elsewhere.store.pool.begin().await.unwrap());
+            }
+            under_way.fetch_sub(1, Ordering::Relaxed);
+            Ok("160".to_owned())
+        };
+        let of_fleet = accounts.iter().map(|account| account.of_fleet([7; 32], Box::pin(upload())));
+        assert!(join_all(of_fleet).await.into_iter().all(|id| id.unwrap().0 == "160"));
+        assert!(most.into_inner() <= UPLOADS_MAX);
     }
 }

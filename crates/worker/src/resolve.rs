@@ -114,6 +114,10 @@ fn fate(failure: &Failure, case: Case, rng: &Rng) -> Fate {
 fn doubtful(case: Case, unsure: i16, rng: &Rng) -> Fate {
     let most = attempts_max(FailureKind::Unknown);
     Fate::Unknown(match case.attempt {
+        // After so many failures it is in doubt only now, and nothing was asked: no policy has it sent blindly.
+        last if last == most && !case.in_doubt => {
+            (case.on_unknown != OnUnknown::Resend).then(|| look_up_wait(unsure, rng))
+        }
         last if last == most => (case.on_unknown == OnUnknown::Resend).then_some(Duration::ZERO),
         last if last >= 2 * most => None,
         _ => Some(look_up_wait(unsure % most, rng)),
@@ -256,6 +260,7 @@ mod tests {
         let keyed = Case { idempotent: true, ..plain };
         let echo = Case { waits_for_echo: true, ..plain };
         let listed = Case { looks_up: true, ..plain };
+        let told_nothing = Case { in_doubt: true, ..listed };
         let (soon, later) = (Next::Sends { after_s: 0 }, Next::Sends { after_s: 300 });
         let table = [
             // Who settles it, attempt, then with the policies hold, write-off and resend.
@@ -266,7 +271,8 @@ mod tests {
             ("its receipt", echo, 7, [&Next::Waits, &Next::Waits, &later]),
             ("look-ups", listed, 1, [&Next::Asks, &Next::Asks, &Next::Asks]),
             ("look-ups", listed, 7, [&Next::Asks, &Next::Asks, &Next::Asks]),
-            ("no look-up any more", listed, 8, [&Next::Waits, &Next::Waits, &soon]),
+            ("no look-up any more", told_nothing, 8, [&Next::Waits, &Next::Waits, &soon]),
+            ("look-ups, of which none was made yet", listed, 8, [&Next::Asks, &Next::Asks, &Next::Waits]),
             ("look-ups of what was sent again", listed, 9, [&Next::Asks, &Next::Asks, &Next::Asks]),
             ("nothing any more", listed, 16, [&Next::Waits, &Next::Waits, &Next::Waits]),
         ];

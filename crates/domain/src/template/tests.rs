@@ -214,6 +214,20 @@ fn columns_have_variables() {
     }
 }
 
+/// Only in a template's own texts do braces mean that more is to come.
+#[test]
+fn a_value_with_braces_is_held_to_what_a_text_may_be() {
+    let text = Text::Rich(json!({"type": "image", "url": "{{ photo }}", "caption": "{{ name }}"}));
+    let variant = Variant { language: String::new(), text, defaults: BTreeMap::new() };
+    let template = Template::compile(Channel::Whatsapp, vec![variant]).unwrap();
+    let said = |photo: &str, name: &str| said(&template, 0, &json!({"photo": photo, "name": name}));
+    assert!(said("https://example.com/a.jpg?{{b}}", "{{ Ana }}").is_ok_and(|said| said.contains("a.jpg?{{b}}")));
+    for photo in ["http://10.0.0.1/a.jpg", "http://10.0.0.1/{{a}}.jpg", "http://localhost/?{%", "{{ photo }}"] {
+        assert!(said(photo, "Ana").is_err(), "{photo}");
+    }
+    assert!(said("https://example.com/a.jpg", &format!("{{{{{}", "a".repeat(5_000))).is_err(), "too long");
+}
+
 #[test]
 fn every_text_of_a_rich_content_may_hold_variables() {
     let rich = |content: Value| {

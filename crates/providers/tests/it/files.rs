@@ -1,5 +1,6 @@
 //! Files of ours: handed over once, referred to by their id, and no message is lost or doubled for them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -132,6 +133,47 @@ async fn a_file_is_handed_over_in_place_of_its_message_which_is_not_sent() {
                 assert_eq!(known, None);
             }
         }
+    }
+}
+
+/// Another one hands the file over, until the slot of this message has passed, and fails.
+#[derive(Debug, Default)]
+struct Waited(AtomicBool);
+
+impl Files for Waited {
+    fn bytes<'a>(&'a self, _: &'a StoredFile) -> Fetched<'a, Result<Bytes, Failure>> {
+        Box::pin(async { Ok(Bytes::from_static(b"file")) })
+    }
+
+    fn known(&self, _: &StoredFile) -> Option<String> {
+        None
+    }
+
+    fn id<'a>(&'a self, _: &'a StoredFile, upload: Fetch<'a>) -> Fetch<'a> {
+        self.0.store(true, Ordering::Relaxed);
+        upload
+    }
+
+    fn forget<'a>(&'a self, _: &'a StoredFile, _: &'a str) -> Fetched<'a, ()> {
+        Box::pin(async {})
+    }
+}
+
+#[tokio::test]
+async fn a_file_whose_slot_has_passed_meanwhile_is_not_handed_over() {
+    let (listener, url) = listen().await;
+    let settings = json!({ "url": url.trim_end_matches("/send"), "phone_number_id": "1065" });
+    let files = Arc::new(Waited::default());
+    let client = Client::new(Clock::system()).with_files(files.clone());
+    let adapter: Adapter = open("meta", &settings, Some("EAAG"), &client).unwrap();
+    let in_time = || !files.0.load(Ordering::Relaxed);
+    let message = picture();
+    tokio::select! {
+        biased;
+        called = async { peer::request(&mut listener.accept().await.unwrap().0).await } => {
+            panic!("{:?}", called.map(|request| request.line));
+        }
+        answer = adapter.send(&message, &in_time) => assert_eq!(answer, Answer::NotStarted),
     }
 }
 

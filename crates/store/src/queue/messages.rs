@@ -57,20 +57,24 @@ pub async fn messages(c: &mut PgConnection, workspace_id: i32, lease: &Lease) ->
             .fetch_all(c)
             .await?
         }
-        Span::List { seqs, .. } => {
+        Span::List { seqs, doubts, .. } => {
             sqlx::query_as(
                 "-- messages of a list
                  select r.seq, r.address, r.country, r.units, r.variant, r.params, s.address is not null as suppressed,
-                        exists (select from receipt c where c.workspace_id = $1 and c.run_id = $2 and c.seq = r.seq)
+                        -- A refusal that was answered may be reported too: that is no word of an acceptance.
+                        exists (select from receipt c where c.workspace_id = $1 and c.run_id = $2 and c.seq = r.seq
+                                  and (u.doubt or c.kind <> 4))
                           or exists (select from outcome o where o.workspace_id = $1 and o.run_id = $2 and o.seq = r.seq
                                        and o.class = 1) as accepted
-                 from recipient r
+                 from unnest($3::int[], $4::bool[]) as u(seq, doubt)
+                 join recipient r on r.workspace_id = $1 and r.run_id = $2 and r.seq = u.seq
                  left join suppression s on s.workspace_id = r.workspace_id and s.address = r.address
-                 where r.workspace_id = $1 and r.run_id = $2 and r.seq = any ($3) order by r.seq",
+                 order by r.seq",
             )
             .bind(workspace_id)
             .bind(lease.run_id)
             .bind(seqs)
+            .bind(doubts)
             .fetch_all(c)
             .await?
         }
@@ -81,7 +85,7 @@ pub async fn messages(c: &mut PgConnection, workspace_id: i32, lease: &Lease) ->
     Ok(rows)
 }
 
-/// Notes on the messages of a lease when their recipients last wrote to the account. Who wrote before the
+/// Notes on the messages of a lease when their recipients last wrote to the account. Who wrote before its
 /// provider said of the message that the window is closed counts as one who never did.
 ///
 /// # Errors
@@ -101,7 +105,7 @@ pub async fn heard(
          join conversation v on v.workspace_id = $1 and v.account_id = $2 and v.address = u.address
          where not exists (
            select from outcome o
-           where o.workspace_id = $1 and o.run_id = $3 and o.seq = u.seq and o.at >= v.heard_at
+           where o.workspace_id = $1 and o.run_id = $3 and o.seq = u.seq and o.account_id = $2 and o.at >= v.heard_at
              and starts_with(o.detail, $6))",
     )
     .bind(workspace_id)

@@ -6,6 +6,7 @@ use fanfare_store::polls::{self, Slot};
 use fanfare_store::queue::{self, Lease};
 use fanfare_store::workers;
 use fanfare_testdb::TestDb;
+use sqlx::PgConnection;
 
 use crate::scene::{ACCOUNT, RUN, Scene, WORKSPACE};
 
@@ -102,8 +103,12 @@ async fn while_something_waits_to_be_sent_questions_have_a_tenth_of_the_slots() 
     assert_eq!(next, 0, "nothing waits any more: the next slot may be asked for at once");
 
     // Of a day's messages too, whenever they come.
-    sql(&db, "update account_pace set day_cap = 40, period_us = 0, next_us = 0, day_counts = array_fill(0, array[25])")
-        .await;
+    sql(
+        &db,
+        "update account_pace set day_cap = 40, period_us = 0, next_us = 0, day_counts = array_fill(0, array[25]);
+         update poller set day_counts = array_fill(0, array[25])",
+    )
+    .await;
     let mut questions = 0;
     while reserve(&db, 1).await.is_some() {
         questions += 1;
@@ -115,6 +120,32 @@ async fn while_something_waits_to_be_sent_questions_have_a_tenth_of_the_slots() 
         .await
         .unwrap();
     assert_eq!(day, 4, "and they count against it");
+}
+
+/// What the limits by the day leave now, and 25 hours later.
+async fn rooms(c: &mut PgConnection, now_us: i64) -> (i64, i64) {
+    let sql = "select day_room(p, $1), day_room(p, $1 + 25 * 3600000000) from account_pace p";
+    sqlx::query_as(sql).bind(now_us).fetch_one(c).await.unwrap()
+}
+
+/// A new sender's ramp is of sends: what it sent is asked for more often than it sends.
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_take_nothing_of_a_ramp() {
+    let db = scene(60).await;
+    sql(&db, "update account_pace set period_us = 10000, window_us = 1000000, warm_first = 15").await;
+    for _ in 0..20 {
+        assert!(reserve(&db, 1).await.is_some());
+        sql(&db, "update account_pace set next_us = 0; update poller set next_us = 0").await;
+    }
+    let mut c = db.store.pool.acquire().await.unwrap();
+    let (base, now_us) = (db.store.ids.next(), db.store.clock.now_us());
+    let leases: Vec<Lease> = queue::claim(&mut c, WORKSPACE, ACCOUNT, 2, base, 0, 20).await.unwrap();
+    assert_eq!(leases.iter().map(Lease::len).sum::<usize>(), 15, "the first day's sends");
+    // They count against a cap by the day all the same, and are forgotten with the sends of their hour.
+    sql(&db, "update account_pace set day_cap = 36").await;
+    assert_eq!(rooms(&mut c, now_us).await, (0, 15));
+    sql(&db, "update account_pace set warm_first = 0").await;
+    assert_eq!(rooms(&mut c, now_us).await, (1, 36));
 }
 
 #[tokio::test(flavor = "multi_thread")]

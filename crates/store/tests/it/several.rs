@@ -3,12 +3,12 @@
 use fanfare_domain::outcome::Class;
 use fanfare_domain::rng::Rng;
 use fanfare_domain::state::Sharing;
-use fanfare_store::queue::Fate;
+use fanfare_store::queue::{self, Fate};
 use fanfare_store::{credits, flows, migrate};
 use fanfare_testdb::TestDb;
 
 use crate::actor::{Actor, sql};
-use crate::scene::{ACCOUNT, RUN, Scene, WORKSPACE};
+use crate::scene::{ACCOUNT, RUN, SECOND, Scene, WORKSPACE};
 
 /// Two accounts that share the run, each with a worker.
 async fn pair(db: &TestDb, sharing: Sharing) -> (Actor, Actor) {
@@ -49,6 +49,27 @@ async fn runs_whose_turn_is_another_accounts_do_not_keep_others_from_theirs() {
         let mut second = Actor::start_of_two(&db, 2).await;
         assert_eq!(second.claim(&db, 10).await, 10, "sharing {sharing}");
         assert_eq!(second.held[0].lease.run_id, RUN);
+    }
+}
+
+/// A message that one account's provider would take in other words only may be claimed by another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_closed_to_one_account_may_be_open_to_another() {
+    let db = TestDb::new().await;
+    let (mut one, _) = pair(&db, Sharing::Together).await;
+    sql(
+        &db,
+        "insert into conversation select 1, account_id, address, now() - interval '1 h' from recipient, account where seq = 0;
+         insert into outcome (workspace_id, seq, run_id, account_id, at, cost, latency_ms, attempt, class, late, detail)
+           values (1, 0, 60, 20, now(), 0, 0, 1, 5, false, 'window closed: 131047')",
+    )
+    .await;
+    assert_eq!(one.claim(&db, 1).await, 1);
+    let mut c = db.store.pool.acquire().await.unwrap();
+    for (account_id, open) in [(ACCOUNT, false), (SECOND, true)] {
+        let mut messages = queue::messages(&mut c, WORKSPACE, &one.held[0].lease).await.unwrap();
+        queue::heard(&mut c, (WORKSPACE, account_id), RUN, &mut messages).await.unwrap();
+        assert_eq!(messages[0].heard_at.is_some(), open, "account {account_id}");
     }
 }
 

@@ -7,7 +7,7 @@ use fanfare_domain::receipt::Meaning;
 use fanfare_domain::rng::Rng;
 use fanfare_domain::state::OnUnknown;
 use fanfare_domain::template::Text;
-use fanfare_sim::{Config, Status};
+use fanfare_sim::{Config, Control, Faults, Status};
 use fanfare_store::opt_words;
 use fanfare_store::progress::Progress;
 use fanfare_store::queue::{self, Decision};
@@ -213,6 +213,26 @@ async fn a_message_is_not_sent_again_once_its_acceptance_is_proved() {
     let done = play.until("all are sent", |p| p.sent == 50).await;
     assert_eq!((done.unknown, play.sim.stats().requests), (0, seen), "seed 12: {done:?}");
     play.finished().await;
+    worker.stop().await;
+}
+
+/// A provider may answer with a refusal and report it as well: the message is not taken for accepted, and
+/// goes on to its next attempt.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_that_is_reported_too_is_no_acceptance() {
+    let sim = Config { faults: faults_of("503=1"), ..Config::default() };
+    let play = Stage { contacts: 20, idempotent: false, receipts: true, sim, ..Stage::default() }.launch().await;
+    play.scheduler();
+    let worker = play.worker();
+    let refused = play.until("some are refused", |p| p.retrying > 0).await;
+    for seq in 0..20 {
+        let receipt = json!({ "id": message_id(WORKSPACE, refused.run_id, seq), "status": "failed" }).to_string();
+        assert_eq!(post(&play.hook, "", receipt.as_bytes()).await.0, 200);
+    }
+    play.sim.control(Control { faults: Some(Faults::default()), ..Control::default() }).await;
+    let done = play.finished().await;
+    let seen = play.sim.stats();
+    assert_eq!((done.sent, seen.accepted, seen.accepted_twice), (20, 20, 0), "{done:?}");
     worker.stop().await;
 }
 
