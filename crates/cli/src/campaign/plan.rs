@@ -51,7 +51,7 @@ pub fn render(p: &Plan) -> String {
         false => format!("for {} messages", count(p.credit.covers)),
     };
     let time = match (p.seconds, p.finishes_at) {
-        (Some(seconds), Some(at)) => format!("{} at their limits, until {}", duration(seconds), when(at)),
+        (Some(seconds), Some(at)) => format!("{} at the limits, until {}", duration(seconds), when(at)),
         _ => "no limit".to_owned(),
     };
     let head = fields([
