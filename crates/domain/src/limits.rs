@@ -92,6 +92,8 @@ pub const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// Most files that a process hands over at a time: each holds a connection to the database meanwhile, of which
 /// a process has eight.
 pub const UPLOADS_MAX: usize = 2;
+/// Most logins that a process makes at a time: each holds a connection to the database meanwhile.
+pub const LOGINS_MAX: usize = 2;
 /// A file that a provider keeps for 30 days is referred to for so long.
 pub const UPLOAD_REUSED: Duration = Duration::from_secs(29 * 24 * 3600);
 /// Most bytes of files that a worker process remembers.

@@ -173,55 +173,29 @@ impl Files for FleetFiles {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use fanfare_domain::price::Prices;
-    use fanfare_store::accounts::{self, Limits, NewAccount};
-    use fanfare_store::workspaces;
     use fanfare_testdb::TestDb;
     use futures::future::join_all;
 
     use super::*;
+    use crate::many::{Counted, accounts};
 
     /// A campaign through many accounts has all of them hand over its picture at once.
     #[tokio::test(flavor = "multi_thread")]
     async fn files_that_are_handed_over_leave_connections_for_the_rest() {
-        let (db, elsewhere) = (TestDb::new().await, TestDb::new().await);
+        let (db, uploads, remembered) = (TestDb::new().await, Counted::new().await, Arc::new(Remembered::default()));
         let store = &db.store;
-        let now = store.clock.now();
-        let workspace_id = workspaces::ensure(&mut store.pool.acquire().await.unwrap(), "w", now).await.unwrap();
-        media::put(store, workspace_id, [7; 32], "image/png", b"picture").await.unwrap();
-        let remembered = Arc::new(Remembered::default());
-        let mut accounts = Vec::new();
-        for i in 0..10 {
-            let new = NewAccount {
-                name: &i.to_string(),
-                kind: "meta",
-                settings: &serde_json::json!({}),
-                secret: None,
-                sender: None,
-                idempotent: false,
-                looks_up: false,
-                correlates: false,
-                waits_for_echo: true,
-                limits: Limits::default(),
-                prices: &Prices([(String::new(), 0)].into()),
-            };
-            let account_id = accounts::add(store, workspace_id, new).await.unwrap();
-            accounts.push(FleetFiles::new(store.clone(), (workspace_id, account_id), remembered.clone()));
-        }
-        let (under_way, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let accounts = accounts(store, "meta").await;
+        media::put(store, accounts[0].workspace_id, [7; 32], "image/png", b"picture").await.unwrap();
+        let files: Vec<FleetFiles> = accounts
+            .iter()
+            .map(|a| FleetFiles::new(store.clone(), (a.workspace_id, a.account_id), remembered.clone()))
+            .collect();
         let upload = async || {
-            most.fetch_max(under_way.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
-            // A while in which the others come as far as they can.
-            for _ in 0..20 {
-                drop(elsewhere.store.pool.begin().await.unwrap());
-            }
-            under_way.fetch_sub(1, Ordering::Relaxed);
+            uploads.call().await;
             Ok("160".to_owned())
         };
-        let of_fleet = accounts.iter().map(|account| account.of_fleet([7; 32], Box::pin(upload())));
+        let of_fleet = files.iter().map(|files| files.of_fleet([7; 32], Box::pin(upload())));
         assert!(join_all(of_fleet).await.into_iter().all(|id| id.unwrap().0 == "160"));
-        assert!(most.into_inner() <= UPLOADS_MAX);
+        assert!(uploads.most() <= UPLOADS_MAX);
     }
 }

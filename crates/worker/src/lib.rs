@@ -12,6 +12,8 @@ mod board;
 mod drive;
 mod files;
 mod flush;
+#[cfg(test)]
+mod many;
 mod polls;
 mod resolve;
 mod runs;
