@@ -82,6 +82,18 @@ stored! {
 }
 
 stored! {
+    /// What a campaign is for.
+    Category, "category" {
+        /// Offers and news.
+        Marketing = 1 "marketing",
+        /// What somebody waits for: sent at any hour.
+        Transactional = 2 "transactional",
+        /// What somebody should know of something of theirs.
+        Utility = 3 "utility",
+    }
+}
+
+stored! {
     /// Why a run is paused.
     PausedReason, "reason" {
         /// A person paused it.

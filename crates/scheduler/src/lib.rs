@@ -4,6 +4,7 @@
 //! - [`launch`] refuses what the plan refuses, and makes the run.
 //! - [`expand`] freezes the run's audience, segment by segment.
 //! - [`control`] pauses, resumes and cancels.
+//! - [`waves`] divides the recipients by their clocks, [`hours`] moves the windows of what waits on.
 //! - [`tick`] is the scheduler process: starts runs at their time, expands, reclaims, finishes.
 //!
 //! [`audience`] is the one place that decides who is written to.
@@ -13,11 +14,13 @@ pub mod audience;
 pub mod control;
 mod error;
 pub mod expand;
+pub mod hours;
 pub mod launch;
 pub mod plan;
 pub mod preview;
 mod tally;
 pub mod tick;
+pub mod waves;
 pub mod window;
 
 pub use error::{Error, Problem, Result};

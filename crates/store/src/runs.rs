@@ -177,8 +177,8 @@ async fn insert_account(
     let sharing = if run.accounts.len() == 1 { 0 } else { run.sharing.as_i16() };
     sqlx::query(
         "-- insert: flow
-         insert into flow (workspace_id, account_id, run_id, weight, runnable, reserve_each, sharing, rank, share)
-         values ($1, $2, $3, $4, false, $5, $6, $7, $8)",
+         insert into flow (workspace_id, account_id, run_id, weight, runnable, reserve_each, sharing, rank, share, windowed)
+         values ($1, $2, $3, $4, false, $5, $6, $7, $8, is_windowed($1, $9))",
     )
     .bind(workspace_id)
     .bind(account.account_id)
@@ -188,6 +188,7 @@ async fn insert_account(
     .bind(sharing)
     .bind(rank)
     .bind(account.share.unwrap_or(1))
+    .bind(run.campaign_id)
     .execute(c)
     .await?;
     Ok(())

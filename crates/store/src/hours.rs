@@ -1,0 +1,341 @@
+//! When recipients may be written to: what workspace and campaign say of it, and the windows of segments.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono_tz::Tz;
+use fanfare_domain::hours::{Hours, Quiet, Window};
+use fanfare_domain::state::Category;
+use fanfare_domain::zone;
+use serde::Deserialize;
+use sqlx::{FromRow, PgConnection};
+
+use crate::{Error, Result};
+
+/// Quiet hours and send windows, as somebody wrote them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Written {
+    /// Hours of the day in which nothing is sent.
+    pub quiet: Option<String>,
+    /// Windows in which something is.
+    pub hours: Option<String>,
+}
+
+impl Written {
+    /// The minutes that they leave.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for what cannot be read, or leaves none.
+    pub fn read(&self) -> Result<Hours> {
+        let corrupt = |e| Error::Corrupt(format!("sending hours: {e}"));
+        let quiet = self.quiet.as_deref().map(str::parse::<Quiet>).transpose().map_err(corrupt)?;
+        let hours = self.hours.as_deref().map(str::parse::<Hours>).transpose().map_err(corrupt)?;
+        Ok(quiet.map_or_else(Hours::always, Quiet::hours).and(&hours.unwrap_or_else(Hours::always)))
+    }
+}
+
+/// When the recipients of a campaign may be written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// By their clocks; those of the workspace and of the campaign, as far as both allow.
+    pub hours: Hours,
+    /// Where those live of whom nothing is known.
+    pub zone: Tz,
+    /// Not before this time of their clocks.
+    pub local: Option<NaiveDateTime>,
+}
+
+impl Rules {
+    /// Whether somebody may have to wait for another than the run's start.
+    pub fn any(&self) -> bool {
+        !self.hours.is_always() || self.local.is_some()
+    }
+
+    /// The window that is open from `from` on in a zone, or the next; `None` if there is none.
+    pub fn first(&self, zone: Tz, from: DateTime<Utc>) -> Option<Window> {
+        let local = self.local.map(|local| zone::instant(zone, local).0);
+        self.hours.next(zone, local.map_or(from, |local| local.max(from)))
+    }
+}
+
+#[derive(FromRow)]
+struct Row {
+    quiet: Option<String>,
+    hours: Option<String>,
+    zone: Option<String>,
+    local_date: Option<NaiveDate>,
+    local_time: Option<NaiveTime>,
+    exempt: bool,
+    #[sqlx(json)]
+    workspace: Vec<Written>,
+}
+
+impl Row {
+    fn rules(self) -> Result<Rules> {
+        let zone = match self.zone {
+            Some(name) => zone::parse(&name).map_err(|e| Error::Corrupt(format!("a campaign's zone: {e}")))?,
+            None => Tz::UTC,
+        };
+        if self.exempt {
+            return Ok(Rules { hours: Hours::always(), zone, local: None });
+        }
+        let mut hours = Written { quiet: self.quiet, hours: self.hours }.read()?;
+        for written in &self.workspace {
+            hours = hours.and(&written.read()?);
+        }
+        Ok(Rules { hours, zone, local: self.local_date.zip(self.local_time).map(|(date, time)| date.and_time(time)) })
+    }
+}
+
+/// The rules of a campaign as they are now.
+///
+/// # Errors
+/// When it does not exist, or the database fails.
+pub async fn of_campaign(c: &mut PgConnection, workspace_id: i32, campaign_id: i64) -> Result<Rules> {
+    let row: Row = sqlx::query_as(
+        "-- of_campaign
+         select c.quiet, c.hours, coalesce(c.zone, w.zone) as zone, c.local_date, c.local_time, category_of(c) = 2 as exempt,
+                (select coalesce(jsonb_agg(jsonb_build_object('quiet', h.quiet, 'hours', h.hours)), '[]')
+                 from workspace_hours h
+                 where h.workspace_id = c.workspace_id and h.category in (0, category_of(c))) as workspace
+         from campaign c join workspace w on w.workspace_id = c.workspace_id
+         where c.workspace_id = $1 and c.campaign_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(campaign_id)
+    .fetch_one(c)
+    .await?;
+    row.rules()
+}
+
+/// A run whose recipients are divided by their zones.
+#[derive(Debug, Clone)]
+pub struct Windowed {
+    /// When they may be written to.
+    pub rules: Rules,
+    /// When it started: what zones are alike is asked from then on.
+    pub started_at: DateTime<Utc>,
+    /// The waves of the segments so far: number and zone, in order.
+    pub waves: Vec<(i16, Tz)>,
+}
+
+/// What a running run of windows is expanded by; `None` for one without windows.
+///
+/// # Errors
+/// When the database fails.
+pub async fn windowed(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Option<Windowed>> {
+    let run: Option<(i64, DateTime<Utc>)> = sqlx::query_as(
+        "-- windowed
+         select r.campaign_id, coalesce(r.started_at, r.scheduled_for) from run r
+         where r.workspace_id = $1 and r.run_id = $2
+           and exists (select from flow f where f.workspace_id = $1 and f.run_id = $2 and f.windowed)",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .fetch_optional(&mut *c)
+    .await?;
+    let Some((campaign_id, started_at)) = run else { return Ok(None) };
+    let known: Vec<(i16, String)> = sqlx::query_as(
+        "-- windowed: waves
+         select distinct on (wave) wave, zone from segment
+         where workspace_id = $1 and run_id = $2 and zone is not null order by wave",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .fetch_all(&mut *c)
+    .await?;
+    let zone = |(wave, name): (i16, String)| match zone::parse(&name) {
+        Ok(zone) => Ok((wave, zone)),
+        Err(e) => Err(Error::Corrupt(format!("wave {wave} of run {run_id}: {e}"))),
+    };
+    let waves = known.into_iter().map(zone).collect::<Result<_>>()?;
+    Ok(Some(Windowed { rules: of_campaign(c, workspace_id, campaign_id).await?, started_at, waves }))
+}
+
+/// Segments of one zone and window of a run.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Shut {
+    /// Tenant.
+    pub workspace_id: i32,
+    /// The run.
+    pub run_id: i64,
+    /// Its campaign.
+    pub campaign_id: i64,
+    /// The zone; `None` where the segment was written before the run had windows.
+    pub zone: Option<String>,
+}
+
+/// Zones of unfinished runs with a segment whose window is closed by `now`, or will be before anything
+/// claimed now was sent, in every workspace.
+///
+/// # Errors
+/// When the database fails.
+pub async fn shut(c: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Shut>> {
+    let rows = sqlx::query_as(
+        "-- shut
+         select distinct g.workspace_id, g.run_id, r.campaign_id, g.zone
+         from (select distinct workspace_id, run_id from flow where windowed) f
+         join run r on r.workspace_id = f.workspace_id and r.run_id = f.run_id
+         join segment g on g.workspace_id = f.workspace_id and g.run_id = f.run_id
+         where g.closes_at <= $1 + interval '6 seconds' order by 1, 2, 4",
+    )
+    .bind(now)
+    .fetch_all(c)
+    .await?;
+    Ok(rows)
+}
+
+/// All zones of the unfinished runs with windows of a workspace, or of one campaign of it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn zones(c: &mut PgConnection, workspace_id: i32, campaign_id: Option<i64>) -> Result<Vec<Shut>> {
+    let rows = sqlx::query_as(
+        "-- zones
+         select distinct g.workspace_id, g.run_id, r.campaign_id, g.zone
+         from (select distinct workspace_id, run_id from flow where workspace_id = $1 and windowed) f
+         join run r on r.workspace_id = f.workspace_id and r.run_id = f.run_id
+         join segment g on g.workspace_id = f.workspace_id and g.run_id = f.run_id
+         where $2::bigint is null or r.campaign_id = $2 order by 1, 2, 4",
+    )
+    .bind(workspace_id)
+    .bind(campaign_id)
+    .fetch_all(c)
+    .await?;
+    Ok(rows)
+}
+
+/// Gives the segments of a zone of a run another window; of those only that are shut by `shut_by`, if given. A segment that a claim or another scheduler holds is left for the next time. Says how
+/// many were moved.
+///
+/// # Errors
+/// When the database fails.
+pub async fn roll(c: &mut PgConnection, shut: &Shut, shut_by: Option<DateTime<Utc>>, window: Window) -> Result<u64> {
+    let done = sqlx::query(
+        "-- roll
+         update segment g set opens_at = $4, closes_at = $5 from (
+           select segment_no from segment
+           where workspace_id = $1 and run_id = $2 and zone is not distinct from $3
+             and ($6::timestamptz is null or closes_at <= $6 + interval '6 seconds')
+           order by segment_no for no key update skip locked) s
+         where g.workspace_id = $1 and g.run_id = $2 and g.segment_no = s.segment_no",
+    )
+    .bind(shut.workspace_id)
+    .bind(shut.run_id)
+    .bind(&shut.zone)
+    .bind(window.opens)
+    .bind(window.closes)
+    .bind(shut_by)
+    .execute(c)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// When a run goes on of which nothing may be sent now: the next opening of a segment that still has something
+/// to send. `None` if one is open, or nothing waits.
+///
+/// # Errors
+/// When the database fails.
+pub async fn next_opening(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    run_id: i64,
+    now: DateTime<Utc>,
+) -> Result<Option<Opening>> {
+    let row: Option<Opening> = sqlx::query_as(
+        "-- next_opening
+         with waiting as (
+           select g.zone, g.opens_at, g.closes_at, is_open(g, $3) as open from segment g
+           where g.workspace_id = $1 and g.run_id = $2
+             and exists (select from flow f where f.workspace_id = $1 and f.run_id = $2 and f.windowed)
+             and (g.next_seq < g.hi
+               or exists (select from returned r where r.workspace_id = $1 and r.run_id = $2 and r.lo >= g.lo and r.lo < g.hi)
+               or exists (select from retry r where r.workspace_id = $1 and r.run_id = $2 and r.due_at < 'infinity'
+                            and r.seq >= g.lo and r.seq < g.hi)))
+         select zone, opens_at from waiting
+         where not exists (select from waiting where open) and opens_at > $3 order by opens_at, zone limit 1",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .bind(now)
+    .fetch_optional(c)
+    .await?;
+    Ok(row)
+}
+
+/// When a window opens next.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Opening {
+    /// Where.
+    pub zone: Option<String>,
+    /// When.
+    pub opens_at: DateTime<Utc>,
+}
+
+/// What a workspace says of the times at which its campaigns write to people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkspaceHours {
+    /// Where those live of whom nothing is known.
+    pub zone: Option<String>,
+    /// By category; `None` = every category.
+    pub of: Vec<(Option<Category>, Written)>,
+}
+
+/// What the workspace says.
+///
+/// # Errors
+/// When it does not exist, or the database fails.
+pub async fn of_workspace(c: &mut PgConnection, workspace_id: i32) -> Result<WorkspaceHours> {
+    let zone = sqlx::query_scalar("select zone from workspace where workspace_id = $1 -- of_workspace")
+        .bind(workspace_id)
+        .fetch_one(&mut *c)
+        .await?;
+    let rows: Vec<(i16, Option<String>, Option<String>)> = sqlx::query_as(
+        "-- of_workspace: hours
+         select category, quiet, hours from workspace_hours where workspace_id = $1 order by category",
+    )
+    .bind(workspace_id)
+    .fetch_all(c)
+    .await?;
+    let of = rows.into_iter().map(|(n, quiet, hours)| (Category::from_i16(n), Written { quiet, hours }));
+    Ok(WorkspaceHours { zone, of: of.collect() })
+}
+
+/// Changes what the workspace says of the campaigns of a category, or of all; nothing written takes it back.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set(c: &mut PgConnection, workspace_id: i32, category: Option<Category>, written: &Written) -> Result<()> {
+    let category = category.map_or(0, Category::as_i16);
+    if written.quiet.is_none() && written.hours.is_none() {
+        sqlx::query("delete from workspace_hours where workspace_id = $1 and category = $2 -- set: forget")
+            .bind(workspace_id)
+            .bind(category)
+            .execute(c)
+            .await?;
+        return Ok(());
+    }
+    sqlx::query(
+        "-- set
+         insert into workspace_hours (workspace_id, category, quiet, hours) values ($1, $2, $3, $4)
+         on conflict (workspace_id, category) do update set quiet = excluded.quiet, hours = excluded.hours",
+    )
+    .bind(workspace_id)
+    .bind(category)
+    .bind(&written.quiet)
+    .bind(&written.hours)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Says where those live of whom nothing is known.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_zone(c: &mut PgConnection, workspace_id: i32, zone: Tz) -> Result<()> {
+    sqlx::query("update workspace set zone = $2 where workspace_id = $1 -- set_zone")
+        .bind(workspace_id)
+        .bind(zone.name())
+        .execute(c)
+        .await?;
+    Ok(())
+}
