@@ -22,6 +22,7 @@ mod sim;
 mod stream;
 mod template;
 mod words;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -65,6 +66,9 @@ enum Command {
     /// Campaigns: plan, launch, follow, account for every message
     #[command(subcommand)]
     Campaign(campaign::Command),
+    /// Rules that hold for all campaigns of the workspace: the hours in which people may be written to
+    #[command(subcommand)]
+    Workspace(workspace::Command),
     /// Top up and show the credit of the workspace
     #[command(subcommand)]
     Credits(credits::Command),
@@ -103,6 +107,7 @@ async fn dispatch(global: Global, command: Command, output: Output) -> anyhow::R
         Command::Template(command) => template::run(&global, command, output).await,
         Command::Account(command) => account::run(&global, command, output).await,
         Command::Campaign(command) => campaign::run(&global, command, output).await,
+        Command::Workspace(command) => workspace::run(&global, command, output).await,
         Command::Credits(command) => credits::run(&global, command, output).await,
         Command::Audit => audit::run(&global, output).await,
         Command::Sim(options) => sim::run(&options, output).await,

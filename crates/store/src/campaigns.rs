@@ -6,6 +6,7 @@ use fanfare_domain::state::{OnMissing, OnUnknown, Sharing};
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
 
+use crate::hours::{self, NewHours};
 use crate::nearest::nearest;
 use crate::runs::RunArm;
 use crate::{Error, Result, Store, accounts, lists, templates};
@@ -33,6 +34,8 @@ pub struct NewCampaign<'a> {
     pub on_unknown: OnUnknown,
     /// Seconds from the launch after which what is unsent expires; `None` = never.
     pub expires_after_s: Option<i64>,
+    /// When it may write to people.
+    pub hours: NewHours<'a>,
 }
 
 impl<'a> NewCampaign<'a> {
@@ -49,6 +52,7 @@ impl<'a> NewCampaign<'a> {
             on_missing: OnMissing::Refuse,
             on_unknown: OnUnknown::Hold,
             expires_after_s: None,
+            hours: NewHours::default(),
         }
     }
 }
@@ -234,6 +238,7 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     for (rank, through) in (0..).zip(new.accounts) {
         add_account(&mut tx, workspace_id, campaign_id, rank, through).await?;
     }
+    hours::set_campaign(&mut tx, (workspace_id, campaign_id), new.hours, store.clock.now()).await?;
     let campaign = get(&mut tx, workspace_id, new.name).await?;
     tx.commit().await?;
     tracing::info!(workspace_id, campaign_id = campaign.campaign_id, "campaign created");

@@ -2,13 +2,16 @@
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
-use fanfare_domain::hours::{Hours, Quiet, Window};
+use fanfare_domain::hours::{Hours, HoursError, Quiet, Window};
 use fanfare_domain::state::Category;
 use fanfare_domain::zone;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
 
 use crate::{Error, Result};
+
+/// Where every day ends last.
+const LAST: Tz = Tz::Etc__GMTPlus12;
 
 /// Quiet hours and send windows, as somebody wrote them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -23,11 +26,10 @@ impl Written {
     /// The minutes that they leave.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for what cannot be read, or leaves none.
-    pub fn read(&self) -> Result<Hours> {
-        let corrupt = |e| Error::Corrupt(format!("sending hours: {e}"));
-        let quiet = self.quiet.as_deref().map(str::parse::<Quiet>).transpose().map_err(corrupt)?;
-        let hours = self.hours.as_deref().map(str::parse::<Hours>).transpose().map_err(corrupt)?;
+    /// For what cannot be read, or leaves none.
+    pub fn read(&self) -> Result<Hours, HoursError> {
+        let quiet = self.quiet.as_deref().map(str::parse::<Quiet>).transpose()?;
+        let hours = self.hours.as_deref().map(str::parse::<Hours>).transpose()?;
         Ok(quiet.map_or_else(Hours::always, Quiet::hours).and(&hours.unwrap_or_else(Hours::always)))
     }
 }
@@ -77,9 +79,10 @@ impl Row {
         if self.exempt {
             return Ok(Rules { hours: Hours::always(), zone, local: None });
         }
-        let mut hours = Written { quiet: self.quiet, hours: self.hours }.read()?;
+        let corrupt = |e: HoursError| Error::Corrupt(format!("sending hours: {e}"));
+        let mut hours = Written { quiet: self.quiet, hours: self.hours }.read().map_err(corrupt)?;
         for written in &self.workspace {
-            hours = hours.and(&written.read()?);
+            hours = hours.and(&written.read().map_err(corrupt)?);
         }
         Ok(Rules { hours, zone, local: self.local_date.zip(self.local_time).map(|(date, time)| date.and_time(time)) })
     }
@@ -104,6 +107,56 @@ pub async fn of_campaign(c: &mut PgConnection, workspace_id: i32, campaign_id: i
     .fetch_one(c)
     .await?;
     row.rules()
+}
+
+/// When a campaign that is created may write to people, beside what the workspace says.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NewHours<'a> {
+    /// Hours of the day in which nothing is sent.
+    pub quiet: Option<&'a str>,
+    /// Windows in which something is.
+    pub hours: Option<&'a str>,
+    /// Where those live of whom nothing is known.
+    pub zone: Option<Tz>,
+    /// Not before this time of the recipients' clocks.
+    pub local: Option<NaiveDateTime>,
+}
+
+/// Notes when the campaign may write to people.
+///
+/// # Errors
+/// [`Error::Conflict`] for hours that cannot be read, or that leave nothing beside those of the workspace, and
+/// for a local time that is past everywhere; else when the database fails.
+pub async fn set_campaign(
+    c: &mut PgConnection,
+    (workspace_id, campaign_id): (i32, i64),
+    new: NewHours<'_>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let written = Written { quiet: new.quiet.map(str::to_owned), hours: new.hours.map(str::to_owned) };
+    written.read().map_err(|e| Error::Conflict(e.to_string()))?;
+    if let Some(local) = new.local.filter(|local| zone::instant(LAST, *local).0 <= now) {
+        return Err(Error::Conflict(format!("{local} is past all over the world: give a time to come")));
+    }
+    sqlx::query(
+        "-- set_campaign
+         update campaign set quiet = $3, hours = $4, zone = $5, local_date = $6, local_time = $7
+         where workspace_id = $1 and campaign_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(campaign_id)
+    .bind(new.quiet)
+    .bind(new.hours)
+    .bind(new.zone.map(|zone| zone.name()))
+    .bind(new.local.map(|local| local.date()))
+    .bind(new.local.map(|local| local.time()))
+    .execute(&mut *c)
+    .await?;
+    if of_campaign(c, workspace_id, campaign_id).await?.hours.is_never() {
+        let why = "the hours given and those of the workspace have no minute in common: nothing would ever be sent";
+        return Err(Error::Conflict(format!("{why}; give others, or change those of the workspace")));
+    }
+    Ok(())
 }
 
 /// A run whose recipients are divided by their zones.
@@ -262,7 +315,7 @@ pub async fn next_opening(
 }
 
 /// When a window opens next.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
 pub struct Opening {
     /// Where.
     pub zone: Option<String>,

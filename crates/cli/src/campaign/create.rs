@@ -1,5 +1,7 @@
 //! `fanfare campaign create`: what to say, to whom, through which accounts, under which policies.
 
+mod hours;
+
 use std::collections::HashSet;
 
 use anyhow::Context as _;
@@ -13,6 +15,7 @@ use serde_json::json;
 use crate::context::Context;
 use crate::output::{Output, Usage, duration, fields, id};
 use crate::parse;
+use hours::HoursOptions;
 
 #[derive(Debug, Args)]
 pub struct Create {
@@ -56,6 +59,8 @@ pub struct Create {
     /// What is not sent this long after the launch is not sent at all, e.g. 90m, 24h, 7d [default: never]
     #[arg(long, value_name = "TIME", value_parser = parse::seconds)]
     expires_after: Option<i64>,
+    #[command(flatten)]
+    hours: HoursOptions,
 }
 
 impl Create {
@@ -107,6 +112,7 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
         on_missing: new.on_missing,
         on_unknown: new.on_unknown,
         expires_after_s: new.expires_after,
+        hours: new.hours.new_hours(),
     };
     for through in &accounts {
         fits(context, through).await?;
@@ -117,8 +123,9 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
         "fallback": made.fallback.as_ref().map(|f| &f.name), "list": made.list,
         "accounts": made.accounts, "sharing": made.sharing, "channel": made.channel, "weight": made.weight, "on_missing": made.on_missing,
         "on_unknown": made.on_unknown, "expires_after_seconds": made.expires_after_s,
+        "times": new.hours.json(),
     });
-    output.result(&value, |_| definition(&made))
+    output.result(&value, |_| definition(&made, &new.hours))
 }
 
 /// Refuses a sender that the account cannot send from.
@@ -131,7 +138,7 @@ async fn fits(context: &Context, through: &Through<'_>) -> anyhow::Result<()> {
         .map_err(|why| Usage(format!("--sender {}={address}: {why}", through.account)).into())
 }
 
-fn definition(c: &Campaign) -> String {
+fn definition(c: &Campaign, hours: &HoursOptions) -> String {
     let expires = c.expires_after_s.map_or("never".to_owned(), |s| format!("{} after the launch", duration(s as f64)));
     let fallback = c.fallback.as_ref().map(|f| format!("; outside the 24-hour window template {}", f.name));
     fields([
@@ -139,6 +146,7 @@ fn definition(c: &Campaign) -> String {
         ("says", format!("template {}, by {}{}", c.template, c.channel, fallback.unwrap_or_default())),
         ("to", format!("list {}", c.list)),
         ("through", through(c)),
+        ("when", hours.shown()),
         (
             "policies",
             format!("variable missing: {}; message in doubt: {}; expires: {expires}", c.on_missing, c.on_unknown),

@@ -5,6 +5,7 @@ use fanfare_domain::message::Channel;
 use fanfare_domain::state::{OnMissing, Sharing};
 use serde::Serialize;
 
+use super::waves::{HoursLine, WaveLine};
 use crate::Problem;
 use crate::preview::Sample;
 use crate::window::WindowLine;
@@ -56,8 +57,14 @@ pub struct Plan {
     pub credit: CreditLine,
     /// How long sending takes at the accounts' limits; `None` without a limit.
     pub seconds: Option<f64>,
-    /// When it would be done if launched now.
+    /// When it would start if launched now.
+    pub starts_at: DateTime<Utc>,
+    /// When it would be done; `None` without a limit, or if some would expire before.
     pub finishes_at: Option<DateTime<Utc>>,
+    /// By whose clocks, if not all may be sent to at any time.
+    pub hours: Option<HoursLine>,
+    /// Recipients whose clocks agree, in the order in which they are sent to while all are open.
+    pub waves: Vec<WaveLine>,
     /// What three recipients would read: the first, one in the middle, the last.
     pub samples: Vec<Sample>,
     /// What a launch would be refused for.
