@@ -15,7 +15,7 @@ use fanfare_store::{Error, Result, Store};
 ///
 /// # Errors
 /// When the database fails; what was moved before is.
-pub async fn roll_shut(store: &Store) -> Result<u64> {
+pub async fn roll_shut(store: &Store) -> Result<i64> {
     let mut c = store.pool.acquire().await?;
     let shut = hours::shut(&mut c, store.clock.now()).await?;
     drop(c);
@@ -28,14 +28,14 @@ pub async fn roll_shut(store: &Store) -> Result<u64> {
 ///
 /// # Errors
 /// When the database fails; what was moved before is.
-pub async fn apply(store: &Store, workspace_id: i32, campaign_id: Option<i64>) -> Result<u64> {
+pub async fn apply(store: &Store, workspace_id: i32, campaign_id: Option<i64>) -> Result<i64> {
     let mut c = store.pool.acquire().await?;
     let zones = hours::zones(&mut c, workspace_id, campaign_id).await?;
     drop(c);
     roll(store, &zones, false).await
 }
 
-async fn roll(store: &Store, all: &[Shut], shut_only: bool) -> Result<u64> {
+async fn roll(store: &Store, all: &[Shut], shut_only: bool) -> Result<i64> {
     let now = store.clock.now();
     let mut known: HashMap<(i32, i64), Rules> = HashMap::new();
     let mut moved = 0;
@@ -49,12 +49,8 @@ async fn roll(store: &Store, all: &[Shut], shut_only: bool) -> Result<u64> {
             }
         };
         let window = window(rules, shut, if shut_only { now + HOURS_MARGIN } else { now })?;
-        let shut_by = shut_only.then_some(now);
-        moved += run_tx("roll windows", || async {
-            let mut c = store.pool.acquire().await?;
-            hours::roll(&mut c, shut, shut_by, window).await
-        })
-        .await?;
+        let when = (now, !shut_only);
+        moved += run_tx("roll windows", || hours::roll(&store.pool, shut, window, when)).await?;
     }
     if moved > 0 {
         tracing::info!(segments = moved, "windows moved on");

@@ -6,9 +6,9 @@ use fanfare_domain::hours::{Hours, HoursError, Quiet, Window};
 use fanfare_domain::state::Category;
 use fanfare_domain::zone;
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, PgPool};
 
-use crate::{Error, Result};
+use crate::{Error, Result, flows};
 
 /// Where every day ends last.
 const LAST: Tz = Tz::Etc__GMTPlus12;
@@ -256,30 +256,45 @@ pub async fn zones(c: &mut PgConnection, workspace_id: i32, campaign_id: Option<
     Ok(rows)
 }
 
-/// Gives the segments of a zone of a run another window; of those only that are shut by `shut_by`, if given. A segment that a claim or another scheduler holds is left for the next time. Says how
-/// many were moved.
+/// Gives the segments of a zone of a run another window; of those only that are shut by `now`, unless `all`.
+/// What waits there for another attempt is put off until then, so that claims do not look at it all night; with
+/// `all` what was put off for a later window and was certainly not accepted is due when this one opens. Says
+/// how many were moved.
 ///
 /// # Errors
-/// When the database fails.
-pub async fn roll(c: &mut PgConnection, shut: &Shut, shut_by: Option<DateTime<Utc>>, window: Window) -> Result<u64> {
-    let done = sqlx::query(
+/// When the database fails; nothing is moved then.
+pub async fn roll(pool: &PgPool, shut: &Shut, window: Window, (now, all): (DateTime<Utc>, bool)) -> Result<i64> {
+    let mut tx = pool.begin().await?;
+    // Flows before segments: the order of the claim and of the sweep.
+    flows::lock(&mut tx, shut.workspace_id, shut.run_id).await?;
+    let moved = sqlx::query_scalar(
         "-- roll
-         update segment g set opens_at = $4, closes_at = $5 from (
-           select segment_no from segment
-           where workspace_id = $1 and run_id = $2 and zone is not distinct from $3
-             and ($6::timestamptz is null or closes_at <= $6 + interval '6 seconds')
-           order by segment_no for no key update skip locked) s
-         where g.workspace_id = $1 and g.run_id = $2 and g.segment_no = s.segment_no",
+         with moved as (
+           update segment g set opens_at = $4, closes_at = $5
+           where g.workspace_id = $1 and g.run_id = $2 and g.zone is not distinct from $3
+             and ($7 or g.closes_at <= $6 + interval '6 seconds')
+           returning g.lo, g.hi
+         ), due as (
+           -- By the database's clock, as all that waits for another attempt.
+           select clock_timestamp() + greatest($4 - $6, interval '0') as at
+         ), put_off as (
+           update retry r set due_at = d.at from moved m, due d
+           where r.workspace_id = $1 and r.run_id = $2 and r.seq >= m.lo and r.seq < m.hi
+             and (r.due_at < d.at and $4 > $6 or $7 and r.kind = 1 and r.due_at > d.at)
+         )
+         select count(*) from moved",
     )
     .bind(shut.workspace_id)
     .bind(shut.run_id)
     .bind(&shut.zone)
     .bind(window.opens)
     .bind(window.closes)
-    .bind(shut_by)
-    .execute(c)
+    .bind(now)
+    .bind(all)
+    .fetch_one(&mut *tx)
     .await?;
-    Ok(done.rows_affected())
+    tx.commit().await?;
+    Ok(moved)
 }
 
 /// When a run goes on of which nothing may be sent now: the next opening of a segment that still has something

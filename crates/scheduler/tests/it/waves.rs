@@ -242,6 +242,30 @@ async fn a_change_of_the_hours_holds_for_what_runs() {
 }
 
 #[tokio::test]
+async fn what_waits_for_another_attempt_is_put_off_with_its_segment() {
+    let (scene, clock) = scene(NewHours { hours: Some("09:00-18:00"), ..NewHours::default() }).await;
+    launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+    scene.expand_all().await;
+    // In Algiers, twice in Paris, of whom one in doubt, and in Tokyo.
+    scene
+        .sql(
+            "insert into retry (workspace_id, run_id, seq, attempts, kind, account_id, due_at, reserved)
+             select 1, run_id, seq, 1, case seq when 3 then 2 else 1 end, account_id, now(), 0
+             from flow, generate_series(1, 4) seq",
+        )
+        .await;
+    let later = "select count(*) from retry where due_at between now() + interval '14 h' and now() + interval '15 h'";
+    clock.advance_us(5 * 3_600_000_000 + 1_800_000_000);
+    roll_shut(&scene.store).await.unwrap();
+    assert_eq!(scene.number(later).await, 3, "from 17:30 until 08:00");
+    assert_eq!(scene.number("select count(*) from retry where due_at <= now()").await, 1);
+    scene.sql("update campaign set hours = null, quiet = '04:00-05:00'").await;
+    apply(&scene.store, 1, None).await.unwrap();
+    assert_eq!(scene.number("select count(*) from retry where due_at <= now()").await, 3);
+    assert_eq!(scene.number(later).await, 1, "what is in doubt is not hurried");
+}
+
+#[tokio::test]
 async fn hours_that_are_none_are_refused_and_nothing_is_created() {
     let (scene, _) = scene(NewHours::default()).await;
     let through = [fanfare_store::campaigns::Through::account("demo")];
