@@ -6,18 +6,19 @@ use std::collections::BTreeSet;
 use fanfare_domain::cohort::Member;
 use fanfare_domain::id::message_id;
 use fanfare_domain::rng::Rng;
-use fanfare_domain::state::{Measure, RunState};
+use fanfare_domain::state::{Measure, RunState, Sharing};
+use fanfare_scheduler::life::{self, Edit};
 use fanfare_scheduler::resend::resend;
 use fanfare_scheduler::{control, tick};
 use fanfare_sim::{Config, Faults};
-use fanfare_store::campaigns::NewCampaign;
+use fanfare_store::campaigns::{NewCampaign, Through};
 use fanfare_store::first_part::FirstPart;
 use fanfare_store::follow_ups::{self, NewFollowUp};
 use fanfare_store::{campaigns, suppressions};
 use serde_json::json;
 
 use crate::receipts::post;
-use crate::stage::{CAMPAIGN, Play, Stage, WORKSPACE};
+use crate::stage::{CAMPAIGN, Other, Play, Stage, WORKSPACE};
 
 const SEED: u64 = 41;
 
@@ -310,4 +311,61 @@ async fn a_run_of_which_too_much_fails_is_paused_once_for_a_person_to_look_at() 
             (4, 6, "scheduler", false)
         ]
     );
+}
+
+/// Changes something of the campaign while it runs, by chance.
+async fn edit(play: &Play, rng: &Rng) {
+    let by = |share| Through { share: Some(share), ..Through::account("demo") };
+    let both = [Through::account("demo"), Through::account("other")];
+    let shared = [by(3), Through { share: Some(1), ..Through::account("other") }];
+    let only = [Through::account("other")];
+    let edit = match rng.below(5) {
+        0 => Edit { weight: Some(1 + rng.below(100) as i32), ..Edit::default() },
+        1 => Edit { through: Some((&both, Sharing::Together)), ..Edit::default() },
+        2 => Edit { through: Some((&shared, Sharing::Shares)), ..Edit::default() },
+        3 => Edit { through: Some((&both, Sharing::InOrder)), ..Edit::default() },
+        _ => Edit { through: Some((&only, Sharing::Together)), ..Edit::default() },
+    };
+    life::edit(&play.db.store, WORKSPACE, CAMPAIGN, edit).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_paused_changed_resumed_and_cancelled_at_any_moment() {
+    let faults = |seed| Config { faults: Faults::preset("light").unwrap(), seed, ..Config::default() };
+    let other = Other { name: "other", sim: faults(SEED + 1), ..Other::default() };
+    let stage = Stage { contacts: 50_000, sim: faults(SEED), others: vec![other], ..Stage::default() };
+    let (play, rng) = (stage.launch().await, Rng::seeded(SEED));
+    let store = &play.db.store;
+    let workers = [play.worker(), play.worker()];
+    play.scheduler();
+    let mut moments: Vec<i64> = (0..20).map(|_| 500 + rng.below(44_000) as i64).collect();
+    moments.sort_unstable();
+    for (i, moment) in moments.iter().enumerate() {
+        play.until("so many are sent", |p| p.sent >= *moment).await;
+        control::pause(store, WORKSPACE, CAMPAIGN).await.unwrap();
+        play.assert_books().await;
+        // What was in flight is settled, and then nothing moves.
+        play.until("nothing is leased", |p| p.leased == 0).await;
+        let still = play.sim.stats().requests;
+        edit(&play, &rng).await;
+        play.assert_books().await;
+        assert_eq!(play.sim.stats().requests, still, "seed {SEED}: paused at {moment}");
+        match i {
+            19 => control::cancel(store, WORKSPACE, CAMPAIGN).await.unwrap(),
+            _ => control::resume(store, WORKSPACE, CAMPAIGN).await.unwrap(),
+        };
+        play.assert_books().await;
+    }
+    let done = play.until("cancelled", |p| p.state().unwrap() == RunState::Cancelled).await;
+    play.assert_books().await;
+    assert!(done.cancelled > 0 && done.sent >= moments[19], "seed {SEED}: {done:?}");
+    for sim in [&play.sim, &play.others[0]] {
+        assert_eq!(sim.stats().accepted_twice, 0, "seed {SEED}");
+    }
+    let sql = "select count(*) from (select seq from outcome where class = 1 group by seq having count(distinct account_id) > 1) t";
+    let twice: i64 = sqlx::query_scalar(sql).fetch_one(&store.pool).await.unwrap();
+    assert_eq!(twice, 0, "seed {SEED}: nobody through both");
+    for worker in workers {
+        worker.stop().await;
+    }
 }
