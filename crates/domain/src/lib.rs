@@ -16,6 +16,7 @@ pub mod receipt;
 pub mod retry;
 pub mod rng;
 pub mod sms;
+pub mod split;
 pub mod state;
 pub mod template;
 pub mod window;
