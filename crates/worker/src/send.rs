@@ -9,7 +9,7 @@ use fanfare_domain::outcome::{Action, Answer, Class, Failure, FailureKind};
 use fanfare_domain::template::Fallback;
 use fanfare_domain::window;
 use fanfare_providers::{Finding, Provider as _};
-use fanfare_store::queue::{BY_RECEIPT, Fate, Lease, Message, Settlement};
+use fanfare_store::queue::{BY_RECEIPT, Fate, Lane, Lease, Message, Settlement};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -165,7 +165,7 @@ impl Batch {
     /// take.
     fn giver(&self) -> Option<Giver> {
         match &self.pace {
-            Pace::Own(slots) if !self.lease.urgent && !self.lease.probe => {
+            Pace::Own(slots) if self.lease.lane == Lane::Bulk && !self.lease.probe => {
                 Some(self.account.exchange.begin(self.lease.id, *slots, self.lease.len()))
             }
             _ => None,

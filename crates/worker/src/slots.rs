@@ -103,7 +103,7 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fanfare_store::queue::Span;
+    use fanfare_store::queue::{Lane, Span};
 
     fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
@@ -127,6 +127,7 @@ mod tests {
             lateness_us: 10_000,
             now_us: 290_000,
             probe: false,
+            lane: Lane::Bulk,
         };
         let slots = Slots::of(&lease, clock.best().unwrap()).unwrap();
         assert_eq!(slots.slot(0).at, start + ms(301));

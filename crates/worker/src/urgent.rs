@@ -68,8 +68,8 @@ impl Exchange {
     /// waits for the next.
     pub fn offer(&self, slot: Slot) -> bool {
         let mut state = self.state();
-        // Every other slot stays where it is.
-        if std::mem::take(&mut state.given) {
+        // Every other slot stays where it is; one that is lost is nobody's.
+        if std::mem::take(&mut state.given) || slot.missed(Instant::now()) {
             return false;
         }
         while let Some(asking) = state.asking.pop_front() {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::OnUnknown;
+use fanfare_domain::state::{OnUnknown, RetryKind};
 use fanfare_domain::window;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
@@ -58,7 +58,8 @@ pub async fn messages(c: &mut PgConnection, workspace_id: i32, lease: &Lease) ->
             .fetch_all(c)
             .await?
         }
-        Span::List { seqs, doubts, .. } => {
+        Span::List { seqs, kinds, .. } => {
+            let doubts: Vec<bool> = kinds.iter().map(|kind| *kind == RetryKind::Unknown).collect();
             sqlx::query_as(
                 "-- messages of a list
                  select r.seq, r.address, r.country, r.units, r.variant, r.params, s.address is not null as suppressed,
