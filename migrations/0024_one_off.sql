@@ -4,9 +4,6 @@ alter table campaign add column kind smallint not null default 1 check (kind bet
 comment on column campaign.kind is '1 to its list, by launches; 2 triggered: its messages come one by one; 3 what message send says by one template through one account: shown nowhere.';
 alter table campaign alter column list_id drop not null;
 comment on column campaign.list_id is 'The list its audience is frozen from; null where messages come one by one.';
--- Why: a message is sent by the campaign of its template and account, which has no name that anybody gives.
-create index campaign_single on campaign (workspace_id, template_id) where kind = 3;
-
 create table one_off (
   workspace_id int not null,
   campaign_id bigint not null,

@@ -4,6 +4,7 @@
 pub mod cap;
 pub mod clock;
 pub mod content;
+pub mod email;
 pub mod forecast;
 pub mod id;
 pub mod limits;

@@ -152,6 +152,11 @@ pub const TEMPLATE_PARAMS_MAX: usize = 100;
 /// Longest rendered text.
 pub const RENDERED_BYTES_MAX: usize = 1024 * 1024;
 
+/// Longest key of a message that comes by itself.
+pub const KEY_BYTES_MAX: usize = 255;
+/// Most bytes of the values that come with such a message.
+pub const PARAMS_BYTES_MAX: usize = 256 * 1024;
+
 /// Longest word by which recipients opt out.
 pub const OPT_WORD_CHARS_MAX: usize = 60;
 /// Most changes of a workspace to the words that are built in.

@@ -93,6 +93,18 @@ pub async fn is_alive(c: &mut PgConnection, worker_id: i64) -> Result<bool> {
     Ok(alive)
 }
 
+/// Whether any worker of the fleet is alive.
+///
+/// # Errors
+/// When the database fails.
+pub async fn any_alive(c: &mut PgConnection) -> Result<bool> {
+    let any =
+        sqlx::query_scalar("select exists (select from worker where alive_until > clock_timestamp()) -- any_alive")
+            .fetch_one(c)
+            .await?;
+    Ok(any)
+}
+
 /// The board: every flow of the fleet, and every account that is asked for something. It holds unfinished
 /// runs only, so it is small.
 ///

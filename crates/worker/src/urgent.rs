@@ -36,9 +36,8 @@ impl State {
     /// Slots of bulk to come within a moment.
     fn ahead(&self, now: Instant) -> usize {
         let soon = now + URGENT_AHEAD;
-        let of = |(slots, n): &(Slots, usize)| {
-            (slots.places_before(soon).min(*n)).saturating_sub(slots.places_before(now))
-        };
+        let of =
+            |(slots, n): &(Slots, usize)| (slots.places_before(soon).min(*n)).saturating_sub(slots.places_before(now));
         self.givers.values().map(of).sum()
     }
 }

@@ -1,11 +1,14 @@
 //! `fanfare campaign create`: what to say, to whom, through which accounts, under which policies.
 
+mod trigger;
+
 use std::collections::HashSet;
 
 use anyhow::Context as _;
 use clap::Args;
-use fanfare_domain::state::{OnMissing, OnUnknown, Sharing};
+use fanfare_domain::state::{CampaignKind, OnMissing, OnUnknown, Sharing};
 use fanfare_providers::{Kind, sender};
+use fanfare_scheduler::live;
 use fanfare_store::accounts;
 use fanfare_store::campaigns::{self, Campaign, CampaignAccount, NewCampaign, Through};
 use serde_json::json;
@@ -27,8 +30,10 @@ pub struct Create {
     #[arg(long, value_name = "TEMPLATE")]
     fallback: Option<String>,
     /// To whom
-    #[arg(long)]
-    list: String,
+    #[arg(long, required_unless_present = "triggered")]
+    list: Option<String>,
+    #[command(flatten)]
+    trigger: trigger::Trigger,
     /// Through which account; repeat it for several, which then send together, the fastest most
     #[arg(long = "account", value_name = "ACCOUNT", required = true)]
     accounts: Vec<String>,
@@ -100,7 +105,8 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
         name: &new.name,
         template: &new.template,
         fallback: new.fallback.as_deref(),
-        list: &new.list,
+        list: new.list.as_deref().unwrap_or_default(),
+        kind: new.trigger.kind(),
         accounts: &accounts,
         sharing,
         weight: new.weight,
@@ -112,8 +118,14 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
         fits(context, through).await?;
     }
     let made = campaigns::create(&context.store, context.workspace_id, campaign).await?;
+    if made.kind == CampaignKind::Triggered {
+        let (store, name) = (&context.store, &made.name);
+        live::open(store, context.workspace_id, name).await.with_context(|| {
+            format!("campaign {name:?} is created and not live; once that is put right: fanfare campaign launch {name}")
+        })?;
+    }
     let value = json!({
-        "id": id(made.campaign_id), "name": made.name, "template": made.template,
+        "id": id(made.campaign_id), "name": made.name, "kind": made.kind, "template": made.template,
         "fallback": made.fallback.as_ref().map(|f| &f.name), "list": made.list,
         "accounts": made.accounts, "sharing": made.sharing, "channel": made.channel, "weight": made.weight, "on_missing": made.on_missing,
         "on_unknown": made.on_unknown, "expires_after_seconds": made.expires_after_s,
@@ -137,13 +149,26 @@ fn definition(c: &Campaign) -> String {
     fields([
         ("campaign", c.name.clone()),
         ("says", format!("template {}, by {}{}", c.template, c.channel, fallback.unwrap_or_default())),
-        ("to", format!("list {}", c.list)),
+        (
+            "to",
+            if c.kind == CampaignKind::Broadcast {
+                format!("list {}", c.list)
+            } else {
+                "whoever is enrolled".to_owned()
+            },
+        ),
         ("through", through(c)),
         (
             "policies",
             format!("variable missing: {}; message in doubt: {}; expires: {expires}", c.on_missing, c.on_unknown),
         ),
-        ("next", format!("fanfare campaign plan {}", c.name)),
+        (
+            "next",
+            match c.kind {
+                CampaignKind::Broadcast => format!("fanfare campaign plan {}", c.name),
+                CampaignKind::Triggered | CampaignKind::Single => format!("fanfare campaign enrol {} --to …", c.name),
+            },
+        ),
     ])
 }
 

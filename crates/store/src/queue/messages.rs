@@ -179,7 +179,7 @@ pub async fn run_info(c: &mut PgConnection, (workspace_id, account_id): (i32, i6
     }
     let row: Row = sqlx::query_as(
         "-- run_info
-         select c.name, c.campaign_id, run_arms(r) as arms, c.fallback_id, r.fallback_version, t.channel, r.variables, ra.prices,
+         select case c.kind when 3 then ltrim(t.name) else c.name end as name, c.campaign_id, run_arms(r) as arms, c.fallback_id, r.fallback_version, t.channel, r.variables, ra.prices,
                 ra.sender,
                 coalesce(r.started_at, r.scheduled_for) as started_at, r.expires_at, c.on_unknown
          from run r
