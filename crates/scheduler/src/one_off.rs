@@ -40,7 +40,7 @@ pub enum Of<'a> {
     Text {
         /// Name of the account.
         account: &'a str,
-        /// By which channel; `None` where the account's kind has only one.
+        /// By which channel; `None` for the one that the address and the account's kind suggest.
         channel: Option<Channel>,
         /// The text.
         text: &'a str,
@@ -85,7 +85,7 @@ pub async fn submit(store: &Store, workspace_id: i32, m: Message<'_>) -> Result<
     let campaign = match m.of {
         Of::Campaign(name) => triggered(&mut c, workspace_id, name).await?,
         Of::Template { account, template } => single(store, &mut c, workspace_id, (account, template)).await?,
-        Of::Text { account, channel, .. } => of_text(store, &mut c, workspace_id, account, channel).await?,
+        Of::Text { account, channel, .. } => of_text(store, &mut c, workspace_id, account, (channel, m.to)).await?,
     };
     let to = address(campaign.channel, m.to)?;
     let scope = if campaign.kind == CampaignKind::Single { 0 } else { campaign.campaign_id };
@@ -209,10 +209,10 @@ async fn of_text(
     c: &mut PgConnection,
     workspace_id: i32,
     account: &str,
-    channel: Option<Channel>,
+    (channel, to): (Option<Channel>, &str),
 ) -> Result<Campaign> {
     let found = accounts::get(c, workspace_id, account).await?;
-    let channel = channel_of(&found, channel)?;
+    let channel = channel_of(&found, channel, to)?;
     let name = templates::of_text(channel);
     if let Err(StoreError::NotFound { .. }) = templates::get(c, workspace_id, &name).await {
         // An e-mail's subject comes as a value of its own.
@@ -225,20 +225,23 @@ async fn of_text(
     single(store, c, workspace_id, (account, &name)).await
 }
 
-fn channel_of(account: &Account, wanted: Option<Channel>) -> Result<Channel> {
+/// The channel that is wanted; else one that suits the address. A text by SMS has no window to wait for.
+fn channel_of(account: &Account, wanted: Option<Channel>, to: &str) -> Result<Channel> {
     let Account { name, kind, .. } = account;
     let known = Kind::named(kind)
         .ok_or_else(|| Error::State(format!("account {name:?} is of kind {kind}, which this program does not know")))?;
     let channels: Vec<Channel> = known.channels().collect();
-    let list = channels.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(", ");
-    match (wanted, channels.as_slice()) {
-        (Some(wanted), _) if channels.contains(&wanted) => Ok(wanted),
-        (Some(wanted), _) => {
-            Err(Error::State(format!("account {name:?} of kind {kind} does not carry {wanted}: it carries {list}")))
-        }
-        (None, [only]) => Ok(*only),
-        (None, _) => Err(Error::State(format!("account {name:?} carries {list}: say which with --channel"))),
-    }
+    let suiting =
+        [Channel::Sms, Channel::Whatsapp, Channel::Email].into_iter().filter(|c| c.by_phone() != to.contains('@'));
+    let found = match wanted {
+        Some(wanted) => Some(wanted).filter(|wanted| channels.contains(wanted)),
+        None => suiting.filter(|c| channels.contains(c)).next(),
+    };
+    found.ok_or_else(|| {
+        let list = channels.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(", ");
+        let what = wanted.map_or(format!("nothing to {to:?}"), |wanted| format!("no {wanted}"));
+        Error::State(format!("account {name:?} of kind {kind} carries {what}: it carries {list}"))
+    })
 }
 
 async fn of_campaign(store: &Store, workspace_id: i32, campaign: &Campaign) -> Result<Live> {
