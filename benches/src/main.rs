@@ -14,6 +14,7 @@ mod import;
 mod limit;
 mod meter;
 mod storm;
+mod urgent;
 
 use std::path::PathBuf;
 
@@ -51,6 +52,8 @@ enum Bench {
     Conservation,
     /// 100k receipts, a third of them repeats, all out of order, while 20k messages are sent
     Storm,
+    /// Messages that come one by one beside 1M queued ones at the cap, 80/s and 1000/s: how soon they are sent
+    Urgent,
     /// The bare HTTP client, as a process of its own (used by drain)
     #[command(hide = true)]
     Bare {
@@ -73,6 +76,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Crash,
         Bench::Conservation,
         Bench::Storm,
+        Bench::Urgent,
     ];
     let mut report = Map::new();
     for bench in cli.bench.map_or(all.to_vec(), |one| vec![one]) {
@@ -97,6 +101,7 @@ async fn run(bench: Bench, cli: &Cli) -> anyhow::Result<Value> {
         Bench::Crash => crash::run(program, divide).await,
         Bench::Conservation => crash::conservation(program, divide).await,
         Bench::Storm => storm::run(program, divide).await,
+        Bench::Urgent => urgent::run(program, divide).await,
         Bench::Bare { port, messages } => bare::run(port, messages).await,
     }
 }
@@ -111,6 +116,7 @@ fn name(bench: Bench) -> &'static str {
         Bench::Crash => "crash",
         Bench::Conservation => "conservation",
         Bench::Storm => "storm",
+        Bench::Urgent => "urgent",
         Bench::Bare { .. } => "bare",
     }
 }
