@@ -148,3 +148,90 @@ impl Drop for Owed {
         self.settle(self.messages.load(Ordering::Relaxed));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fanfare_store::queue::{Lane, Lease, Span};
+
+    use super::*;
+    use crate::slots::Sighting;
+
+    /// Slots of 100 ms, the first one now.
+    fn slots(n: i32) -> Slots {
+        let lease = Lease {
+            id: 1,
+            run_id: 1,
+            epoch: 0,
+            span: Span::Range { lo: 0, hi: n },
+            reserve_each: 0,
+            slot_us: 0,
+            period_us: 10_000,
+            lateness_us: 60_000_000,
+            now_us: 0,
+            probe: false,
+            lane: Lane::Bulk,
+        };
+        let now = Instant::now();
+        Slots::of(&lease, Sighting { asked: now, received: now, database_us: 0 }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn bulk_keeps_every_other_slot() {
+        let exchange = Arc::new(Exchange::default());
+        let giver = exchange.begin(1, slots(100), 100);
+        let owed = exchange.owe(3);
+        let mut given = Vec::new();
+        for place in 0..6 {
+            let slot = giver.exchange.state().givers[&1].0.slot(place);
+            let mut asks = std::pin::pin!(owed.slot());
+            // Asks, and waits for an answer.
+            let waits = futures::poll!(&mut asks).is_pending();
+            let taken = giver.offer(slot);
+            given.push((waits, taken));
+            if taken {
+                assert_eq!(asks.await, Some(slot));
+            }
+        }
+        assert_eq!(given.iter().map(|(_, taken)| *taken).collect::<Vec<_>>(), [true, false, true, false, true, false]);
+        assert!(given.iter().all(|(waits, _)| *waits));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_told_when_bulk_has_none_left() {
+        let exchange = Arc::new(Exchange::default());
+        assert_eq!(exchange.room(), None);
+        assert_eq!(exchange.owe(1).slot().await, None, "nobody to give");
+        let (one, other) = (exchange.begin(1, slots(20), 20), exchange.begin(2, slots(20), 20));
+        assert!(exchange.room().is_some_and(|room| (1..=20).contains(&room)));
+        let owed = exchange.owe(2);
+        let mut asks = Box::pin(owed.slot());
+        assert!(futures::poll!(&mut asks).is_pending());
+        drop(one);
+        assert!(futures::poll!(&mut asks).is_pending(), "the other still may");
+        drop(other);
+        assert_eq!(asks.await, None);
+        assert_eq!(exchange.room(), Some(0), "what has none must be handed back before more is claimed");
+        drop(owed);
+        assert_eq!(exchange.room(), None);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_given_a_slot_that_is_lost_or_one_that_went_away_a_slot_at_all() {
+        let exchange = Arc::new(Exchange::default());
+        let giver = exchange.begin(1, slots(20), 20);
+        let owed = exchange.owe(1);
+        {
+            let mut gone = std::pin::pin!(owed.slot());
+            assert!(futures::poll!(&mut gone).is_pending());
+        }
+        let slot = slots(20).slot(0);
+        assert!(!giver.offer(slot), "who asked for it does not wait any more");
+        let mut asks = std::pin::pin!(owed.slot());
+        assert!(futures::poll!(&mut asks).is_pending());
+        let lost = Slot { at: slot.at, until: slot.at - Duration::from_millis(1) };
+        assert!(!giver.offer(lost));
+        assert!(giver.offer(slot));
+    }
+}
