@@ -146,9 +146,13 @@ comment on function take_retries is 'Takes due messages that wait one by one out
 create function close_poor(p_flow flow) returns void language sql as $f$
   update flow x set runnable = false, closed = 1, epoch = x.epoch + 1
     where x.workspace_id = p_flow.workspace_id and x.account_id = p_flow.account_id and x.run_id = p_flow.run_id;
-  update run x set state = 3, paused_reason = 2
-    where x.workspace_id = p_flow.workspace_id and x.run_id = p_flow.run_id and x.state = 2
-      and not exists (select from flow o where o.workspace_id = p_flow.workspace_id and o.run_id = p_flow.run_id and o.runnable)
+  with paused as (
+    update run x set state = 3, paused_reason = 2
+      where x.workspace_id = p_flow.workspace_id and x.run_id = p_flow.run_id and x.state = 2
+        and not exists (select from flow o where o.workspace_id = p_flow.workspace_id and o.run_id = p_flow.run_id and o.runnable)
+    returning x.campaign_id)
+  insert into transition (workspace_id, campaign_id, run_id, at, from_state, to_state, actor, reason)
+    select p_flow.workspace_id, x.campaign_id, p_flow.run_id, clock_timestamp(), 2, 3, 'worker', 'credit' from paused x
 $f$;
 comment on function close_poor is 'Closes a flow for want of credit; what costs less may go on through another account, and the last of them pauses the run.';
 

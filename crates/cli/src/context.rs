@@ -115,7 +115,11 @@ impl Global {
     }
 
     async fn open(&self, max_connections: u32) -> anyhow::Result<Store> {
-        Ok(Store::open(Config { max_connections, ..self.config()? }).await?)
+        let mut store = Store::open(Config { max_connections, ..self.config()? }).await?;
+        if let Ok(user) = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")) {
+            store.actor = user.into();
+        }
+        Ok(store)
     }
 
     async fn workspace_id(&self, store: &Store, made: bool) -> anyhow::Result<i32> {

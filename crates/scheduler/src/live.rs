@@ -1,7 +1,7 @@
 //! Campaigns whose messages come one by one: they are live from their creation until they are stopped.
 
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{CampaignKind, RunKind, RunState};
+use fanfare_domain::state::{CampaignKind, RunKind};
 use fanfare_store::accounts::Account;
 use fanfare_store::campaigns::Campaign;
 use fanfare_store::one_off::{self, Live, Standing};
@@ -10,8 +10,7 @@ use fanfare_store::tx::run_tx;
 use fanfare_store::{PgConnection, Store, accounts, campaigns, prices};
 
 use crate::approved::fitness;
-use crate::control::Changed;
-use crate::plan::cheap_refusals;
+use crate::plan::{cheap_refusals, unapproved};
 use crate::window::Said;
 use crate::{Error, Result};
 
@@ -39,11 +38,11 @@ pub async fn open(store: &Store, workspace_id: i32, campaign: &str) -> Result<bo
     Ok(insert(store, workspace_id, &prepared).await?)
 }
 
-/// Takes no more messages into a campaign. What was entered is sent, and then its run ends.
+/// Takes no more messages into a campaign. What was entered is sent, and then its run ends; gives that.
 ///
 /// # Errors
 /// [`Error::State`] when it is not live; else when it does not exist or the database fails.
-pub async fn stop(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
+pub async fn stop(store: &Store, workspace_id: i32, campaign: &str) -> Result<i64> {
     let stopped = run_tx("stop", || async {
         let mut tx = store.pool.begin().await?;
         let found = campaigns::get(&mut tx, workspace_id, campaign).await?;
@@ -62,7 +61,7 @@ pub async fn stop(store: &Store, workspace_id: i32, campaign: &str) -> Result<Ch
         (_, None) => Err(Error::State(format!("campaign {campaign:?} is not live: it takes no messages already"))),
         (_, Some(run_id)) => {
             tracing::info!(workspace_id, run_id, "live run stopped");
-            Ok(Changed { campaign: campaign.to_owned(), run_id, state: RunState::Running })
+            Ok(run_id)
         }
     }
 }
@@ -122,6 +121,10 @@ async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: Campaign) ->
     // Of a list there is nothing to find.
     let mut refusals = cheap_refusals(&campaign, &through, &said.features(), 1);
     refusals.extend(said.refusal.clone());
+    // What nobody has named is nobody's to approve.
+    if campaign.kind == CampaignKind::Triggered && campaigns::need_review(c, workspace_id).await? {
+        refusals.extend(unapproved(&campaign));
+    }
     for account in &through {
         refusals.extend(fitness(c, account, said.approved()).await?.refusals);
     }
@@ -156,21 +159,13 @@ async fn insert(store: &Store, workspace_id: i32, prepared: &Prepared) -> fanfar
             return Ok(false);
         }
         let run = NewRun {
-            run_id: store.ids.next(),
-            campaign_id: campaign.campaign_id,
-            accounts: &accounts,
-            sharing: campaign.sharing,
-            scheduled_for: store.clock.now(),
-            starts_now: true,
             kind: RunKind::Live,
-            parent_run_id: None,
-            step: None,
+            accounts: &accounts,
             arms: &arms,
-            fallback_version: campaign.fallback.as_ref().map(|f| f.version),
             variables: &prepared.said.variables,
-            planned: 0,
-            weight: campaign.weight,
+            // Its messages are not as old as it is.
             expires_at: None,
+            ..NewRun::of(campaign, store.ids.next(), &store.actor, store.clock.now())
         };
         runs::insert(&mut tx, workspace_id, &run).await?;
         tx.commit().await?;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use fanfare_domain::state::CampaignKind;
 use fanfare_scheduler::live;
@@ -18,6 +18,18 @@ use crate::output::{Output, Usage, id};
 pub async fn is(context: &Context, name: &str) -> anyhow::Result<bool> {
     let mut c = context.store.pool.acquire().await?;
     Ok(campaigns::get(&mut c, context.workspace_id, name).await?.kind == CampaignKind::Triggered)
+}
+
+/// Makes a new one live, unless somebody has to approve it first.
+pub async fn begin(context: &Context, name: &str) -> anyhow::Result<()> {
+    let mut c = context.store.pool.acquire().await?;
+    if campaigns::need_review(&mut c, context.workspace_id).await? {
+        return Ok(());
+    }
+    drop(c);
+    live::open(&context.store, context.workspace_id, name).await.map(drop).with_context(|| {
+        format!("campaign {name:?} is created and not live; once that is put right: fanfare campaign launch {name}")
+    })
 }
 
 /// One message of it.
@@ -40,7 +52,7 @@ pub async fn launch(context: &Context, name: &str, at: Option<DateTime<Utc>>, ou
 
 /// Takes no more messages into it.
 pub async fn stop(context: &Context, name: &str, output: Output) -> anyhow::Result<()> {
-    let stopped = live::stop(&context.store, context.workspace_id, name).await?;
-    let value = json!({ "campaign": name, "run": id(stopped.run_id), "live": false });
+    let run_id = live::stop(&context.store, context.workspace_id, name).await?;
+    let value = json!({ "campaign": name, "run": id(run_id), "live": false });
     output.result(&value, |_| format!("campaign {name} takes no more messages; those that came are sent"))
 }

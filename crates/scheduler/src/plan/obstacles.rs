@@ -3,6 +3,7 @@
 use fanfare_domain::content::Feature;
 use fanfare_domain::limits::RECIPIENTS_MAX;
 use fanfare_domain::message::Channel;
+use fanfare_domain::state::Approval;
 use fanfare_providers::Kind;
 use fanfare_store::accounts::Account;
 use fanfare_store::campaigns::Campaign;
@@ -32,6 +33,28 @@ pub(crate) fn cheap_refusals(
         refusals.push(Problem::new(problem, "split the list"));
     }
     refusals
+}
+
+/// That the campaign is not approved as it is now, if it is not.
+pub(crate) fn unapproved(campaign: &Campaign) -> Option<Problem> {
+    let Campaign { name, approval, approved_says, .. } = campaign;
+    let says = campaign.says();
+    match (approval, approved_says) {
+        (Approval::Approved, Some(approved)) if *approved == says => None,
+        (Approval::Approved, approved) => {
+            let approved = approved.as_deref().unwrap_or("nothing");
+            let problem = format!("campaign {name:?} says {says}, and {approved} was approved");
+            Some(Problem::new(problem, format!("have it approved anew: fanfare campaign submit {name}")))
+        }
+        (Approval::Review, _) => {
+            let remedy = format!("somebody approves it with fanfare campaign approve {name}");
+            Some(Problem::new(format!("campaign {name:?} is in review"), remedy))
+        }
+        (state, _) => {
+            let problem = format!("campaign {name:?} is not approved, which this workspace asks for: it is {state}");
+            Some(Problem::new(problem, format!("fanfare campaign submit {name}")))
+        }
+    }
 }
 
 /// That the account is stopped, if it is.
