@@ -15,6 +15,7 @@ mod limit;
 mod meter;
 mod pause;
 mod storm;
+mod urgent;
 
 use std::path::PathBuf;
 
@@ -54,6 +55,8 @@ enum Bench {
     Storm,
     /// 50k messages paused, changed and resumed at 20 moments: pause to last send
     Pause,
+    /// Messages that come one by one beside 1M queued ones at the cap, 80/s and 1000/s: how soon they are sent
+    Urgent,
     /// The bare HTTP client, as a process of its own (used by drain)
     #[command(hide = true)]
     Bare {
@@ -77,6 +80,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Conservation,
         Bench::Storm,
         Bench::Pause,
+        Bench::Urgent,
     ];
     let mut report = Map::new();
     for bench in cli.bench.map_or(all.to_vec(), |one| vec![one]) {
@@ -102,6 +106,7 @@ async fn run(bench: Bench, cli: &Cli) -> anyhow::Result<Value> {
         Bench::Conservation => crash::conservation(program, divide).await,
         Bench::Storm => storm::run(program, divide).await,
         Bench::Pause => pause::run(program, divide).await,
+        Bench::Urgent => urgent::run(program, divide).await,
         Bench::Bare { port, messages } => bare::run(port, messages).await,
     }
 }
@@ -117,6 +122,7 @@ fn name(bench: Bench) -> &'static str {
         Bench::Conservation => "conservation",
         Bench::Storm => "storm",
         Bench::Pause => "pause",
+        Bench::Urgent => "urgent",
         Bench::Bare { .. } => "bare",
     }
 }

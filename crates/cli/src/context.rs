@@ -40,7 +40,7 @@ pub struct Global {
     #[arg(long, global = true, help_heading = EVERYWHERE, env = "FANFARE_HOME", value_name = "DIR")]
     pub home: Option<PathBuf>,
     /// Key for secrets at rest, 32 bytes in base64 [default: the file key in FANFARE_HOME]
-    #[arg(long, global = true, help_heading = EVERYWHERE, env = "FANFARE_KEY", hide = true, hide_env_values = true)]
+    #[arg(id = "seal-key", long, global = true, help_heading = EVERYWHERE, env = "FANFARE_KEY", hide = true, hide_env_values = true)]
     pub key: Option<String>,
 }
 

@@ -1,5 +1,7 @@
 //! Values as people write them on the command line.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 /// A time with its offset: `2026-12-01T09:00+01:00`, `2026-12-01 09:00:30Z`.
@@ -109,6 +111,26 @@ pub fn sender(text: &str) -> Result<(String, String), String> {
         }
         _ => Err(format!("{text:?} is not ACCOUNT=ADDRESS: write for example main=+15551234567")),
     }
+}
+
+/// `name=Ali`: a variable and its value, which may be empty.
+pub fn param(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is not NAME=VALUE: write for example name=Ali")),
+    }
+}
+
+/// How long to wait: `0s`, `500ms`, `10s`, `2m`.
+pub fn wait(text: &str) -> Result<Duration, String> {
+    match text.strip_suffix("ms").map(str::parse) {
+        Some(Ok(ms @ 0..=3_600_000)) => return Ok(Duration::from_millis(ms)),
+        Some(_) => return Err(format!("{text:?} is no time to wait: write for example 500ms or 10s")),
+        None if text.trim_end_matches('s') == "0" => return Ok(Duration::ZERO),
+        None => {}
+    }
+    // At least 1.
+    seconds(text).map(|s| Duration::from_secs(s.unsigned_abs()))
 }
 
 /// An amount to be added: whole micro-credits.

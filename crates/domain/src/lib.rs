@@ -5,6 +5,7 @@ pub mod cap;
 pub mod clock;
 pub mod cohort;
 pub mod content;
+pub mod email;
 pub mod forecast;
 pub mod id;
 pub mod interval;

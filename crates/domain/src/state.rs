@@ -64,6 +64,18 @@ stored! {
 }
 
 stored! {
+    /// How a campaign comes by its messages.
+    CampaignKind, "kind" {
+        /// By launches, each to its audience.
+        Broadcast = 1 "broadcast",
+        /// One by one, for as long as it is live.
+        Triggered = 2 "triggered",
+        /// One by one, of no campaign that anybody has named: one template through one account.
+        Single = 3 "single",
+    }
+}
+
+stored! {
     /// Why there is a run.
     RunKind, "kind" {
         /// A person launched the campaign.

@@ -8,7 +8,7 @@ mod obstacles;
 use chrono::{DateTime, TimeDelta, Utc};
 use fanfare_domain::forecast::forecast;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::RunState;
+use fanfare_domain::state::{CampaignKind, RunState};
 use fanfare_domain::window;
 use fanfare_store::accounts::{self, Account};
 use fanfare_store::campaigns::{self, Campaign};
@@ -21,9 +21,9 @@ use crate::audience::Audience;
 use crate::first::First;
 use crate::tally::Tally;
 use crate::window::Said;
-use crate::{Problem, Result};
+use crate::{Error, Problem, Result};
 use expected::{account_lines, blend, shares};
-use obstacles::{cheap_refusals, stopped, unapproved};
+pub(crate) use obstacles::{cheap_refusals, stopped, unapproved};
 
 pub use lines::{AccountLine, CountryLine, CreditLine, Excluded, FirstLine, MissingVariable, Plan, UnfitRow};
 
@@ -92,6 +92,12 @@ pub(crate) fn before(campaign: &str, standing: Standing, again: bool) -> Option<
 /// Reads what a plan needs beside the contacts.
 pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &str) -> Result<Prepared> {
     let campaign = campaigns::get(c, workspace_id, campaign).await?;
+    if campaign.kind != CampaignKind::Broadcast {
+        let name = &campaign.name;
+        return Err(Error::State(format!(
+            "campaign {name:?} has no audience to plan: its messages come one by one, fanfare campaign enrol {name} --to …"
+        )));
+    }
     let (mut through, mut account_prices) = (Vec::new(), Vec::new());
     for account in &campaign.accounts {
         through.push(accounts::by_id(c, workspace_id, account.account_id).await?);

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use fanfare_domain::message::Channel;
-use fanfare_domain::state::{Approval, OnMissing, OnUnknown, Sharing};
+use fanfare_domain::state::{Approval, CampaignKind, OnMissing, OnUnknown, Sharing};
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
 
@@ -18,11 +18,13 @@ use crate::{Error, Result, Store, accounts, lists, templates, transitions};
 pub struct NewCampaign<'a> {
     /// What the commands will name.
     pub name: &'a str,
+    /// How it comes by its messages.
+    pub kind: CampaignKind,
     /// Name of its template.
     pub template: &'a str,
     /// Name of the approved template for those who may not be sent the other's words.
     pub fallback: Option<&'a str>,
-    /// Name of its list.
+    /// Name of its list; of no meaning where messages come one by one.
     pub list: &'a str,
     /// Its accounts, in their order.
     pub accounts: &'a [Through<'a>],
@@ -49,6 +51,7 @@ impl<'a> NewCampaign<'a> {
     pub fn of(name: &'a str, template: &'a str, list: &'a str, accounts: &'a [Through<'a>]) -> Self {
         Self {
             name,
+            kind: CampaignKind::Broadcast,
             template,
             fallback: None,
             list,
@@ -105,6 +108,8 @@ pub struct Campaign {
     pub campaign_id: i64,
     /// What the commands name.
     pub name: String,
+    /// How it comes by its messages.
+    pub kind: CampaignKind,
     /// Its template.
     pub template_id: i64,
     /// Name of the template.
@@ -125,9 +130,9 @@ pub struct Campaign {
     pub channel: Channel,
     /// What goes to those who may not be sent the template's words.
     pub fallback: Option<Fallback>,
-    /// Its list.
+    /// Its list; 0 where messages come one by one.
     pub list_id: i64,
-    /// Name of the list.
+    /// Name of the list; empty where there is none.
     pub list: String,
     /// Its accounts, in their order; at least one.
     pub accounts: Vec<CampaignAccount>,
@@ -182,6 +187,7 @@ pub struct Fallback {
 struct Row {
     campaign_id: i64,
     name: String,
+    kind: i16,
     template_id: i64,
     template: String,
     template_version: i32,
@@ -219,6 +225,7 @@ impl Row {
             },
             on_missing: OnMissing::from_i16(self.on_missing).ok_or_else(|| corrupt("on_missing", self.on_missing))?,
             on_unknown: OnUnknown::from_i16(self.on_unknown).ok_or_else(|| corrupt("on_unknown", self.on_unknown))?,
+            kind: CampaignKind::from_i16(self.kind).ok_or_else(|| corrupt("kind", self.kind))?,
             campaign_id: self.campaign_id,
             name: self.name,
             template_id: self.template_id,
@@ -252,13 +259,16 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
         Some(name) => Some(fallback(&mut tx, workspace_id, name, &template).await?),
         None => None,
     };
-    let list_id = lists::get(&mut tx, workspace_id, new.list).await?.list_id;
+    let list_id = match new.kind {
+        CampaignKind::Broadcast => Some(lists::get(&mut tx, workspace_id, new.list).await?.list_id),
+        CampaignKind::Triggered | CampaignKind::Single => None,
+    };
     let campaign_id = store.ids.next();
     let done = sqlx::query(
         "-- create
          insert into campaign (workspace_id, campaign_id, name, template_id, list_id, sharing, weight,
-           on_missing, on_unknown, expires_after_s, created_at, fallback_id, fails_at_permille)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) on conflict (workspace_id, name) do nothing",
+           on_missing, on_unknown, expires_after_s, created_at, fallback_id, fails_at_permille, kind)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) on conflict (workspace_id, name) do nothing",
     )
     .bind(workspace_id)
     .bind(campaign_id)
@@ -273,6 +283,7 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     .bind(store.clock.now())
     .bind(fallback_id)
     .bind(new.fails_at_permille)
+    .bind(new.kind.as_i16())
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {
@@ -352,25 +363,26 @@ pub async fn get(c: &mut PgConnection, workspace_id: i32, name: &str) -> Result<
     match rows.into_iter().next() {
         Some(row) => row.campaign(),
         None => {
-            let names: Vec<String> = select(c, workspace_id, None).await?.into_iter().map(|r| r.name).collect();
+            let names: Vec<String> = list(c, workspace_id).await?.into_iter().map(|c| c.name).collect();
             Err(Error::NotFound { what: "campaign", name: name.to_owned(), near: nearest(name, names) })
         }
     }
 }
 
-/// All campaigns, by name.
+/// All campaigns that somebody has named, by name.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn list(c: &mut PgConnection, workspace_id: i32) -> Result<Vec<Campaign>> {
-    select(c, workspace_id, None).await?.into_iter().map(Row::campaign).collect()
+    let named = select(c, workspace_id, None).await?.into_iter().filter(|r| r.kind != CampaignKind::Single.as_i16());
+    named.map(Row::campaign).collect()
 }
 
 async fn select(c: &mut PgConnection, workspace_id: i32, name: Option<&str>) -> Result<Vec<Row>> {
     let rows = sqlx::query_as(
         "-- select
-         select c.campaign_id, c.name, c.template_id, t.name as template, t.version as template_version, t.channel,
-                c.list_id, l.name as list, c.sharing, c.weight, c.on_missing, c.on_unknown, c.expires_after_s, c.created_at,
+         select c.campaign_id, c.name, c.kind, c.template_id, t.name as template, t.version as template_version, t.channel,
+                coalesce(c.list_id, 0) as list_id, coalesce(l.name, '') as list, c.sharing, c.weight, c.on_missing, c.on_unknown, c.expires_after_s, c.created_at,
                 c.approval, c.approved_says, c.fails_at_permille,
                 (select coalesce(jsonb_agg(jsonb_build_object('template_id', a.template_id, 'template', t.name,
                           'version', t.version, 'weight', a.weight) order by a.arm), '[]')
@@ -386,7 +398,7 @@ async fn select(c: &mut PgConnection, workspace_id: i32, name: Option<&str>) -> 
          from campaign c
          join template t on t.workspace_id = c.workspace_id and t.template_id = c.template_id
          left join template f on f.workspace_id = c.workspace_id and f.template_id = c.fallback_id
-         join list l on l.workspace_id = c.workspace_id and l.list_id = c.list_id
+         left join list l on l.workspace_id = c.workspace_id and l.list_id = c.list_id
          where c.workspace_id = $1 and ($2::text is null or c.name = $2) order by c.name",
     )
     .bind(workspace_id)

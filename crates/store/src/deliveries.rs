@@ -49,6 +49,7 @@ macro_rules! found {
                   (case
                     when t.kind = 1 then 3
                     when t.kind = 2 then 9
+                    when t.kind = 3 then 1
                     when h.seq is not null then 2
                     when o.class = 1 then 4
                     when o.class in (2, 3) then 5

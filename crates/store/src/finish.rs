@@ -37,7 +37,7 @@ pub async fn closing(c: &mut PgConnection) -> Result<Vec<Closing>> {
     Ok(rows)
 }
 
-/// Moves everything of the run that waits (cursor, returned ranges, certain retries) to `cancelled` or
+/// Moves everything of the run that waits (cursor, returned ranges, what is certain of retry) to `cancelled` or
 /// `expired`, in one transaction. What is leased is left to settle; what is in doubt is not repeated any
 /// more, and held for a person. A repeat does nothing.
 ///
@@ -62,12 +62,13 @@ pub async fn sweep(pool: &PgPool, run: Closing, shard: i16) -> Result<i64> {
          ), ranges as (
            delete from returned where workspace_id = $1 and run_id = $2 returning hi - lo as n
          ), retries as (
-           delete from retry where workspace_id = $1 and run_id = $2 and kind = 1 returning 1
+           delete from retry where workspace_id = $1 and run_id = $2 and kind <> 2 returning kind
          ), held as (
            update retry set due_at = 'infinity' where workspace_id = $1 and run_id = $2 and kind = 2 and due_at < 'infinity'
          ), sums as (
-           select coalesce((select sum(n) from cursor), 0) + coalesce((select sum(n) from ranges), 0) as fresh,
-                  (select count(*) from retries) as retries
+           select coalesce((select sum(n) from cursor), 0) + coalesce((select sum(n) from ranges), 0)
+                    + (select count(*) from retries where kind = 3) as fresh,
+                  (select count(*) from retries where kind = 1) as retries
          ), counted as (
            insert into progress as p (workspace_id, run_id, shard, retrying, cancelled, expired)
            select $1, $2, $3, -retries, case when $4 then fresh + retries else 0 end, case when $4 then 0 else fresh + retries end

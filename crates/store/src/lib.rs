@@ -29,6 +29,7 @@ pub mod load;
 pub mod media;
 pub mod migrate;
 pub mod nearest;
+pub mod one_off;
 pub mod open;
 pub mod opt_words;
 pub mod polls;

@@ -162,7 +162,7 @@ pub async fn progress(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> R
     let row = sqlx::query_as(
         "-- progress
          select t.now, r.run_id, c.name as campaign, r.state, r.paused_reason, r.paused_detail, r.started_at, r.scheduled_for, r.finished_at, r.expanded_at is not null as expanded, r.planned,
-                s.total, s.queued + w.queued as queued, l.leased,
+                s.total, s.queued + w.queued + n.queued as queued, l.leased,
                 p.retrying, p.sent, p.failed, p.suppressed, p.expired, p.cancelled, p.unknown, p.cost,
                 p.delivered, p.read, p.undelivered, p.replied,
                 s.no_address as left_out_no_address, s.duplicate as left_out_duplicate,
@@ -196,6 +196,10 @@ pub async fn progress(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> R
          cross join lateral (
            select coalesce(sum(w.hi - w.lo), 0) as queued
            from returned w where w.workspace_id = r.workspace_id and w.run_id = r.run_id) w
+         cross join lateral (
+           -- What came by itself is in no segment's rest; only live runs have any.
+           select count(*) as queued from retry t
+           where r.kind = 6 and t.workspace_id = r.workspace_id and t.run_id = r.run_id and t.kind = 3) n
          cross join lateral (
            select coalesce(sum(l.open), 0) as leased
            from lease l where l.workspace_id = r.workspace_id and l.run_id = r.run_id) l

@@ -132,7 +132,8 @@ impl<'a> NewRun<'a> {
     }
 }
 
-/// Inserts a run, its accounts, its flows and the mark that its audience is to be expanded.
+/// Inserts a run, its accounts, its flows and the mark that its audience is to be expanded; of a live run
+/// instead the segment that its messages are to be entered into.
 ///
 /// # Errors
 /// When the campaign has a run of that time already, or the database fails.
@@ -180,11 +181,16 @@ pub async fn insert(c: &mut PgConnection, workspace_id: i32, run: &NewRun<'_>) -
     for (rank, account) in (0..).zip(run.accounts) {
         insert_account(c, workspace_id, run, rank, account).await?;
     }
-    sqlx::query("-- insert: expansion\n insert into expansion (workspace_id, run_id) values ($1, $2)")
-        .bind(workspace_id)
-        .bind(run.run_id)
-        .execute(&mut *c)
-        .await?;
+    let sql = match run.kind {
+        // It has one segment, which grows, and is claimed already as far as it goes.
+        RunKind::Live => {
+            "-- insert: segment
+             insert into segment (workspace_id, run_id, segment_no, lo, hi, next_seq, after_address,
+               no_address, duplicate, suppressed, missing) values ($1, $2, 0, 0, 0, 0, '', 0, 0, 0, 0)"
+        }
+        _ => "-- insert: expansion\n insert into expansion (workspace_id, run_id) values ($1, $2)",
+    };
+    sqlx::query(sql).bind(workspace_id).bind(run.run_id).execute(&mut *c).await?;
     if state == RunState::Running {
         flows::open(c, workspace_id, run.run_id).await?;
     }
@@ -233,8 +239,8 @@ async fn insert_account(
     let sharing = if run.accounts.len() == 1 { 0 } else { run.sharing.as_i16() };
     sqlx::query(
         "-- insert: flow
-         insert into flow (workspace_id, account_id, run_id, weight, runnable, reserve_each, sharing, rank, share)
-         values ($1, $2, $3, $4, false, $5, $6, $7, $8)",
+         insert into flow (workspace_id, account_id, run_id, weight, runnable, reserve_each, sharing, rank, share, lane)
+         values ($1, $2, $3, $4, false, $5, $6, $7, $8, $9)",
     )
     .bind(workspace_id)
     .bind(account.account_id)
@@ -244,6 +250,7 @@ async fn insert_account(
     .bind(sharing)
     .bind(rank)
     .bind(account.share.unwrap_or(1))
+    .bind(i16::from(run.kind != RunKind::Live))
     .execute(c)
     .await?;
     Ok(())

@@ -2,16 +2,18 @@
 
 mod parts;
 mod through;
+mod trigger;
 
 use anyhow::Context as _;
 use clap::Args;
-use fanfare_domain::state::{OnMissing, OnUnknown, Sharing};
+use fanfare_domain::state::{CampaignKind, OnMissing, OnUnknown, Sharing};
 use fanfare_providers::{Kind, sender};
 use fanfare_store::accounts;
 use fanfare_store::arms::CampaignArm;
 use fanfare_store::campaigns::{self, Campaign, NewCampaign, Through};
 use serde_json::json;
 
+use super::triggered;
 use crate::context::Context;
 use crate::output::{Output, Usage, duration, fields, id};
 use crate::parse;
@@ -31,8 +33,10 @@ pub struct Create {
     #[arg(long, value_name = "TEMPLATE")]
     fallback: Option<String>,
     /// To whom
-    #[arg(long)]
-    list: String,
+    #[arg(long, required_unless_present = "triggered")]
+    list: Option<String>,
+    #[command(flatten)]
+    trigger: trigger::Trigger,
     #[command(flatten)]
     through: ThroughArgs,
     /// Its share of each account beside other campaigns, 1 to 1000
@@ -57,6 +61,11 @@ impl Create {
     /// What can be refused before the database is opened.
     pub fn check(&self) -> Result<(), Usage> {
         self.through()?;
+        if self.trigger.triggered && self.parts.first_part().is_some() {
+            return Err(Usage(
+                "--triggered: messages that come one by one have no first part: leave it out".to_owned(),
+            ));
+        }
         self.parts.arms(&self.template).map(drop)
     }
 
@@ -73,7 +82,8 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
         name: &new.name,
         template: &new.template,
         fallback: new.fallback.as_deref(),
-        list: &new.list,
+        list: new.list.as_deref().unwrap_or_default(),
+        kind: new.trigger.kind(),
         accounts: &accounts,
         sharing,
         weight: new.weight,
@@ -88,8 +98,11 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
         fits(context, through).await?;
     }
     let made = campaigns::create(&context.store, context.workspace_id, campaign).await?;
+    if made.kind == CampaignKind::Triggered {
+        triggered::begin(context, &made.name).await?;
+    }
     let value = json!({
-        "id": id(made.campaign_id), "name": made.name, "template": made.template,
+        "id": id(made.campaign_id), "name": made.name, "kind": made.kind, "template": made.template,
         "fallback": made.fallback.as_ref().map(|f| &f.name), "list": made.list,
         "accounts": made.accounts, "sharing": made.sharing, "channel": made.channel, "weight": made.weight, "on_missing": made.on_missing,
         "on_unknown": made.on_unknown, "expires_after_seconds": made.expires_after_s,
@@ -111,17 +124,25 @@ pub async fn fits(context: &Context, through: &Through<'_>) -> anyhow::Result<()
 fn definition(c: &Campaign) -> String {
     let expires = c.expires_after_s.map_or("never".to_owned(), |s| format!("{} after the launch", duration(s as f64)));
     let fallback = c.fallback.as_ref().map(|f| format!("; outside the 24-hour window template {}", f.name));
+    let broadcast = c.kind == CampaignKind::Broadcast;
     fields([
         ("campaign", c.name.clone()),
         ("says", format!("{}, by {}{}", templates(c), c.channel, fallback.unwrap_or_default())),
-        ("to", format!("list {}", c.list)),
+        ("to", if broadcast { format!("list {}", c.list) } else { "whoever is enrolled".to_owned() }),
         ("in parts", first_part(c)),
         ("through", through(c)),
         (
             "policies",
             format!("variable missing: {}; message in doubt: {}; expires: {expires}", c.on_missing, c.on_unknown),
         ),
-        ("next", format!("fanfare campaign plan {}", c.name)),
+        (
+            "next",
+            if broadcast {
+                format!("fanfare campaign plan {}", c.name)
+            } else {
+                format!("fanfare campaign enrol {} --to …", c.name)
+            },
+        ),
     ])
 }
 

@@ -4,11 +4,12 @@ mod create;
 mod follow;
 mod life;
 pub mod plan;
-mod recipients;
+pub mod recipients;
 mod report;
 mod runs;
 pub mod status;
 mod stuck;
+mod triggered;
 pub mod watch;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::context::{Context, Global};
+use crate::message::Addressed;
 use crate::output::{Output, Table, count, id, when};
 use crate::parse;
 use status::Status;
@@ -54,6 +56,18 @@ pub enum Command {
         /// A campaign that was sent before goes to the whole list once more
         #[arg(long)]
         again: bool,
+    },
+    /// Send one message of a triggered campaign, ahead of all bulk; the same key again is the same message
+    Enrol {
+        /// Which
+        name: String,
+        #[command(flatten)]
+        addressed: Addressed,
+    },
+    /// Take no more messages into a triggered campaign; those that came are sent
+    Stop {
+        /// Which
+        name: String,
     },
     /// Send nothing more until resumed
     Pause {
@@ -183,9 +197,11 @@ pub enum Command {
 }
 
 pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::Result<ExitCode> {
-    if let Command::Create(new) = &command {
-        // Bad usage is refused before the database is opened.
-        new.check()?;
+    // Bad usage is refused before the database is opened.
+    match &command {
+        Command::Create(new) => new.check()?,
+        Command::Enrol { addressed, .. } => drop(addressed.params()?),
+        _ => {}
     }
     global.with(async |context| dispatch(context, command, output).await).await
 }
@@ -195,6 +211,11 @@ async fn dispatch(context: &Context, command: Command, output: Output) -> anyhow
     match command {
         Command::Create(new) => create::run(context, &new, output).await?,
         Command::Plan { name, again } => return plan::run(context, &name, again, output).await,
+        Command::Enrol { name, addressed } => return triggered::enrol(context, &name, &addressed, output).await,
+        Command::Stop { name } => triggered::stop(context, &name, output).await?,
+        Command::Launch { name, at, .. } if triggered::is(context, &name).await? => {
+            triggered::launch(context, &name, at, output).await?;
+        }
         Command::Launch { name, at, again } => {
             launched(store, workspace_id, &name, Launch { at, again }, output).await?;
         }
@@ -328,7 +349,7 @@ async fn ls(context: &Context, output: Output) -> anyhow::Result<()> {
     }
     let json: Vec<_> = all
         .iter()
-        .map(|(c, s)| json!({ "id": id(c.campaign_id), "name": c.name, "template": c.template, "list": c.list, "accounts": c.accounts, "status": s }))
+        .map(|(c, s)| json!({ "id": id(c.campaign_id), "name": c.name, "kind": c.kind, "template": c.template, "list": c.list, "accounts": c.accounts, "status": s }))
         .collect();
     output.result(&json!({ "campaigns": json }), |_| {
         let mut table = Table::new(&["campaign", "template", "list", "account", "state", "sent", "total"]);

@@ -119,6 +119,21 @@ impl Run {
     }
 }
 
+/// One message, and the same as JSON; none if there is no such message.
+pub async fn one(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    (run_id, seq): (i64, i32),
+) -> anyhow::Result<Option<(Delivery, serde_json::Value)>> {
+    let run = Run { workspace_id, run_id, only: None };
+    // A seq is below the largest number that there is.
+    let range = (seq, seq.saturating_add(1));
+    let reported = receipts::of_messages(c, workspace_id, run_id, range).await?;
+    let page = deliveries::page(c, workspace_id, run_id, range, None).await?;
+    let found = page.into_iter().next();
+    found.map(|d| serde_json::to_value(run.line(&d, &reported)).map(|value| (d, value))).transpose().map_err(Into::into)
+}
+
 /// For people, or as objects.
 pub async fn list(
     context: &Context,

@@ -11,7 +11,7 @@ use fanfare_store::campaigns::Campaign;
 use crate::Problem;
 
 /// What is wrong with the accounts, the template for them, and the size of the list.
-pub(super) fn cheap_refusals(
+pub(crate) fn cheap_refusals(
     campaign: &Campaign,
     accounts: &[Account],
     features: &[Feature],
@@ -36,7 +36,7 @@ pub(super) fn cheap_refusals(
 }
 
 /// That the campaign is not approved as it is now, if it is not.
-pub(super) fn unapproved(campaign: &Campaign) -> Option<Problem> {
+pub(crate) fn unapproved(campaign: &Campaign) -> Option<Problem> {
     let Campaign { name, approval, approved_says, .. } = campaign;
     let says = campaign.says();
     match (approval, approved_says) {
@@ -58,7 +58,7 @@ pub(super) fn unapproved(campaign: &Campaign) -> Option<Problem> {
 }
 
 /// That the account is stopped, if it is.
-pub(super) fn stopped(account: &Account) -> Option<Problem> {
+pub(crate) fn stopped(account: &Account) -> Option<Problem> {
     let (name, reason) = (&account.name, account.stopped_reason.as_ref()?);
     let remedy = format!("put it right, then fanfare account resume {name}");
     Some(Problem::new(format!("account {name:?} is stopped: {reason}"), remedy))

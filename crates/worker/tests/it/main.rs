@@ -13,4 +13,5 @@ mod revoked;
 mod several;
 mod stage;
 mod templates;
+mod urgent;
 mod window;

@@ -11,6 +11,7 @@ use fanfare_domain::state::{OnUnknown, Sharing};
 use fanfare_domain::template::{Template, Text, Variant};
 use fanfare_providers::Kind;
 use fanfare_scheduler::launch::{Launch, launch};
+use fanfare_scheduler::one_off::{self, Message, Of, Submitted};
 use fanfare_scheduler::{expand, tick};
 use fanfare_sim::{Config, Handle, Sim};
 use fanfare_store::accounts::{Limits, NewAccount};
@@ -344,6 +345,34 @@ impl Play {
             if due.is_empty() {
                 return;
             }
+        }
+    }
+
+    /// Submits messages that come one by one, each to a recipient of its own, through the same account.
+    pub async fn submit(&self, recipients: std::ops::Range<u32>) -> Vec<Submitted> {
+        let mut all = Vec::new();
+        for i in recipients {
+            let (to, of) = (format!("+2136{:08}", 60_000_000 + i), Of::Template { account: "demo", template: "hello" });
+            let params = serde_json::Map::from_iter([("name".to_owned(), "Ali".into())]);
+            let message = Message { of, to: &to, params: &params, key: Some(&to) };
+            all.push(one_off::submit(&self.db.store, WORKSPACE, message).await.unwrap());
+        }
+        all
+    }
+
+    /// Waits until the run of these messages is as it should be.
+    pub async fn until_of(&self, of: &[Submitted], what: &str, reached: impl Fn(&Progress) -> bool) -> Progress {
+        let began = std::time::Instant::now();
+        loop {
+            let mut c = self.db.store.pool.acquire().await.unwrap();
+            let status = progress(&mut c, WORKSPACE, of[0].run_id).await.unwrap();
+            drop(c);
+            assert_eq!(status.imbalance(), 0, "{status:?}");
+            if reached(&status) {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "{what}: never reached: {status:?}\n{:?}", self.sim.stats());
+            tokio::time::sleep(LOOK).await;
         }
     }
 
