@@ -9,7 +9,7 @@ mod waves;
 use chrono::{DateTime, TimeDelta, Utc};
 use fanfare_domain::forecast::forecast;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::RunState;
+use fanfare_domain::state::{CampaignKind, RunState};
 use fanfare_domain::window;
 use fanfare_store::accounts::{self, Account};
 use fanfare_store::campaigns::{self, Campaign};
@@ -20,14 +20,15 @@ use fanfare_store::{PgConnection, Store, audience as store_audience, imports, pr
 
 use crate::approved::fitness;
 use crate::audience::Audience;
+use crate::first::First;
 use crate::tally::Tally;
 use crate::window::Said;
-use crate::{Problem, Result};
+use crate::{Error, Problem, Result};
 use expected::{account_lines, blend, shares};
-use obstacles::{cheap_refusals, stopped};
+pub(crate) use obstacles::{cheap_refusals, stopped, unapproved};
 use waves::timed;
 
-pub use lines::{AccountLine, CountryLine, CreditLine, Excluded, MissingVariable, Plan, UnfitRow};
+pub use lines::{AccountLine, CountryLine, CreditLine, Excluded, FirstLine, MissingVariable, Plan, UnfitRow};
 pub(crate) use waves::Divided;
 pub use waves::{HoursLine, InvalidZone, WaveLine};
 
@@ -100,6 +101,12 @@ pub(crate) fn before(campaign: &str, standing: Standing, again: bool) -> Option<
 /// Reads what a plan needs beside the contacts.
 pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &str) -> Result<Prepared> {
     let campaign = campaigns::get(c, workspace_id, campaign).await?;
+    if campaign.kind != CampaignKind::Broadcast {
+        let name = &campaign.name;
+        return Err(Error::State(format!(
+            "campaign {name:?} has no audience to plan: its messages come one by one, fanfare campaign enrol {name} --to …"
+        )));
+    }
     let (mut through, mut account_prices) = (Vec::new(), Vec::new());
     for account in &campaign.accounts {
         through.push(accounts::by_id(c, workspace_id, account.account_id).await?);
@@ -112,6 +119,9 @@ pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &
     refusals.extend(said.refusal.clone());
     let rules = hours::of_campaign(c, workspace_id, campaign.campaign_id).await?;
     refusals.extend(waves::never_opens(&rules));
+    if campaigns::need_review(c, workspace_id).await? {
+        refusals.extend(unapproved(&campaign));
+    }
     let mut hints = Vec::new();
     for account in &through {
         let fitness = fitness(c, account, said.approved()).await?;
@@ -128,7 +138,9 @@ pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &
         starts_at: None,
         refusals,
         hints,
-        audience: Audience::new(said.says, campaign.on_missing).with_fallback(said.fallback),
+        audience: Audience::new(said.says, campaign.on_missing)
+            .with_fallback(said.fallback)
+            .with_first(campaign.first_part.map(|part| First::new(campaign.campaign_id, part))),
         arms,
         campaign,
         accounts: through,
@@ -209,6 +221,7 @@ pub(crate) async fn examine(
         },
         hours: timed.hours,
         waves: timed.waves,
+        first: prepared.audience.first().map(FirstLine::of),
         samples: tally.samples,
         refusals: prepared.refusals.clone(),
         warnings: prepared
@@ -226,6 +239,7 @@ pub(crate) async fn examine(
     plan.note_window();
     plan.note_hours();
     plan.note_expiry(campaign.expires_after_s);
+    plan.note_first();
     Ok((plan, prepared))
 }
 

@@ -78,6 +78,9 @@ async fn hours_and_zones_that_are_none_are_refused_with_what_to_write() {
         let said = home.fails(code, &[&create[..], options].concat());
         assert!(said.contains(part), "{options:?}: {said}");
     }
+    let triggered = ["campaign", "create", "d", "--template", "t", "--account", "a", "--triggered"];
+    let said = home.fails(2, &[&triggered[..], &["--quiet", "21:00-08:00"]].concat());
+    assert!(said.contains("--quiet"), "{said}");
     let said = home.fails(2, &["workspace", "set", "--hours", "22:00-23:00"]);
     assert!(said.contains("lies within the quiet hours 21:00-08:00"), "{said}");
     let said = home.fails(2, &["workspace", "set", "--quiet", "21:00-08:00", "--category", "transactional"]);

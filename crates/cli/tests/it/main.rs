@@ -11,6 +11,7 @@ mod hours;
 mod house;
 mod journey;
 mod life;
+mod message;
 mod offers;
 mod program;
 mod readme;

@@ -40,20 +40,17 @@ async fn scene(hours: NewHours<'static>) -> (Scene, Clock) {
     (Scene::set(setting, &people()).await, clock)
 }
 
-/// Zone, recipients, opening and closing of each segment.
-async fn segments(scene: &Scene) -> Vec<(Option<String>, i32, Option<DateTime<Utc>>, Option<DateTime<Utc>>)> {
+/// Zone, recipients, opening and closing of a segment.
+type Segment = (Option<String>, i32, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
+async fn segments(scene: &Scene) -> Vec<Segment> {
     sqlx::query_as("select zone, hi - lo, opens_at, closes_at from segment order by run_id, segment_no")
         .fetch_all(&scene.store.pool)
         .await
         .unwrap()
 }
 
-fn segment(
-    zone: &str,
-    n: i32,
-    opens: &str,
-    closes: &str,
-) -> (Option<String>, i32, Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+fn segment(zone: &str, n: i32, opens: &str, closes: &str) -> Segment {
     (Some(zone.to_owned()), n, Some(at(opens)), Some(at(closes)))
 }
 
