@@ -15,6 +15,7 @@ pub mod price;
 pub mod receipt;
 pub mod retry;
 pub mod rng;
+pub mod segment;
 pub mod sms;
 pub mod state;
 pub mod template;
