@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use tokio::sync::Mutex;
 
-use crate::contacts::{self, NewContact, OnDuplicate, Place};
+use crate::contacts::{self, NewContact, OnDuplicate, Place, Stamp};
 use crate::imports::{self, Counts};
 use crate::lists::{self, Hold};
 use crate::suppressions::{self, Reason};
@@ -47,11 +47,17 @@ pub struct Batch {
     pub repeated: Vec<Row>,
     /// What suppressions by this file are said to come from, e.g. the file's name.
     pub origin: String,
+    /// The source of new contacts whose row names none.
+    pub source: String,
 }
 
 impl Batch {
     fn rows(&self) -> impl Iterator<Item = &Row> {
         self.fresh.iter().chain(&self.met).chain(&self.repeated)
+    }
+
+    fn stamp(&self, now: DateTime<Utc>) -> Stamp<'_> {
+        Stamp { source: &self.source, now }
     }
 }
 
@@ -87,7 +93,8 @@ impl Load {
         let mut tx = self.begin().await?;
         let alone = self.hold_alone(&mut tx).await?;
         if alone {
-            contacts::insert(&mut tx, self.place, &contacts_of(&batch.fresh)).await.map_err(lost_race)?;
+            let stamp = batch.stamp(self.store.clock.now());
+            contacts::insert(&mut tx, self.place, stamp, &contacts_of(&batch.fresh)).await.map_err(lost_race)?;
         } else {
             // Lets go of the list: two that hold it together cannot both come to hold it for themselves.
             tx.rollback().await?;
@@ -169,7 +176,7 @@ impl Rehearsal {
         let mut tx = self.connection.begin().await?;
         contacts::rehearse_with(&mut tx, self.place, &addresses(batch.rows())).await?;
         if self.alone {
-            contacts::insert(&mut tx, self.place, &contacts_of(&batch.fresh)).await?;
+            contacts::insert(&mut tx, self.place, batch.stamp(self.now), &contacts_of(&batch.fresh)).await?;
         }
         let Self { place, policy, now, alone: inserted, .. } = *self;
         let counts = Work { place, policy, inserted, any: true, now }.put_in(&mut tx, batch).await?;
@@ -199,11 +206,11 @@ impl Work {
             met.extend(contacts_of(&batch.fresh));
             met.sort_unstable_by(|a, b| a.address.cmp(&b.address));
         }
-        let merged = contacts::merge(c, self.place, self.policy, &met).await?;
+        let merged = contacts::merge(c, self.place, batch.stamp(self.now), self.policy, &met).await?;
         counts += Counts { rows: 0, ..merged };
         // Each of these has met its contact in this batch: they are counted already.
         let repeats: Vec<&NewContact> = batch.repeats.iter().collect();
-        contacts::merge(c, self.place, self.policy, &repeats).await?;
+        contacts::merge(c, self.place, batch.stamp(self.now), self.policy, &repeats).await?;
         counts.suppressed = self.suppress(c, batch).await?;
         Ok(counts)
     }
