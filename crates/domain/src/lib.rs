@@ -17,6 +17,7 @@ pub mod retry;
 pub mod rng;
 pub mod segment;
 pub mod sms;
+pub mod split;
 pub mod state;
 pub mod template;
 pub mod window;
