@@ -54,6 +54,8 @@ comment on column segment.capped is 'Contacts left out: they have had as many ma
 alter table suppression add column account_id bigint not null default 0;
 alter table suppression drop constraint suppression_pkey;
 alter table suppression add primary key (workspace_id, address, account_id);
+-- Why: whether an account has any suppression of its own is asked before each page of contacts.
+create index suppression_account on suppression (workspace_id, account_id) where account_id <> 0;
 alter table suppression drop constraint suppression_reason_check;
 alter table suppression add constraint suppression_reason_check check (reason between 1 and 5);
 comment on column suppression.account_id is 'The account that must not write to it; 0 = nobody of the workspace may.';

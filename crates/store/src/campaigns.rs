@@ -1,14 +1,18 @@
 //! Campaigns: what to say, to whom, through which account, under which policies.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
+use fanfare_domain::limits::CAMPAIGN_LISTS_MAX;
 use fanfare_domain::message::Channel;
-use fanfare_domain::state::{OnMissing, OnUnknown, Sharing};
+use fanfare_domain::segment::Segment;
+use fanfare_domain::state::{Category, OnMissing, OnUnknown, Sharing};
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
 
 use crate::nearest::nearest;
 use crate::runs::RunArm;
-use crate::{Error, Result, Store, accounts, lists, templates};
+use crate::{Error, Result, Store, accounts, lists, segments, templates};
 
 /// A campaign to be created.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +25,14 @@ pub struct NewCampaign<'a> {
     pub fallback: Option<&'a str>,
     /// Name of its list.
     pub list: &'a str,
+    /// Names of more lists. Of an address on several of them, the contact of the first counts.
+    pub more_lists: &'a [String],
+    /// Names of lists whose contacts are left out.
+    pub minus: &'a [String],
+    /// Which contacts of the lists are meant; `None` = all.
+    pub audience: Option<&'a Segment>,
+    /// What it is for.
+    pub category: Category,
     /// Its accounts, in their order.
     pub accounts: &'a [Through<'a>],
     /// How they divide it.
@@ -43,6 +55,10 @@ impl<'a> NewCampaign<'a> {
             template,
             fallback: None,
             list,
+            more_lists: &[],
+            minus: &[],
+            audience: None,
+            category: Category::Marketing,
             accounts,
             sharing: Sharing::Together,
             weight: 1,
@@ -107,6 +123,12 @@ pub struct Campaign {
     pub list_id: i64,
     /// Name of the list.
     pub list: String,
+    /// The lists beside it: more of those it goes to, then those it leaves out.
+    pub more_lists: Vec<CampaignList>,
+    /// Which contacts of the lists are meant; `None` = all.
+    pub audience: Option<Segment>,
+    /// What it is for.
+    pub category: Category,
     /// Its accounts, in their order; at least one.
     pub accounts: Vec<CampaignAccount>,
     /// How they divide it.
@@ -124,10 +146,35 @@ pub struct Campaign {
 }
 
 impl Campaign {
+    /// Its lists, or those that it leaves out.
+    pub fn list_ids(&self, minus: bool) -> Vec<i64> {
+        let first = (!minus).then_some(self.list_id);
+        let more = self.more_lists.iter().filter(|list| list.minus == minus).map(|list| list.list_id);
+        first.into_iter().chain(more).collect()
+    }
+
+    /// The names of its lists, or of those that it leaves out, with commas between them.
+    pub fn list_names(&self, minus: bool) -> String {
+        let first = (!minus).then_some(self.list.as_str());
+        let more = self.more_lists.iter().filter(|list| list.minus == minus).map(|list| list.name.as_str());
+        first.into_iter().chain(more).collect::<Vec<_>>().join(", ")
+    }
+
     /// What a run of it says now.
     pub fn arms(&self) -> Vec<RunArm> {
         vec![RunArm { template_id: self.template_id, version: self.template_version, weight: 1 }]
     }
+}
+
+/// A list of a campaign beside its first.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct CampaignList {
+    /// The list.
+    pub list_id: i64,
+    /// Its name.
+    pub name: String,
+    /// Whether its contacts are left out.
+    pub minus: bool,
 }
 
 /// The fallback of a campaign.
@@ -154,6 +201,10 @@ struct Row {
     fallback_version: Option<i32>,
     list_id: i64,
     list: String,
+    #[sqlx(json)]
+    more_lists: Vec<CampaignList>,
+    audience: Option<String>,
+    category: i16,
     #[sqlx(json)]
     accounts: Vec<CampaignAccount>,
     sharing: i16,
@@ -182,6 +233,9 @@ impl Row {
             template_version: self.template_version,
             list_id: self.list_id,
             list: self.list,
+            more_lists: self.more_lists,
+            audience: self.audience.as_deref().map(segment).transpose()?,
+            category: Category::from_i16(self.category).ok_or_else(|| corrupt("category", self.category))?,
             sharing: Sharing::from_i16(self.sharing).ok_or_else(|| corrupt("sharing", self.sharing))?,
             accounts: self.accounts,
             weight: self.weight,
@@ -191,11 +245,20 @@ impl Row {
     }
 }
 
+/// An expression as it is kept.
+///
+/// # Errors
+/// [`Error::Corrupt`] when it is none.
+pub fn segment(text: &str) -> Result<Segment> {
+    text.parse().map_err(|e| Error::Corrupt(format!("expression {text:?}: {e}")))
+}
+
 /// Creates a campaign.
 ///
 /// # Errors
-/// [`Error::NotFound`] when template, list or account do not exist; [`Error::Conflict`] when the name
-/// is taken, or the fallback cannot be one; else when the database fails.
+/// [`Error::NotFound`] when template, list or account do not exist; [`Error::Segment`] when an attribute or
+/// campaign of the expression does not; [`Error::Conflict`] when the name is taken, a list or account is named
+/// twice, or the fallback cannot be one; else when the database fails.
 pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> Result<Campaign> {
     let mut tx = store.pool.begin().await?;
     let template = templates::get(&mut tx, workspace_id, new.template).await?;
@@ -204,12 +267,17 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
         None => None,
     };
     let list_id = lists::get(&mut tx, workspace_id, new.list).await?.list_id;
+    let (more, minus) = more_lists(&mut tx, workspace_id, &new).await?;
+    if let Some(segment) = new.audience {
+        let all: Vec<i64> = [list_id].into_iter().chain(more.iter().copied()).collect();
+        segments::check(&mut tx, workspace_id, &all, segment).await?;
+    }
     let campaign_id = store.ids.next();
     let done = sqlx::query(
         "-- create
          insert into campaign (workspace_id, campaign_id, name, template_id, list_id, sharing, weight,
-           on_missing, on_unknown, expires_after_s, created_at, fallback_id)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (workspace_id, name) do nothing",
+           on_missing, on_unknown, expires_after_s, created_at, fallback_id, audience, category)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) on conflict (workspace_id, name) do nothing",
     )
     .bind(workspace_id)
     .bind(campaign_id)
@@ -223,6 +291,8 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     .bind(new.expires_after_s)
     .bind(store.clock.now())
     .bind(fallback_id)
+    .bind(new.audience.map(Segment::text))
+    .bind(new.category.as_i16())
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {
@@ -231,6 +301,11 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
             "campaign {name:?} exists already: choose another name, or launch it with fanfare campaign launch {name}"
         )));
     }
+    for (is_minus, lists) in [(false, more), (true, minus)] {
+        for (rank, list_id) in (0..).zip(lists) {
+            add_list(&mut tx, workspace_id, campaign_id, (list_id, rank, is_minus)).await?;
+        }
+    }
     for (rank, through) in (0..).zip(new.accounts) {
         add_account(&mut tx, workspace_id, campaign_id, rank, through).await?;
     }
@@ -238,6 +313,48 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     tx.commit().await?;
     tracing::info!(workspace_id, campaign_id = campaign.campaign_id, "campaign created");
     Ok(campaign)
+}
+
+/// The lists beside the first, and those to be left out. None is named twice.
+async fn more_lists(c: &mut PgConnection, workspace_id: i32, new: &NewCampaign<'_>) -> Result<(Vec<i64>, Vec<i64>)> {
+    let mut named = HashSet::from([new.list]);
+    let mut found = (Vec::new(), Vec::new());
+    for (names, ids) in [(new.more_lists, &mut found.0), (new.minus, &mut found.1)] {
+        if names.len() >= CAMPAIGN_LISTS_MAX {
+            return Err(Error::Conflict(format!(
+                "a campaign has fewer than {CAMPAIGN_LISTS_MAX} more lists: merge them with fanfare list merge"
+            )));
+        }
+        for name in names {
+            if !named.insert(name) {
+                return Err(Error::Conflict(format!(
+                    "list {name:?} is named twice: name it once, to go to it or to leave it out"
+                )));
+            }
+            ids.push(lists::get(c, workspace_id, name).await?.list_id);
+        }
+    }
+    Ok(found)
+}
+
+async fn add_list(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    campaign_id: i64,
+    (list_id, rank, minus): (i64, i16, bool),
+) -> Result<()> {
+    sqlx::query(
+        "-- create: list
+         insert into campaign_list (workspace_id, campaign_id, list_id, rank, minus) values ($1, $2, $3, $4, $5)",
+    )
+    .bind(workspace_id)
+    .bind(campaign_id)
+    .bind(list_id)
+    .bind(rank)
+    .bind(minus)
+    .execute(c)
+    .await?;
+    Ok(())
 }
 
 async fn add_account(
@@ -315,7 +432,11 @@ async fn select(c: &mut PgConnection, workspace_id: i32, name: Option<&str>) -> 
     let rows = sqlx::query_as(
         "-- select
          select c.campaign_id, c.name, c.template_id, t.name as template, t.version as template_version, t.channel,
-                c.list_id, l.name as list, c.sharing, c.weight, c.on_missing, c.on_unknown, c.expires_after_s, c.created_at,
+                c.list_id, l.name as list, c.audience, c.category, c.sharing,
+                (select coalesce(jsonb_agg(jsonb_build_object('list_id', m.list_id, 'name', n.name, 'minus', m.minus)
+                                           order by m.minus, m.rank), '[]')
+                 from campaign_list m join list n on n.workspace_id = m.workspace_id and n.list_id = m.list_id
+                 where m.workspace_id = c.workspace_id and m.campaign_id = c.campaign_id) as more_lists, c.weight, c.on_missing, c.on_unknown, c.expires_after_s, c.created_at,
                 c.fallback_id, f.name as fallback, f.version as fallback_version,
                 (select jsonb_agg(jsonb_build_object('account_id', a.account_id, 'account', a.name, 'share', ca.share,
                                                      'sender', ca.sender) order by ca.rank)

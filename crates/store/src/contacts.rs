@@ -12,6 +12,7 @@ use sqlx::{FromRow, PgConnection, Row as _};
 use crate::copy::{self, Rows};
 use crate::error::ensure_affected;
 use crate::imports::Counts;
+use crate::pepper::Pepper;
 use crate::{Error, Result};
 
 /// What becomes of a row whose address the list, or an earlier row of the file, has already.
@@ -230,9 +231,9 @@ const MERGE: &str = r#"-- merge
       left join contact c
         on c.workspace_id = $1 and c.list_id = $2 and c.address = i.address collate "C"
       cross join lateral (
-        select array_agg(distinct t order by t) as tags
-        from unnest(coalesce(c.tags, '{}') || coalesce(i.tags, '{}')) as t (t collate "C")
-      ) both
+        select array_agg(distinct t collate "C" order by t collate "C") as tags
+        from unnest(coalesce(c.tags, '{}') || coalesce(i.tags, '{}')) t
+      ) united
       cross join lateral (
         select i.email, i.name, i.country, i.language, i.attributes, coalesce(i.tags, c.tags) as tags,
           coalesce(i.consent, c.consent, 0::smallint) as consent, coalesce(i.source, c.source, $15) as source
@@ -244,13 +245,13 @@ const MERGE: &str = r#"-- merge
         select coalesce(i.email, c.email), coalesce(i.name, c.name), coalesce(i.country, c.country),
           coalesce(i.language, c.language),
           nullif(coalesce(c.attributes, '{}') || coalesce(i.attributes, '{}'), '{}'),
-          both.tags, coalesce(i.consent, c.consent), coalesce(i.source, c.source)
+          united.tags, coalesce(i.consent, c.consent), coalesce(i.source, c.source)
         where c.import_id <> $3 and $4 = 3
         union all
         select coalesce(c.email, i.email), coalesce(c.name, i.name), coalesce(c.country, i.country),
           coalesce(c.language, i.language),
           nullif(coalesce(i.attributes, '{}') || coalesce(c.attributes, '{}'), '{}'),
-          both.tags, greatest(c.consent, i.consent), coalesce(c.source, i.source)
+          united.tags, greatest(c.consent, i.consent), coalesce(c.source, i.source)
         where c.import_id = $3 and $4 = 3
       ) n
     ), inserted as (
@@ -318,7 +319,8 @@ pub async fn rehearse(c: &mut PgConnection) -> Result<()> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn rehearse_with(c: &mut PgConnection, place: Place, addresses: &[&str]) -> Result<()> {
+pub async fn rehearse_with(c: &mut PgConnection, pepper: &Pepper, place: Place, addresses: &[&str]) -> Result<()> {
+    let hashes: Vec<String> = addresses.iter().map(|address| pepper.hash(place.workspace_id, address)).collect();
     sqlx::query(
         "-- rehearse_with: contacts
          insert into pg_temp.contact
@@ -333,10 +335,12 @@ pub async fn rehearse_with(c: &mut PgConnection, place: Place, addresses: &[&str
     sqlx::query(
         "-- rehearse_with: suppressions
          insert into pg_temp.suppression
-         select * from real_suppression where workspace_id = $1 and address = any($2::text[]) on conflict do nothing",
+         select * from real_suppression where workspace_id = $1 and address = any($2::text[] || $3::text[])
+         on conflict do nothing",
     )
     .bind(place.workspace_id)
     .bind(addresses)
+    .bind(hashes)
     .execute(c)
     .await?;
     Ok(())

@@ -1,5 +1,7 @@
 //! `fanfare campaign create`: what to say, to whom, through which accounts, under which policies.
 
+mod audience;
+
 use std::collections::HashSet;
 
 use anyhow::Context as _;
@@ -13,6 +15,7 @@ use serde_json::json;
 use crate::context::Context;
 use crate::output::{Output, Usage, duration, fields, id};
 use crate::parse;
+use audience::Audience;
 
 #[derive(Debug, Args)]
 pub struct Create {
@@ -26,9 +29,8 @@ pub struct Create {
     /// sent nothing else [default: they are sent nothing]
     #[arg(long, value_name = "TEMPLATE")]
     fallback: Option<String>,
-    /// To whom
-    #[arg(long)]
-    list: String,
+    #[command(flatten)]
+    audience: Audience,
     /// Through which account; repeat it for several, which then send together, the fastest most
     #[arg(long = "account", value_name = "ACCOUNT", required = true)]
     accounts: Vec<String>,
@@ -96,11 +98,16 @@ impl Create {
 
 pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Result<()> {
     let (accounts, sharing) = new.through()?;
+    let (list, more_lists) = new.audience.lists();
     let campaign = NewCampaign {
         name: &new.name,
         template: &new.template,
         fallback: new.fallback.as_deref(),
-        list: &new.list,
+        list,
+        more_lists,
+        minus: &new.audience.minus,
+        audience: new.audience.segment.as_ref(),
+        category: new.audience.category,
         accounts: &accounts,
         sharing,
         weight: new.weight,
@@ -115,6 +122,7 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
     let value = json!({
         "id": id(made.campaign_id), "name": made.name, "template": made.template,
         "fallback": made.fallback.as_ref().map(|f| &f.name), "list": made.list,
+        "lists": names(&made, false), "minus": names(&made, true), "segment": made.audience, "category": made.category,
         "accounts": made.accounts, "sharing": made.sharing, "channel": made.channel, "weight": made.weight, "on_missing": made.on_missing,
         "on_unknown": made.on_unknown, "expires_after_seconds": made.expires_after_s,
     });
@@ -131,13 +139,20 @@ async fn fits(context: &Context, through: &Through<'_>) -> anyhow::Result<()> {
         .map_err(|why| Usage(format!("--sender {}={address}: {why}", through.account)).into())
 }
 
+/// The names of its lists, or of those it leaves out.
+fn names(c: &Campaign, minus: bool) -> Vec<&str> {
+    let first = (!minus).then_some(c.list.as_str());
+    let more = c.more_lists.iter().filter(|list| list.minus == minus).map(|list| list.name.as_str());
+    first.into_iter().chain(more).collect()
+}
+
 fn definition(c: &Campaign) -> String {
     let expires = c.expires_after_s.map_or("never".to_owned(), |s| format!("{} after the launch", duration(s as f64)));
     let fallback = c.fallback.as_ref().map(|f| format!("; outside the 24-hour window template {}", f.name));
     fields([
         ("campaign", c.name.clone()),
         ("says", format!("template {}, by {}{}", c.template, c.channel, fallback.unwrap_or_default())),
-        ("to", format!("list {}", c.list)),
+        ("to", format!("{}; {}", audience::in_words(c), c.category)),
         ("through", through(c)),
         (
             "policies",

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::newest_run;
 use crate::context::Context;
 use crate::output::{self, Output, dim, id, written};
+use crate::parse;
 use crate::stream::{Objects, csv_failed};
 
 /// Messages that are read at once.
@@ -230,7 +231,7 @@ pub async fn resolve(context: &Context, id: Uuid, verdict: OnUnknown, output: Ou
             "{id} is not the id of a message of this workspace: fanfare campaign recipients NAME --state unknown --json-lines shows them"
         );
     };
-    let who = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".to_owned());
+    let who = parse::who();
     let shard = store.rng.below(PROGRESS_SHARDS) as i16;
     let decided_at = store.clock.now();
     let decision = Decision { workspace_id, run_id, seq, verdict, decided_by: &who, decided_at, shard };

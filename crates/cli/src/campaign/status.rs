@@ -75,11 +75,16 @@ pub struct LeftOut {
     pub duplicate: i64,
     pub suppressed: i64,
     pub missing: i64,
+    pub minus: i64,
+    pub outside: i64,
+    pub no_consent: i64,
+    pub capped: i64,
 }
 
 impl LeftOut {
     pub fn sum(self) -> i64 {
-        self.no_address + self.duplicate + self.suppressed + self.missing
+        let Self { no_address, duplicate, suppressed, missing, minus, outside, no_consent, capped } = self;
+        no_address + duplicate + suppressed + missing + minus + outside + no_consent + capped
     }
 }
 
@@ -128,6 +133,10 @@ impl Status {
                 duplicate: p.left_out_duplicate,
                 suppressed: p.left_out_suppressed,
                 missing: p.left_out_missing,
+                minus: p.left_out_minus,
+                outside: p.left_out_outside,
+                no_consent: p.left_out_no_consent,
+                capped: p.left_out_capped,
             },
             scheduled_for: p.scheduled_for,
             started_at: p.started_at,
@@ -240,9 +249,13 @@ pub fn render(s: &Status) -> String {
     };
     let left = s.left_out;
     let left_out = [
+        ("on a list left out", left.minus),
+        ("outside the segment", left.outside),
         ("without address", left.no_address),
         ("twice in the list", left.duplicate),
         ("suppressed", left.suppressed),
+        ("not opted in", left.no_consent),
+        ("at the cap by contact", left.capped),
         ("variable missing", left.missing),
     ];
     let to_go = match s.eta_seconds {
