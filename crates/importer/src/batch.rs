@@ -119,11 +119,14 @@ fn fill_gaps(into: &mut NewContact, from: &NewContact) {
     into.name = into.name.take().or_else(|| from.name.clone());
     into.country = into.country.or(from.country);
     into.language = into.language.take().or_else(|| from.language.clone());
-    into.tags.extend(from.tags.iter().cloned());
-    into.tags.sort_unstable();
-    into.tags.dedup();
-    into.consent = into.consent.max(from.consent);
-    into.source = into.source.take().or_else(|| from.source.clone());
+    if let Some(from) = &from.extra {
+        let extra = into.extra.get_or_insert_default();
+        extra.tags.extend(from.tags.iter().cloned());
+        extra.tags.sort_unstable();
+        extra.tags.dedup();
+        extra.consent = extra.consent.max(from.consent);
+        extra.source = extra.source.take().or_else(|| from.source.clone());
+    }
     into.attributes = match (into.attributes.take(), &from.attributes) {
         (Some(first), Some(second)) => Some(joined(&first, second)),
         (first, second) => first.or_else(|| second.clone()),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use fanfare_domain::limits::{CELL_BYTES_MAX, TAGS_MAX};
 use fanfare_domain::phone::{self, PhoneError, Region};
 use fanfare_domain::segment::tag;
-use fanfare_store::contacts::NewContact;
+use fanfare_store::contacts::{Extra, NewContact};
 use fanfare_store::load::Row;
 
 use crate::email;
@@ -72,9 +72,10 @@ impl<'a> Checker<'a> {
             (None, Some(address)) => (address, None, named),
             (None, None) => return Err(self.nothing()),
         };
-        let (tags, consent, source) = (self.tags(record)?, self.consent(record)?, self.source(record)?);
+        let extra = Extra { tags: self.tags(record)?, consent: self.consent(record)?, source: self.source(record)? };
+        let extra = (extra != Extra::default()).then(|| Box::new(extra));
         let row_no = row as i32;
-        let contact = NewContact { row_no, address, email, name, country, language, attributes, tags, consent, source };
+        let contact = NewContact { row_no, address, email, name, country, language, attributes, extra };
         Ok(Row { contact, opted_out })
     }
 
@@ -298,9 +299,9 @@ mod tests {
                 let parts =
                     [c.address.clone(), of(&c.email), of(&c.name), of(&country), of(&c.language), of(&c.attributes)];
                 let more = [
-                    (!c.tags.is_empty()).then(|| format!("|{}", c.tags.join("+"))),
-                    c.consent.map(|consents| format!("|{}", if consents { "in" } else { "not in" })),
-                    c.source.as_ref().map(|source| format!("|from {source}")),
+                    (!c.tags().is_empty()).then(|| format!("|{}", c.tags().join("+"))),
+                    c.consent().map(|consents| format!("|{}", if consents { "in" } else { "not in" })),
+                    c.source().map(|source| format!("|from {source}")),
                     opted_out.then(|| "|out".to_owned()),
                 ];
                 format!("{}{}", parts.join("|"), more.into_iter().flatten().collect::<String>())

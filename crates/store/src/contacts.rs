@@ -56,12 +56,36 @@ pub struct NewContact {
     pub language: Option<String>,
     /// The other columns, a JSON object.
     pub attributes: Option<String>,
+    /// What only some files say. Apart, since an import holds many rows.
+    pub extra: Option<Box<Extra>>,
+}
+
+/// What only some files say of a contact.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extra {
     /// Its tags, each once, in order; empty when the file says nothing of them.
     pub tags: Vec<String>,
     /// Whether it has opted in, as far as the file says.
     pub consent: Option<bool>,
     /// Where it came from, as far as the file says.
     pub source: Option<String>,
+}
+
+impl NewContact {
+    /// Its tags, each once, in order; empty when the file says nothing of them.
+    pub fn tags(&self) -> &[String] {
+        self.extra.as_ref().map_or(&[], |extra| &extra.tags)
+    }
+
+    /// Whether it has opted in, as far as the file says.
+    pub fn consent(&self) -> Option<bool> {
+        self.extra.as_ref().and_then(|extra| extra.consent)
+    }
+
+    /// Where it came from, as far as the file says.
+    pub fn source(&self) -> Option<&str> {
+        self.extra.as_ref().and_then(|extra| extra.source.as_deref())
+    }
 }
 
 /// What a contact gets beside what its row says.
@@ -123,7 +147,7 @@ pub async fn insert(c: &mut PgConnection, place: Place, stamp: Stamp<'_>, contac
         return Ok(());
     }
     let write = |rows: &mut Rows, contact: &&NewContact| {
-        let consents = contact.consent == Some(true);
+        let consents = contact.consent() == Some(true);
         rows.row(14)
             .i32(place.workspace_id)
             .i64(place.list_id)
@@ -135,10 +159,10 @@ pub async fn insert(c: &mut PgConnection, place: Place, stamp: Stamp<'_>, contac
             .text(contact.country.as_ref().map(Region::as_str))
             .text(contact.language.as_deref())
             .jsonb(contact.attributes.as_deref())
-            .texts(&contact.tags)
+            .texts(contact.tags())
             .i16(i16::from(consents))
             .maybe_timestamp_us(consents.then(|| stamp.now.timestamp_micros()))
-            .text(Some(contact.source.as_deref().unwrap_or(stamp.source)));
+            .text(Some(contact.source().unwrap_or(stamp.source)));
     };
     let found = copy::each(
         c,
@@ -181,9 +205,9 @@ pub async fn merge(
         .bind(column(|x| x.country.as_ref().map(Region::as_str)))
         .bind(column(|x| x.language.as_deref()))
         .bind(column(|x| x.attributes.as_deref()))
-        .bind(contacts.iter().map(|x| (!x.tags.is_empty()).then(|| x.tags.join(BETWEEN_TAGS))).collect::<Vec<_>>())
-        .bind(contacts.iter().map(|x| x.consent).collect::<Vec<Option<bool>>>())
-        .bind(column(|x| x.source.as_deref()))
+        .bind(contacts.iter().map(|x| (!x.tags().is_empty()).then(|| x.tags().join(BETWEEN_TAGS))).collect::<Vec<_>>())
+        .bind(contacts.iter().map(|x| x.consent()).collect::<Vec<Option<bool>>>())
+        .bind(column(|x| x.source()))
         .bind(stamp.source)
         .bind(stamp.now)
         .fetch_one(c)
