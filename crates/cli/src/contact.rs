@@ -256,7 +256,7 @@ async fn change(context: &Context, set: &Set, output: Output) -> anyhow::Result<
 }
 
 async fn erased(context: &Context, address: &str, output: Output) -> anyhow::Result<()> {
-    let done = erase(&context.store, context.workspace_id, address, &parse::who()).await?;
+    let done = erase(&context.store, context.workspace_id, address, &context.store.actor).await?;
     output.result(&done, |e| {
         format!(
             "erased: {} addresses, {} contacts, {} messages; files that hold the contact are yours to clean",

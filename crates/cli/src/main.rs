@@ -14,6 +14,7 @@ mod import;
 mod kinds;
 mod list;
 mod logs;
+mod message;
 mod offers;
 mod output;
 mod parse;
@@ -70,6 +71,9 @@ enum Command {
     /// Campaigns: plan, launch, follow, account for every message
     #[command(subcommand)]
     Campaign(campaign::Command),
+    /// One message to one recipient, ahead of all bulk
+    #[command(subcommand)]
+    Message(message::Command),
     /// Top up and show the credit of the workspace
     #[command(subcommand)]
     Credits(credits::Command),
@@ -113,6 +117,7 @@ async fn dispatch(global: Global, command: Command, output: Output) -> anyhow::R
         Command::Template(command) => template::run(&global, command, output).await,
         Command::Account(command) => account::run(&global, command, output).await,
         Command::Campaign(command) => campaign::run(&global, command, output).await,
+        Command::Message(command) => message::run(&global, command, output).await,
         Command::Credits(command) => credits::run(&global, command, output).await,
         Command::Audit => audit::run(&global, output).await,
         Command::Sim(options) => sim::run(&options, output).await,

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
+use fanfare_domain::email;
 use fanfare_domain::limits::{CELL_BYTES_MAX, TAGS_MAX};
 use fanfare_domain::phone::{self, PhoneError, Region};
 use fanfare_domain::segment::tag;
 use fanfare_store::contacts::{Extra, NewContact};
 use fanfare_store::load::Row;
 
-use crate::email;
 use crate::headers::Field;
 use crate::map::Mapping;
 use crate::options::Given;

@@ -7,12 +7,17 @@
 
 use std::ops::ControlFlow;
 
+use fanfare_domain::cohort::Member;
 use fanfare_domain::limits::{FIRST_SEGMENT_CONTACTS, SEGMENT_BYTES_MAX, SEGMENT_CONTACTS};
+use fanfare_domain::split::{self, Purpose};
 use fanfare_domain::template::{Fallback, TemplateError};
 use fanfare_store::audience::{self as store_audience, Contact, Filter, LeftOut, NewSegment, Priced, Unfinished, Whom};
+use fanfare_store::cohorts::{self, Cohort, Missing};
 use fanfare_store::copy::Rows;
 use fanfare_store::tx::run_tx;
-use fanfare_store::{Error, PgConnection, Result, Store, accounts, campaigns, runs, segments, templates, workspaces};
+use fanfare_store::{
+    Error, PgConnection, Result, Store, accounts, campaigns, deliveries, runs, segments, templates, workspaces,
+};
 use tokio::sync::mpsc;
 
 use crate::approved::measured;
@@ -125,12 +130,15 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
 
 /// What leaves contacts out. Spans of time count back from the start of the run, for all of its segments.
 async fn filter(c: &mut PgConnection, store: &Store, workspace_id: i32, run: &Unfinished) -> Result<Filter> {
-    let segment = match &run.audience {
+    // Of another run's recipients: whom the campaign chooses was decided then.
+    let chooses = run.parent_run_id.is_none() || run.cohort()?.is_none();
+    let segment = match run.audience.as_ref().filter(|_| chooses) {
         Some(text) => Some(segments::bind(c, workspace_id, &run.lists, &campaigns::segment(text)?).await?),
         None => None,
     };
     let accounts: Vec<i64> = run.accounts.iter().map(|account| account.account_id).collect();
-    let (minus, category, now) = (run.minus.as_slice(), run.category()?, run.started_at);
+    let minus = if chooses { run.minus.as_slice() } else { &[] };
+    let (category, now) = (run.category()?, run.started_at);
     let whom = Whom { minus, segment: segment.as_ref(), category, accounts: &accounts, now };
     let filter = Filter::of(c, store.seal.pepper(), workspace_id, whom).await?;
     if filter.cap.is_some() {
@@ -183,11 +191,14 @@ impl<'r> Stretch<'r> {
         mut audience: Audience,
         chunks: mpsc::UnboundedSender<Vec<u8>>,
     ) -> Result<Self> {
+        if let Some(cohort) = run.cohort()? {
+            return self.read_cohort(c, run, (&cohort, filter), audience, chunks).await;
+        }
         let source = audience.source(self.workspace_id, &run.lists, filter);
         let limit = if run.segment_no == 0 { FIRST_SEGMENT_CONTACTS } else { SEGMENT_CONTACTS };
         let after = run.expanded_to.as_deref().unwrap_or_default();
         store_audience::each_contact(c, source, after, limit, |contact| {
-            self.add(&mut audience, &contact);
+            self.add(run, &mut audience, &contact);
             if self.contacts == limit || self.bytes + self.rows.bytes() >= SEGMENT_BYTES_MAX {
                 self.last = Some(contact.address.to_owned());
                 return ControlFlow::Break(());
@@ -203,13 +214,60 @@ impl<'r> Stretch<'r> {
         Ok(self)
     }
 
+    /// The same for a run that goes to some of another run's recipients.
+    async fn read_cohort(
+        mut self,
+        c: &mut PgConnection,
+        run: &Unfinished,
+        (members, filter): (&[Member], &Filter),
+        mut audience: Audience,
+        chunks: mpsc::UnboundedSender<Vec<u8>>,
+    ) -> Result<Self> {
+        let corrupt = || Error::Corrupt(format!("run {} has no parent, or is expanded to no number", self.run_id));
+        let parent_run_id = run.parent_run_id.ok_or_else(corrupt)?;
+        let lo: i32 = run.expanded_to.as_deref().map_or(Ok(0), str::parse).map_err(|_| corrupt())?;
+        let total = deliveries::total(c, self.workspace_id, parent_run_id).await?;
+        let hi = total.min(lo.saturating_add(SEGMENT_CONTACTS as i32));
+        let cohort = Cohort {
+            workspace_id: self.workspace_id,
+            lists: &run.lists,
+            filter,
+            by_phone: audience.says().channel().by_phone(),
+            parent_run_id,
+            members,
+            ancestors: &run.ancestors,
+            once: run.is_resend(),
+        };
+        cohorts::each_member(c, cohort, (lo, hi), |member| {
+            match member {
+                Ok(contact) => self.add(run, &mut audience, &contact),
+                Err(why) => {
+                    self.contacts += 1;
+                    match why {
+                        Missing::Gone => self.left_out.gone += 1,
+                        Missing::Answered => self.left_out.answered += 1,
+                    }
+                }
+            }
+            if self.rows.bytes() >= CHUNK_BYTES {
+                self.send(&chunks);
+            }
+            ControlFlow::Continue(())
+        })
+        .await?;
+        self.send(&chunks);
+        self.complete = hi >= total;
+        self.last = Some(hi.to_string());
+        Ok(self)
+    }
+
     fn send(&mut self, chunks: &mpsc::UnboundedSender<Vec<u8>>) {
         self.bytes += self.rows.bytes();
         // Fails only when the writer has failed, which then says why.
         let _ = chunks.send(self.rows.take());
     }
 
-    fn add(&mut self, audience: &mut Audience, contact: &Contact<'_>) {
+    fn add(&mut self, run: &Unfinished, audience: &mut Audience, contact: &Contact<'_>) {
         self.contacts += 1;
         let recipient = match audience.judge(contact) {
             Ok(recipient) => recipient,
@@ -224,6 +282,9 @@ impl<'r> Stretch<'r> {
             // written to with a gap.
             Err(Exclusion::Missing | Exclusion::Unfit(_)) => return self.left_out.missing += 1,
         };
+        if !run.has(|| split::point(run.campaign_id, Purpose::Part, recipient.address)) {
+            return self.left_out.other_part += 1;
+        }
         let params = match audience.values() {
             [] => None,
             // Strings, numbers and nulls always serialise.

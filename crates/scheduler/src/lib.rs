@@ -3,6 +3,7 @@
 //! - [`plan`] is the dry run: what a launch would do, what it would cost, what stands in its way.
 //! - [`launch`] refuses what the plan refuses, and makes the run.
 //! - [`expand`] freezes the run's audience, segment by segment.
+//! - [`live`] opens and stops the runs whose messages come one by one, [`one_off`] enters these.
 //! - [`control`] pauses, resumes and cancels.
 //! - [`tick`] is the scheduler process: starts runs at their time, expands, reclaims, finishes.
 //!
@@ -13,9 +14,18 @@ pub mod audience;
 pub mod control;
 mod error;
 pub mod expand;
+pub mod first;
+pub mod follow;
+pub mod guard;
 pub mod launch;
+pub mod life;
+pub mod live;
+pub mod one_off;
 pub mod plan;
 pub mod preview;
+pub mod resend;
+pub mod rest;
+mod run;
 mod tally;
 pub mod tick;
 pub mod window;

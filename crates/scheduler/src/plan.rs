@@ -8,7 +8,7 @@ mod obstacles;
 use chrono::{DateTime, TimeDelta, Utc};
 use fanfare_domain::forecast::forecast;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::RunState;
+use fanfare_domain::state::{CampaignKind, RunState};
 use fanfare_domain::window;
 use fanfare_store::accounts::{self, Account};
 use fanfare_store::audience::{Filter, Whom};
@@ -20,13 +20,14 @@ use fanfare_store::{PgConnection, Store, audience as store_audience, imports, pr
 
 use crate::approved::fitness;
 use crate::audience::Audience;
+use crate::first::First;
 use crate::tally::Tally;
 use crate::window::Said;
-use crate::{Problem, Result};
+use crate::{Error, Problem, Result};
 use expected::{account_lines, blend, shares};
-use obstacles::{cheap_refusals, stopped};
+pub(crate) use obstacles::{cheap_refusals, stopped, unapproved};
 
-pub use lines::{AccountLine, CountryLine, CreditLine, Excluded, MissingVariable, Plan, UnfitRow};
+pub use lines::{AccountLine, CountryLine, CreditLine, Excluded, FirstLine, MissingVariable, Plan, UnfitRow};
 
 /// What is read before the contacts are.
 pub(crate) struct Prepared {
@@ -101,6 +102,12 @@ pub(crate) async fn prepare(
     campaign: &str,
 ) -> Result<Prepared> {
     let campaign = campaigns::get(c, workspace_id, campaign).await?;
+    if campaign.kind != CampaignKind::Broadcast {
+        let name = &campaign.name;
+        return Err(Error::State(format!(
+            "campaign {name:?} has no audience to plan: its messages come one by one, fanfare campaign enrol {name} --to …"
+        )));
+    }
     let (mut through, mut account_prices) = (Vec::new(), Vec::new());
     for account in &campaign.accounts {
         through.push(accounts::by_id(c, workspace_id, account.account_id).await?);
@@ -112,6 +119,9 @@ pub(crate) async fn prepare(
     let said = Said::read(c, workspace_id, &campaign, &arms, &through).await?;
     let mut refusals = cheap_refusals(&campaign, &through, &said.features(), size);
     refusals.extend(said.refusal.clone());
+    if campaigns::need_review(c, workspace_id).await? {
+        refusals.extend(unapproved(&campaign));
+    }
     let (filter, unknown) = filter(c, store, workspace_id, &campaign).await?;
     refusals.extend(unknown);
     let mut hints = Vec::new();
@@ -128,7 +138,9 @@ pub(crate) async fn prepare(
         credit: credits::balance(c, workspace_id).await?,
         refusals,
         hints,
-        audience: Audience::new(said.says, campaign.on_missing).with_fallback(said.fallback),
+        audience: Audience::new(said.says, campaign.on_missing)
+            .with_fallback(said.fallback)
+            .with_first(campaign.first_part.map(|part| First::new(campaign.campaign_id, part))),
         arms,
         rules: workspaces::rules(c, workspace_id).await?,
         campaign,
@@ -234,6 +246,7 @@ pub(crate) async fn examine(
         },
         seconds,
         finishes_at: seconds.and_then(|s| now.checked_add_signed(TimeDelta::try_milliseconds((s * 1e3) as i64)?)),
+        first: prepared.audience.first().map(FirstLine::of),
         samples: tally.samples,
         refusals: prepared.refusals.clone(),
         warnings: prepared
@@ -251,6 +264,7 @@ pub(crate) async fn examine(
     plan.note_credit();
     plan.note_window();
     plan.note_expiry(campaign.expires_after_s);
+    plan.note_first();
     Ok((plan, prepared))
 }
 

@@ -5,18 +5,20 @@ pub mod pick;
 mod source;
 
 use chrono::{DateTime, Utc};
+use fanfare_domain::cohort::Member;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{Category, OnMissing};
+use fanfare_domain::state::{Category, OnMissing, RunKind};
 use serde::Deserialize;
 use sqlx::{FromRow, PgConnection};
 use tokio::sync::mpsc;
 
 use crate::copy::{self, Rows};
 use crate::error::ensure_affected;
+use crate::follow_ups::members;
 use crate::runs::RunArm;
 use crate::{Error, Result, flows};
 
-pub use filter::{Barred, Cap, Filter, Whom};
+pub use filter::{Barred, Cap, Filter, Whom, one};
 pub use source::{Contact, Source, all_attribute_names, attribute_names, each_contact, explain, has_attribute, size};
 
 /// Runs whose audience is not complete, those that started first in front, in every workspace. Forgets
@@ -99,7 +101,16 @@ pub struct Unfinished {
     /// The frozen variables, in order.
     pub variables: Vec<String>,
     on_missing: i16,
-    /// Last contact address that was expanded.
+    /// Why there is a run.
+    kind: i16,
+    /// The run whose messages decide who its recipients are.
+    pub parent_run_id: Option<i64>,
+    /// The runs that one follows in turn.
+    pub ancestors: Vec<i64>,
+    cohort: Option<Vec<String>>,
+    part_from: Option<i64>,
+    part_to: Option<i64>,
+    /// Last contact address that was expanded; of a cohort, one past the last of the parent's seqs.
     pub expanded_to: Option<String>,
     /// Number of the next segment.
     pub segment_no: i32,
@@ -123,6 +134,24 @@ impl Unfinished {
     pub fn category(&self) -> Result<Category> {
         Category::from_i16(self.category).ok_or_else(|| Error::Corrupt(format!("category {}", self.category)))
     }
+
+    /// To which of its parent's recipients it goes, if it goes to those.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for words that say nothing.
+    pub fn cohort(&self) -> Result<Option<Vec<Member>>> {
+        self.cohort.clone().map(members).transpose()
+    }
+
+    /// Whether those are left out whom another run of its kind reaches.
+    pub fn is_resend(&self) -> bool {
+        self.kind == RunKind::Resend.as_i16()
+    }
+
+    /// Whether an address with this point (`domain::split`) is in its part.
+    pub fn has(&self, point: impl FnOnce() -> u32) -> bool {
+        self.part_from.zip(self.part_to).is_none_or(|(from, to)| (from..to).contains(&i64::from(point())))
+    }
 }
 
 /// What the run is expanded from; `None` when it is neither running nor paused. To be asked in a
@@ -138,8 +167,14 @@ pub async fn unfinished(c: &mut PgConnection, workspace_id: i32, run_id: i64) ->
                     and not l.minus order by l.rank)) as lists,
                 array(select l.list_id from campaign_list l where l.workspace_id = $1 and l.campaign_id = c.campaign_id
                     and l.minus order by l.rank) as minus,
-                c.audience, c.category, coalesce(r.started_at, r.scheduled_for) as started_at, c.campaign_id, run_arms(r) as arms, c.fallback_id, r.fallback_version, r.variables, c.on_missing,
-                r.expanded_to, g.segment_no, g.seq,
+                c.audience, c.category, coalesce(r.started_at, r.scheduled_for) as started_at, c.campaign_id,
+                run_arms(r) as arms, c.fallback_id, r.fallback_version, r.variables, c.on_missing,
+                r.kind, r.parent_run_id, r.cohort, r.part_from, r.part_to, r.expanded_to, g.segment_no, g.seq,
+                array(with recursive up as (
+                        select p.parent_run_id as id from run p where p.workspace_id = $1 and p.run_id = r.parent_run_id
+                        union all
+                        select p.parent_run_id from run p join up on p.run_id = up.id where p.workspace_id = $1)
+                      select id from up where id is not null) as ancestors,
                 (select jsonb_agg(jsonb_build_object('account_id', a.account_id, 'prices', a.prices) order by a.rank)
                  from run_account a where a.workspace_id = $1 and a.run_id = $2) as accounts
          from run r
@@ -175,6 +210,12 @@ pub struct LeftOut {
     pub no_consent: i32,
     /// Has had as many marketing messages as a contact may.
     pub capped: i32,
+    /// They belong to the other part of the campaign.
+    pub other_part: i32,
+    /// No list of the campaign has them any more.
+    pub gone: i32,
+    /// They have answered.
+    pub answered: i32,
 }
 
 /// A segment to be written.
@@ -234,8 +275,8 @@ pub async fn write_segment(
     sqlx::query(
         "-- write_segment
          insert into segment (workspace_id, run_id, segment_no, lo, hi, next_seq, after_address,
-           no_address, duplicate, suppressed, missing, minus, outside, no_consent, capped)
-         values ($1, $2, $3, $4, $5, $4, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+           no_address, duplicate, suppressed, missing, minus, outside, no_consent, capped, other_part, gone, answered)
+         values ($1, $2, $3, $4, $5, $4, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(workspace_id)
     .bind(run_id)
@@ -251,6 +292,9 @@ pub async fn write_segment(
     .bind(left_out.outside)
     .bind(left_out.no_consent)
     .bind(left_out.capped)
+    .bind(left_out.other_part)
+    .bind(left_out.gone)
+    .bind(left_out.answered)
     .execute(c)
     .await?;
     Ok(())

@@ -9,7 +9,7 @@ use fanfare_store::progress::{self, Progress};
 use fanfare_store::{PgConnection, deliveries};
 use serde::Serialize;
 
-use super::{newest_run, stuck};
+use super::{run_of, stuck};
 use crate::context::Context;
 use crate::output::{Output, count, credits, duration, fields, id, on_terminal, paint, when};
 
@@ -79,12 +79,19 @@ pub struct LeftOut {
     pub outside: i64,
     pub no_consent: i64,
     pub capped: i64,
+    /// Of the other part of the campaign.
+    pub other_part: i64,
+    /// On no list of it any more.
+    pub gone: i64,
+    /// They have answered.
+    pub answered: i64,
 }
 
 impl LeftOut {
     pub fn sum(self) -> i64 {
-        let Self { no_address, duplicate, suppressed, missing, minus, outside, no_consent, capped } = self;
-        no_address + duplicate + suppressed + missing + minus + outside + no_consent + capped
+        let Self { no_address, duplicate, suppressed, missing, minus, outside, no_consent, capped, .. } = self;
+        let contacts = no_address + duplicate + suppressed + missing + minus + outside + no_consent + capped;
+        contacts + self.other_part + self.gone + self.answered
     }
 }
 
@@ -137,6 +144,9 @@ impl Status {
                 outside: p.left_out_outside,
                 no_consent: p.left_out_no_consent,
                 capped: p.left_out_capped,
+                other_part: p.left_out_other_part,
+                gone: p.left_out_gone,
+                answered: p.left_out_answered,
             },
             scheduled_for: p.scheduled_for,
             started_at: p.started_at,
@@ -220,9 +230,9 @@ pub async fn read(c: &mut PgConnection, workspace_id: i32, campaign: &Campaign, 
     Status::of(campaign, &p, rate)
 }
 
-pub async fn run(context: &Context, name: &str, output: Output) -> anyhow::Result<()> {
+pub async fn run(context: &Context, name: &str, run_id: Option<i64>, output: Output) -> anyhow::Result<()> {
     let mut c = context.store.pool.acquire().await?;
-    let (campaign, run_id) = newest_run(&mut c, context.workspace_id, name).await?;
+    let (campaign, run_id) = run_of(&mut c, context.workspace_id, name, run_id).await?;
     let mut status = read(&mut c, context.workspace_id, &campaign, run_id).await?;
     if status.accounts.len() > 1 {
         let sent = progress::sent_by_account(&mut c, context.workspace_id, run_id).await?;
@@ -257,6 +267,9 @@ pub fn render(s: &Status) -> String {
         ("not opted in", left.no_consent),
         ("at the cap by contact", left.capped),
         ("variable missing", left.missing),
+        ("of the other part", left.other_part),
+        ("on no list any more", left.gone),
+        ("answered", left.answered),
     ];
     let to_go = match s.eta_seconds {
         Some(eta) if !s.is_over() => format!("{} a second, {} to go", s.rate_per_second, duration(eta)),
@@ -308,6 +321,7 @@ fn through(s: &Status) -> String {
             (Some(_), _) => " (stopped)",
             (None, Some(Closed::Credit)) => " (out of credit)",
             (None, Some(Closed::Provider)) => " (closed by its provider)",
+            (None, Some(Closed::Person)) => " (taken out)",
             (None, None) => "",
         };
         format!("{}{sent}{why}", a.account)

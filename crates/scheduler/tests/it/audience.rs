@@ -34,12 +34,13 @@ async fn lists() -> Scene {
 
 async fn create(scene: &Scene, name: &str, segment: Option<&str>, category: Category) -> Result<(), Error> {
     let segment: Option<Segment> = segment.map(|text| text.parse().unwrap());
+    let through = [Through::account("demo")];
     let new = NewCampaign {
         more_lists: &["more".to_owned()],
         minus: &["stop".to_owned()],
         audience: segment.as_ref(),
         category,
-        ..NewCampaign::of(name, "hello", "people", &[Through::account("demo")])
+        ..NewCampaign::of(name, "hello", "people", &through)
     };
     campaigns::create(&scene.store, scene.workspace_id, new).await.map(drop)
 }
@@ -98,10 +99,8 @@ async fn what_an_expression_names_must_exist_at_creation_and_at_the_plan() {
     scene.sql("update contact set attributes = null").await;
     let plan = plan(&scene.store, scene.workspace_id, "c", false, |_, _| {}).await.unwrap();
     assert!(plan.refusals[0].problem.contains("no attribute \"city\""), "{:?}", plan.refusals);
-    let twice = NewCampaign {
-        minus: &["people".to_owned()],
-        ..NewCampaign::of("d", "hello", "people", &[Through::account("demo")])
-    };
+    let through = [Through::account("demo")];
+    let twice = NewCampaign { minus: &["people".to_owned()], ..NewCampaign::of("d", "hello", "people", &through) };
     let e = campaigns::create(&scene.store, scene.workspace_id, twice).await.unwrap_err();
     assert!(e.to_string().contains("\"people\" is named twice"), "{e}");
 }

@@ -109,7 +109,7 @@ impl Filter {
     }
 
     /// Appends whether the contact `c` is suppressed at `address`.
-    pub(super) fn push_suppressed(&self, q: &mut Query, workspace_id: i32, address: &str) {
+    pub(crate) fn push_suppressed(&self, q: &mut Query, workspace_id: i32, address: &str) {
         let mut accounts = self.accounts.clone();
         accounts.push(crate::suppressions::EVERYWHERE);
         let among = |q: &mut Query, address: &str| {
@@ -131,7 +131,7 @@ impl Filter {
 
     /// Appends why the contact `c` is left out, as the number of a [`Barred`]; null when it is not. What
     /// takes longest comes last, and is not looked at when something before it holds.
-    pub(super) fn push_barred(&self, q: &mut Query, workspace_id: i32, mailbox: Option<&str>) {
+    pub(crate) fn push_barred(&self, q: &mut Query, workspace_id: i32, mailbox: Option<&str>) {
         q.push("(case");
         if !self.minus.is_empty() {
             q.push(" when (select true from contact d where d.workspace_id = ").push_bind(workspace_id);
@@ -179,4 +179,29 @@ impl Cap {
         q.push(" and o.class in (1, 2, 3, 6, 7, 8, 9))) limit ").push_bind(i64::from(self.messages));
         q.push(") had) >= ").push_bind(i64::from(self.messages));
     }
+}
+
+/// Whether an address is suppressed, and why the rules leave it out, for a message that goes to no list. It has
+/// opted in if a contact of any list has.
+///
+/// # Errors
+/// When the database fails.
+pub async fn one(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    filter: &Filter,
+    address: &str,
+) -> Result<(bool, Option<Barred>)> {
+    let mut q = Query::new("-- one\n select ");
+    filter.push_suppressed(&mut q, workspace_id, "c.address");
+    q.push(", ");
+    filter.push_barred(&mut q, workspace_id, None);
+    q.push(" from (select ")
+        .push_bind(address)
+        .push("::text collate \"C\" as address, null::text collate \"C\" as email,");
+    q.push(" coalesce((select max(x.consent) from list l join contact x on x.workspace_id = l.workspace_id");
+    q.push(" and x.list_id = l.list_id and (x.address = ").push_bind(address).push(" or x.email = ").push_bind(address);
+    q.push(") where l.workspace_id = ").push_bind(workspace_id).push("), 0) as consent) c");
+    let (suppressed, barred): (bool, Option<i16>) = q.build_query_as().fetch_one(c).await?;
+    Ok((suppressed, barred.and_then(Barred::from_i16)))
 }

@@ -74,10 +74,17 @@ enum More {
     HeardAndBarred,
 }
 
+/// Where the reason stands in a row of [`each_contact`], and in one of a cohort.
+const BARRED_AT: usize = 11;
+const BARRED_OF_MEMBER_AT: usize = 12;
+
 impl<'r> Contact<'r> {
+    /// Of a row of a cohort.
+    pub(crate) fn of_member(row: &'r PgRow) -> Result<Self> {
+        Ok(Self { barred: barred(row, BARRED_OF_MEMBER_AT)?, ..Self::of(row, More::Nothing)? })
+    }
+
     fn of(row: &'r PgRow, more: More) -> Result<Self> {
-        let barred: Option<i16> = if more == More::HeardAndBarred { row.try_get_unchecked(11)? } else { None };
-        let known = |n: i16| Barred::from_i16(n).ok_or_else(|| Error::Corrupt(format!("each_contact: barred {n}")));
         Ok(Self {
             address: row.try_get_unchecked(0)?,
             email: row.try_get_unchecked(1)?,
@@ -90,9 +97,14 @@ impl<'r> Contact<'r> {
             row_no: row.try_get_unchecked(8)?,
             import_id: row.try_get_unchecked(9)?,
             heard_at: if more == More::Nothing { None } else { row.try_get_unchecked(10)? },
-            barred: barred.map(known).transpose()?,
+            barred: if more == More::HeardAndBarred { barred(row, BARRED_AT)? } else { None },
         })
     }
+}
+
+fn barred(row: &PgRow, at: usize) -> Result<Option<Barred>> {
+    let barred: Option<i16> = row.try_get_unchecked(at)?;
+    barred.map(|n| Barred::from_i16(n).ok_or_else(|| Error::Corrupt(format!("barred {n}")))).transpose()
 }
 
 const BY_PHONE: &str = "-- each_contact by phone

@@ -7,6 +7,7 @@ mod deliveries;
 mod embedded;
 mod erase;
 mod key;
+mod one_off;
 mod open;
 mod polls;
 mod queue;
