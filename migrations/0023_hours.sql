@@ -29,16 +29,11 @@ comment on column campaign.zone is 'IANA name of the time zone of whoever is not
 comment on column campaign.local_date is 'Nothing is sent before this day, by the recipients'' clocks; null = as soon as the run starts.';
 comment on column campaign.local_time is 'And before this time of that day.';
 
-create function category_of(p_campaign campaign) returns smallint language sql stable as $f$
-  select coalesce((to_jsonb(p_campaign)->>'category')::smallint, 1)
-$f$;
-comment on function category_of is 'What a campaign is for: 1 marketing, 2 transactional, 3 utility.';
-
 create function is_windowed(p_workspace int, p_campaign bigint) returns bool language sql stable as $f$
-  select category_of(c) <> 2
+  select c.category <> 2
      and (c.quiet is not null or c.hours is not null or c.local_date is not null
           or exists (select from workspace_hours h
-                     where h.workspace_id = c.workspace_id and h.category in (0, category_of(c))))
+                     where h.workspace_id = c.workspace_id and h.category in (0, c.category)))
   from campaign c where c.workspace_id = p_workspace and c.campaign_id = p_campaign
 $f$;
 comment on function is_windowed is 'Whether a run of the campaign that is launched now has windows.';

@@ -94,18 +94,6 @@ stored! {
 }
 
 stored! {
-    /// What a campaign is for.
-    Category, "category" {
-        /// Offers and news.
-        Marketing = 1 "marketing",
-        /// What somebody waits for: sent at any hour.
-        Transactional = 2 "transactional",
-        /// What somebody should know of something of theirs.
-        Utility = 3 "utility",
-    }
-}
-
-stored! {
     /// Whether a campaign may be launched, where that has to be approved. No number of a [`RunState`].
     Approval, "state" {
         /// Being written.
@@ -230,5 +218,27 @@ stored! {
         Cancelled = 8 "cancelled",
         /// In doubt.
         Unknown = 9 "unknown",
+    }
+}
+
+stored! {
+    /// What a campaign is for: which rules hold for it.
+    Category, "category" {
+        /// Advertises. Goes to those who opted in, and not too often.
+        Marketing = 1 "marketing",
+        /// Answers what the recipient has done: a receipt, a code.
+        Transactional = 2 "transactional",
+        /// Tells what the recipient has to know: a delivery, a change.
+        Utility = 3 "utility",
+    }
+}
+
+stored! {
+    /// Whom a workspace lets marketing go to.
+    Consent, "consent" {
+        /// Everybody counts as opted in.
+        Assumed = 1 "assumed",
+        /// Only those of whom it is known.
+        Required = 2 "required",
     }
 }

@@ -52,8 +52,8 @@ pub async fn launch(store: &Store, workspace_id: i32, campaign: &str, how: Launc
         return Err(Error::State(format!("{at} is past: give a time to come, or leave --at out to launch now")));
     }
     let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
-    let mut prepared = prepare(&mut c, workspace_id, campaign).await?;
-    if how.at.is_some() && prepared.rules.local.is_some() {
+    let mut prepared = prepare(&mut c, store, workspace_id, campaign).await?;
+    if how.at.is_some() && prepared.times.local.is_some() {
         let why = "it starts by its recipients' clocks: leave --at out, and it is sent at its local time";
         return Err(Error::State(format!("campaign {campaign:?} cannot be launched at a time: {why}")));
     }

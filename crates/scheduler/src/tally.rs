@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::price::Prices;
-use fanfare_store::audience::{self as store_audience, Contact, Source};
+use fanfare_store::audience::{self as store_audience, Contact, Filter, Source};
 use fanfare_store::{PgConnection, Result};
 
 use crate::audience::{Audience, Exclusion};
@@ -70,13 +70,14 @@ pub(crate) struct Tally<'a> {
 
 impl<'a> Tally<'a> {
     /// Reads all contacts of the list. With a `window` those are the accounts and the time since when their
-    /// conversations must have been heard of. The recipients are `divided` by their clocks, if asked for. `progress` is told contacts read and contacts in all.
+    /// conversations must have been heard of. The recipients are `divided` by their clocks, if asked for.
+    /// `progress` is told contacts read and contacts in all.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn take(
         c: &mut PgConnection,
-        (workspace_id, list_id): (i32, i64),
+        (workspace_id, lists, filter): (i32, &[i64], &Filter),
         audience: &mut Audience,
         (prices, available): (&'a [Prices], i64),
         (expected, window): (i64, Option<Window<'_>>),
@@ -86,7 +87,7 @@ impl<'a> Tally<'a> {
         let mut tally = Self::new(audience.says().variables().len(), prices, available, expected);
         tally.open_since = window.map(|(_, since)| since);
         let mut source =
-            Source { heard_by: window.map_or(&[], |(by, _)| by), ..audience.source(workspace_id, list_id) };
+            Source { heard_by: window.map_or(&[], |(by, _)| by), ..audience.source(workspace_id, lists, filter) };
         source.attributes |= divided.is_some();
         let mut after = String::new();
         loop {
@@ -147,6 +148,10 @@ impl<'a> Tally<'a> {
         }
         let recipient = match judged {
             Ok(recipient) => recipient,
+            Err(Exclusion::Minus) => return self.excluded.minus += 1,
+            Err(Exclusion::Outside) => return self.excluded.outside += 1,
+            Err(Exclusion::NoConsent) => return self.excluded.no_consent += 1,
+            Err(Exclusion::Capped) => return self.excluded.capped += 1,
             Err(Exclusion::NoAddress) => return self.excluded.no_address += 1,
             Err(Exclusion::Duplicate) => return self.excluded.duplicate += 1,
             Err(Exclusion::Suppressed) => return self.excluded.suppressed += 1,

@@ -95,10 +95,10 @@ impl Row {
 pub async fn of_campaign(c: &mut PgConnection, workspace_id: i32, campaign_id: i64) -> Result<Rules> {
     let row: Row = sqlx::query_as(
         "-- of_campaign
-         select c.quiet, c.hours, coalesce(c.zone, w.zone) as zone, c.local_date, c.local_time, category_of(c) = 2 as exempt,
+         select c.quiet, c.hours, coalesce(c.zone, w.zone) as zone, c.local_date, c.local_time, c.category = 2 as exempt,
                 (select coalesce(jsonb_agg(jsonb_build_object('quiet', h.quiet, 'hours', h.hours)), '[]')
                  from workspace_hours h
-                 where h.workspace_id = c.workspace_id and h.category in (0, category_of(c))) as workspace
+                 where h.workspace_id = c.workspace_id and h.category in (0, c.category)) as workspace
          from campaign c join workspace w on w.workspace_id = c.workspace_id
          where c.workspace_id = $1 and c.campaign_id = $2",
     )

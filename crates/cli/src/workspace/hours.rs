@@ -4,11 +4,10 @@ use chrono_tz::Tz;
 use clap::Args;
 use fanfare_domain::state::Category;
 use fanfare_domain::zone;
-use fanfare_scheduler::hours::apply;
+use fanfare_store::PgConnection;
 use fanfare_store::hours::{self, WorkspaceHours, Written};
 use serde_json::{Value, json};
 
-use crate::context::Context;
 use crate::output::Usage;
 use crate::parse;
 
@@ -61,15 +60,13 @@ impl SetHours {
         self.quiet.is_none() && self.hours.is_none() && self.zone.is_none()
     }
 
-    /// Changes the hours, of running campaigns as well.
-    pub async fn set(self, context: &Context) -> anyhow::Result<()> {
-        let (store, workspace_id) = (&context.store, context.workspace_id);
-        let mut tx = store.pool.begin().await?;
+    /// Changes the hours. What runs has to be given them as well.
+    pub async fn set(self, c: &mut PgConnection, workspace_id: i32) -> anyhow::Result<()> {
         if let Some(zone) = self.zone {
-            hours::set_zone(&mut tx, workspace_id, zone).await?;
+            hours::set_zone(c, workspace_id, zone).await?;
         }
         if self.quiet.is_some() || self.hours.is_some() {
-            let now = hours::of_workspace(&mut tx, workspace_id).await?;
+            let now = hours::of_workspace(c, workspace_id).await?;
             let standing = now.of.into_iter().find(|(of, _)| *of == self.category);
             let mut written = standing.map(|(_, written)| written).unwrap_or_default();
             if let Some(Change(quiet)) = self.quiet {
@@ -84,10 +81,8 @@ impl SetHours {
                 let why = format!("{hours:?} lies within the quiet hours {quiet}, so nothing would ever be sent");
                 return Err(Usage(format!("{why}: leave some time, or take one of them back with none")).into());
             }
-            hours::set(&mut tx, workspace_id, self.category, &written).await?;
+            hours::set(c, workspace_id, self.category, &written).await?;
         }
-        tx.commit().await?;
-        apply(store, workspace_id, None).await?;
         Ok(())
     }
 }
@@ -98,7 +93,7 @@ pub fn json(hours: &WorkspaceHours) -> Value {
         .of
         .iter()
         .map(|(category, written)| json!({ "category": category, "quiet": written.quiet, "hours": written.hours }));
-    json!({ "zone": hours.zone, "hours": of.collect::<Vec<_>>() })
+    of.collect()
 }
 
 /// As people do: labels and what they stand for.

@@ -75,7 +75,10 @@ async fn whoever_enters_a_message_while_the_run_is_cancelled_is_refused_or_finds
             let runs = finish::closing(&mut c, db.store.clock.now()).await.unwrap();
             let run = runs.into_iter().find(|run| run.run_id == LIVE).unwrap();
             finish::sweep(&db.store.pool, run, 0).await.unwrap();
-            assert!(finish::finish(&db.store.pool, WORKSPACE, LIVE, db.store.clock.now()).await.unwrap(), "seed {seed}");
+            assert!(
+                finish::finish(&db.store.pool, WORKSPACE, LIVE, db.store.clock.now()).await.unwrap(),
+                "seed {seed}"
+            );
         };
         let (entered, ()) = tokio::join!(futures::future::join_all((0..8).map(|_| enter(&db))), cancel);
         let stayed = entered.iter().filter(|e| matches!(e, Entered::As(_))).count() as i64;
