@@ -231,11 +231,11 @@ fn channel_of(account: &Account, wanted: Option<Channel>, to: &str) -> Result<Ch
     let known = Kind::named(kind)
         .ok_or_else(|| Error::State(format!("account {name:?} is of kind {kind}, which this program does not know")))?;
     let channels: Vec<Channel> = known.channels().collect();
-    let suiting =
+    let mut suiting =
         [Channel::Sms, Channel::Whatsapp, Channel::Email].into_iter().filter(|c| c.by_phone() != to.contains('@'));
     let found = match wanted {
         Some(wanted) => Some(wanted).filter(|wanted| channels.contains(wanted)),
-        None => suiting.filter(|c| channels.contains(c)).next(),
+        None => suiting.find(|c| channels.contains(c)),
     };
     found.ok_or_else(|| {
         let list = channels.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(", ");
