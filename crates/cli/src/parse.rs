@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use fanfare_domain::segment::{Segment, SegmentError};
+use fanfare_store::workspaces::Cap;
 
 /// A time with its offset: `2026-12-01T09:00+01:00`, `2026-12-01 09:00:30Z`.
 pub fn time(text: &str) -> Result<DateTime<Utc>, String> {
@@ -33,6 +35,52 @@ pub fn seconds(text: &str) -> Result<i64, String> {
     match number.checked_mul(each) {
         Some(seconds) if (1..=366 * 86_400).contains(&seconds) => Ok(seconds),
         _ => Err(format!("{text:?} is not between 1s and 366d")),
+    }
+}
+
+/// An expression that says which contacts are meant, with what is wrong in it underlined.
+pub fn segment(text: &str) -> Result<Segment, String> {
+    text.parse().map_err(|e: SegmentError| {
+        // Of several lines, or a long one, the number has to do.
+        let line = !text.contains('\n') && text.chars().count() <= 100;
+        let mark = if line { format!("\n  {text}\n  {:>at$}", "^", at = e.at) } else { String::new() };
+        format!("{e}{mark}")
+    })
+}
+
+/// `city=Oran`: a name and a value.
+pub fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() && !text.contains('\0') => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err(format!("{text:?} is not NAME=VALUE: write for example city=Oran")),
+    }
+}
+
+/// Whether somebody has opted in.
+pub fn consent(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" | "opted-in" => Ok(true),
+        "unknown" | "no" => Ok(false),
+        _ => Err(format!("consent is yes or unknown, not {text:?}")),
+    }
+}
+
+/// `3/7d`: most messages to a contact in a span of time; `none`.
+pub fn cap_by_contact(text: &str) -> Result<Option<Cap>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let refuse = || format!("{text:?} is not N/TIME: write for example 3/7d, 1/24h, or none");
+    let (messages, span) = text.split_once('/').ok_or_else(refuse)?;
+    let messages: i32 = messages.parse().map_err(|_| refuse())?;
+    let hours = seconds(span)? / 3600;
+    match i32::try_from(hours) {
+        Ok(hours) if messages > 0 && hours > 0 => Ok(Some(Cap { messages, hours })),
+        _ => {
+            Err(format!("{text:?} lets nothing through, or counts less than an hour: write for example 3/7d, or none"))
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub mod price;
 pub mod receipt;
 pub mod retry;
 pub mod rng;
+pub mod segment;
 pub mod sms;
 pub mod split;
 pub mod state;

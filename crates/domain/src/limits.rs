@@ -162,6 +162,21 @@ pub const OPT_WORD_CHARS_MAX: usize = 60;
 /// Most changes of a workspace to the words that are built in.
 pub const OPT_WORDS_MAX: i64 = 1_000;
 
+/// Longest expression that says which contacts are meant.
+pub const EXPRESSION_BYTES_MAX: usize = 4_096;
+/// Most parentheses inside each other, each `not` counted as one.
+pub const EXPRESSION_DEPTH_MAX: usize = 32;
+/// Most terms of an expression.
+pub const EXPRESSION_TERMS_MAX: usize = 200;
+/// Longest time that an expression looks back.
+pub const EXPRESSION_WITHIN_HOURS_MAX: u32 = 3_660 * 24;
+/// Longest tag of a contact.
+pub const TAG_CHARS_MAX: usize = 100;
+/// Most tags of a contact.
+pub const TAGS_MAX: usize = 100;
+/// Most lists that a campaign goes to, and most that it leaves out.
+pub const CAMPAIGN_LISTS_MAX: usize = 50;
+
 /// Longest cell of a contact file; a row with a longer one is refused.
 pub const CELL_BYTES_MAX: usize = 64 * 1024;
 /// Longest row of a contact file; a file with a longer one is refused, since a quote is left open, most

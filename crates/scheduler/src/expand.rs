@@ -11,11 +11,13 @@ use fanfare_domain::cohort::Member;
 use fanfare_domain::limits::{FIRST_SEGMENT_CONTACTS, SEGMENT_BYTES_MAX, SEGMENT_CONTACTS};
 use fanfare_domain::split::{self, Purpose};
 use fanfare_domain::template::{Fallback, TemplateError};
-use fanfare_store::audience::{self as store_audience, Contact, LeftOut, NewSegment, Priced, Unfinished};
+use fanfare_store::audience::{self as store_audience, Contact, Filter, LeftOut, NewSegment, Priced, Unfinished, Whom};
 use fanfare_store::cohorts::{self, Cohort, Missing};
 use fanfare_store::copy::Rows;
 use fanfare_store::tx::run_tx;
-use fanfare_store::{Error, PgConnection, Result, Store, accounts, deliveries, runs, templates};
+use fanfare_store::{
+    Error, PgConnection, Result, Store, accounts, campaigns, deliveries, runs, segments, templates, workspaces,
+};
 use tokio::sync::mpsc;
 
 use crate::approved::measured;
@@ -94,14 +96,20 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
         None => None,
     };
     let audience = Audience::new(says, run.on_missing()?).with_fallback(fallback);
+    let filter = filter(c, store, workspace_id, &run).await?;
     let (chunks, coming) = mpsc::unbounded_channel();
     let stretch = Stretch::new(workspace_id, run_id, &run);
     // Beside a second connection that reads, this one writes meanwhile. Else it reads all, then writes.
     let (stretch, written) = match store.pool.try_acquire() {
         Some(mut reader) => {
-            tokio::join!(stretch.read(&mut reader, &run, audience, chunks), store_audience::write_recipients(c, coming))
+            tokio::join!(
+                stretch.read(&mut reader, &run, &filter, audience, chunks),
+                store_audience::write_recipients(c, coming)
+            )
         }
-        None => (stretch.read(c, &run, audience, chunks).await, store_audience::write_recipients(c, coming).await),
+        None => {
+            (stretch.read(c, &run, &filter, audience, chunks).await, store_audience::write_recipients(c, coming).await)
+        }
     };
     let Stretch { contacts, complete, priced, next_seq, left_out, last, .. } = stretch?;
     let written = written?;
@@ -118,6 +126,26 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
     }
     tracing::info!(workspace_id, run_id, segment = run.segment_no, contacts, complete, "segment expanded");
     Ok(if complete { Expanded::Complete } else { Expanded::More })
+}
+
+/// What leaves contacts out. Spans of time count back from the start of the run, for all of its segments.
+async fn filter(c: &mut PgConnection, store: &Store, workspace_id: i32, run: &Unfinished) -> Result<Filter> {
+    // Of another run's recipients: whom the campaign chooses was decided then.
+    let chooses = run.parent_run_id.is_none() || run.cohort()?.is_none();
+    let segment = match run.audience.as_ref().filter(|_| chooses) {
+        Some(text) => Some(segments::bind(c, workspace_id, &run.lists, &campaigns::segment(text)?).await?),
+        None => None,
+    };
+    let accounts: Vec<i64> = run.accounts.iter().map(|account| account.account_id).collect();
+    let minus = if chooses { run.minus.as_slice() } else { &[] };
+    let (category, now) = (run.category()?, run.started_at);
+    let whom = Whom { minus, segment: segment.as_ref(), category, accounts: &accounts, now };
+    let filter = Filter::of(c, store.seal.pepper(), workspace_id, whom).await?;
+    if filter.cap.is_some() {
+        // Before the contacts are read: of two runs for a contact the second must see the first.
+        workspaces::hold(c, workspace_id).await?;
+    }
+    Ok(filter)
 }
 
 /// The contacts of one segment, being turned into recipients.
@@ -159,13 +187,14 @@ impl<'r> Stretch<'r> {
         mut self,
         c: &mut PgConnection,
         run: &Unfinished,
+        filter: &Filter,
         mut audience: Audience,
         chunks: mpsc::UnboundedSender<Vec<u8>>,
     ) -> Result<Self> {
         if let Some(cohort) = run.cohort()? {
-            return self.read_cohort(c, run, &cohort, audience, chunks).await;
+            return self.read_cohort(c, run, (&cohort, filter), audience, chunks).await;
         }
-        let source = audience.source(self.workspace_id, run.list_id);
+        let source = audience.source(self.workspace_id, &run.lists, filter);
         let limit = if run.segment_no == 0 { FIRST_SEGMENT_CONTACTS } else { SEGMENT_CONTACTS };
         let after = run.expanded_to.as_deref().unwrap_or_default();
         store_audience::each_contact(c, source, after, limit, |contact| {
@@ -190,7 +219,7 @@ impl<'r> Stretch<'r> {
         mut self,
         c: &mut PgConnection,
         run: &Unfinished,
-        members: &[Member],
+        (members, filter): (&[Member], &Filter),
         mut audience: Audience,
         chunks: mpsc::UnboundedSender<Vec<u8>>,
     ) -> Result<Self> {
@@ -201,7 +230,8 @@ impl<'r> Stretch<'r> {
         let hi = total.min(lo.saturating_add(SEGMENT_CONTACTS as i32));
         let cohort = Cohort {
             workspace_id: self.workspace_id,
-            lists: &[run.list_id],
+            lists: &run.lists,
+            filter,
             by_phone: audience.says().channel().by_phone(),
             parent_run_id,
             members,
@@ -241,6 +271,10 @@ impl<'r> Stretch<'r> {
         self.contacts += 1;
         let recipient = match audience.judge(contact) {
             Ok(recipient) => recipient,
+            Err(Exclusion::Minus) => return self.left_out.minus += 1,
+            Err(Exclusion::Outside) => return self.left_out.outside += 1,
+            Err(Exclusion::NoConsent) => return self.left_out.no_consent += 1,
+            Err(Exclusion::Capped) => return self.left_out.capped += 1,
             Err(Exclusion::NoAddress) => return self.left_out.no_address += 1,
             Err(Exclusion::Duplicate) => return self.left_out.duplicate += 1,
             Err(Exclusion::Suppressed) => return self.left_out.suppressed += 1,

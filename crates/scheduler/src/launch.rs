@@ -52,7 +52,7 @@ pub async fn launch(store: &Store, workspace_id: i32, campaign: &str, how: Launc
         return Err(Error::State(format!("{at} is past: give a time to come, or leave --at out to launch now")));
     }
     let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
-    let prepared = prepare(&mut c, workspace_id, campaign).await?;
+    let prepared = prepare(&mut c, store, workspace_id, campaign).await?;
     let standing = runs::newest(&mut c, workspace_id, prepared.campaign.campaign_id).await?;
     if let Some(problem) = standing.and_then(|standing| before(campaign, standing, how.again)) {
         return Err(fanfare_store::Error::Conflict(problem.to_string()).into());

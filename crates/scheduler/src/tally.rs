@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::price::Prices;
-use fanfare_store::audience::{self as store_audience, Contact, Source};
+use fanfare_store::audience::{self as store_audience, Contact, Filter, Source};
 use fanfare_store::{PgConnection, Result};
 
 use crate::audience::{Audience, Exclusion};
@@ -76,7 +76,7 @@ impl<'a> Tally<'a> {
     /// When the database fails.
     pub async fn take(
         c: &mut PgConnection,
-        (workspace_id, list_id): (i32, i64),
+        (workspace_id, lists, filter): (i32, &[i64], &Filter),
         audience: &mut Audience,
         (prices, available): (&'a [Prices], i64),
         (expected, window): (i64, Option<Window<'_>>),
@@ -84,7 +84,8 @@ impl<'a> Tally<'a> {
     ) -> Result<Self> {
         let mut tally = Self::new(audience.says().variables().len(), prices, available, expected);
         tally.open_since = window.map(|(_, since)| since);
-        let source = Source { heard_by: window.map_or(&[], |(by, _)| by), ..audience.source(workspace_id, list_id) };
+        let source =
+            Source { heard_by: window.map_or(&[], |(by, _)| by), ..audience.source(workspace_id, lists, filter) };
         let mut after = String::new();
         loop {
             let start = tally.contacts;
@@ -140,6 +141,10 @@ impl<'a> Tally<'a> {
         }
         let recipient = match judged {
             Ok(recipient) => recipient,
+            Err(Exclusion::Minus) => return self.excluded.minus += 1,
+            Err(Exclusion::Outside) => return self.excluded.outside += 1,
+            Err(Exclusion::NoConsent) => return self.excluded.no_consent += 1,
+            Err(Exclusion::Capped) => return self.excluded.capped += 1,
             Err(Exclusion::NoAddress) => return self.excluded.no_address += 1,
             Err(Exclusion::Duplicate) => return self.excluded.duplicate += 1,
             Err(Exclusion::Suppressed) => return self.excluded.suppressed += 1,

@@ -1,5 +1,6 @@
 //! `fanfare campaign create`: what to say, to whom, through which accounts, under which policies.
 
+mod audience;
 mod parts;
 mod through;
 mod trigger;
@@ -17,6 +18,7 @@ use super::triggered;
 use crate::context::Context;
 use crate::output::{Output, Usage, duration, fields, id};
 use crate::parse;
+use audience::Audience;
 
 pub use through::{ThroughArgs, through};
 
@@ -32,9 +34,8 @@ pub struct Create {
     /// sent nothing else [default: they are sent nothing]
     #[arg(long, value_name = "TEMPLATE")]
     fallback: Option<String>,
-    /// To whom
-    #[arg(long, required_unless_present = "triggered")]
-    list: Option<String>,
+    #[command(flatten)]
+    audience: Audience,
     #[command(flatten)]
     trigger: trigger::Trigger,
     #[command(flatten)]
@@ -61,6 +62,10 @@ impl Create {
     /// What can be refused before the database is opened.
     pub fn check(&self) -> Result<(), Usage> {
         self.through()?;
+        if self.trigger.triggered && self.audience.chooses() {
+            let what = "--triggered: messages come one by one, to whoever is enrolled: leave --minus and --segment out";
+            return Err(Usage(what.to_owned()));
+        }
         if self.trigger.triggered && self.parts.first_part().is_some() {
             return Err(Usage(
                 "--triggered: messages that come one by one have no first part: leave it out".to_owned(),
@@ -77,12 +82,17 @@ impl Create {
 
 pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Result<()> {
     let (accounts, sharing) = new.through()?;
+    let (list, more_lists) = new.audience.lists();
     let arms = new.parts.arms(&new.template)?;
     let campaign = NewCampaign {
         name: &new.name,
         template: &new.template,
         fallback: new.fallback.as_deref(),
-        list: new.list.as_deref().unwrap_or_default(),
+        list,
+        more_lists,
+        minus: &new.audience.minus,
+        audience: new.audience.segment.as_ref(),
+        category: new.audience.category(new.trigger.kind()),
         kind: new.trigger.kind(),
         accounts: &accounts,
         sharing,
@@ -104,6 +114,7 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
     let value = json!({
         "id": id(made.campaign_id), "name": made.name, "kind": made.kind, "template": made.template,
         "fallback": made.fallback.as_ref().map(|f| &f.name), "list": made.list,
+        "lists": names(&made, false), "minus": names(&made, true), "segment": made.audience, "category": made.category,
         "accounts": made.accounts, "sharing": made.sharing, "channel": made.channel, "weight": made.weight, "on_missing": made.on_missing,
         "on_unknown": made.on_unknown, "expires_after_seconds": made.expires_after_s,
         "variants": made.arms, "first_part": made.first_part, "fails_at_permille": made.fails_at_permille,
@@ -121,6 +132,13 @@ pub async fn fits(context: &Context, through: &Through<'_>) -> anyhow::Result<()
         .map_err(|why| Usage(format!("--sender {}={address}: {why}", through.account)).into())
 }
 
+/// The names of its lists, or of those it leaves out.
+fn names(c: &Campaign, minus: bool) -> Vec<&str> {
+    let first = Some(c.list.as_str()).filter(|name| !minus && !name.is_empty());
+    let more = c.more_lists.iter().filter(|list| list.minus == minus).map(|list| list.name.as_str());
+    first.into_iter().chain(more).collect()
+}
+
 fn definition(c: &Campaign) -> String {
     let expires = c.expires_after_s.map_or("never".to_owned(), |s| format!("{} after the launch", duration(s as f64)));
     let fallback = c.fallback.as_ref().map(|f| format!("; outside the 24-hour window template {}", f.name));
@@ -128,7 +146,8 @@ fn definition(c: &Campaign) -> String {
     fields([
         ("campaign", c.name.clone()),
         ("says", format!("{}, by {}{}", templates(c), c.channel, fallback.unwrap_or_default())),
-        ("to", if broadcast { format!("list {}", c.list) } else { "whoever is enrolled".to_owned() }),
+        ("to", if broadcast { audience::in_words(c) } else { "whoever is enrolled".to_owned() }),
+        ("for", c.category.to_string()),
         ("in parts", first_part(c)),
         ("through", through(c)),
         (

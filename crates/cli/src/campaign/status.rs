@@ -75,6 +75,10 @@ pub struct LeftOut {
     pub duplicate: i64,
     pub suppressed: i64,
     pub missing: i64,
+    pub minus: i64,
+    pub outside: i64,
+    pub no_consent: i64,
+    pub capped: i64,
     /// Of the other part of the campaign.
     pub other_part: i64,
     /// On no list of it any more.
@@ -85,7 +89,9 @@ pub struct LeftOut {
 
 impl LeftOut {
     pub fn sum(self) -> i64 {
-        self.no_address + self.duplicate + self.suppressed + self.missing + self.other_part + self.gone + self.answered
+        let Self { no_address, duplicate, suppressed, missing, minus, outside, no_consent, capped, .. } = self;
+        let contacts = no_address + duplicate + suppressed + missing + minus + outside + no_consent + capped;
+        contacts + self.other_part + self.gone + self.answered
     }
 }
 
@@ -134,6 +140,10 @@ impl Status {
                 duplicate: p.left_out_duplicate,
                 suppressed: p.left_out_suppressed,
                 missing: p.left_out_missing,
+                minus: p.left_out_minus,
+                outside: p.left_out_outside,
+                no_consent: p.left_out_no_consent,
+                capped: p.left_out_capped,
                 other_part: p.left_out_other_part,
                 gone: p.left_out_gone,
                 answered: p.left_out_answered,
@@ -249,9 +259,13 @@ pub fn render(s: &Status) -> String {
     };
     let left = s.left_out;
     let left_out = [
+        ("on a list left out", left.minus),
+        ("outside the segment", left.outside),
         ("without address", left.no_address),
         ("twice in the list", left.duplicate),
         ("suppressed", left.suppressed),
+        ("not opted in", left.no_consent),
+        ("at the cap by contact", left.capped),
         ("variable missing", left.missing),
         ("of the other part", left.other_part),
         ("on no list any more", left.gone),

@@ -1,6 +1,7 @@
 //! Plans, launches, expands and controls runs on a real database.
 
 mod approved;
+mod audience;
 mod control;
 mod expand;
 mod launch;

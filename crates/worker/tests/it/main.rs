@@ -4,6 +4,7 @@ mod accounts;
 mod doubt;
 mod drain;
 mod kinds;
+mod life;
 mod login;
 mod media;
 mod polls;

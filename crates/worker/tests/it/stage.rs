@@ -52,6 +52,10 @@ pub struct Stage {
     pub others: Vec<Other>,
     pub sharing: Sharing,
     pub share: Option<i32>,
+    /// More templates, by name and text.
+    pub templates: &'static [(&'static str, &'static str)],
+    /// What else is said of the campaign.
+    pub campaign: for<'a> fn(NewCampaign<'a>) -> NewCampaign<'a>,
 }
 
 /// Another account, at a provider of its own.
@@ -104,6 +108,8 @@ impl Default for Stage {
             others: Vec::new(),
             sharing: Sharing::Together,
             share: None,
+            templates: &[],
+            campaign: |campaign| campaign,
         }
     }
 }
@@ -178,8 +184,8 @@ impl Stage {
             play.sim.post_receipts_to(play.hook.parse().unwrap());
         }
         let db = &play.db;
-        let run = launch(&db.store, WORKSPACE, CAMPAIGN, Launch::default()).await.unwrap();
-        while expand::expand_next(&db.store, WORKSPACE, run.run_id).await.unwrap() == expand::Expanded::More {}
+        launch(&db.store, WORKSPACE, CAMPAIGN, Launch::default()).await.unwrap();
+        play.expand().await;
         play
     }
 
@@ -233,13 +239,19 @@ impl Stage {
             let template = Template::compile(self.account.channel, vec![variant]).unwrap();
             templates::add(store, WORKSPACE, name, &template).await.unwrap();
         }
+        for (name, body) in self.templates {
+            let text = Text::Body { subject: None, body: (*body).to_owned() };
+            let variant = Variant { language: String::new(), text, defaults: Default::default() };
+            let template = Template::compile(self.account.channel, vec![variant]).unwrap();
+            templates::add(store, WORKSPACE, name, &template).await.unwrap();
+        }
         let campaign = NewCampaign {
             fallback: self.account.fallback.as_ref().map(|_| "approved"),
             sharing: self.sharing,
             on_unknown: self.on_unknown,
             ..NewCampaign::of(CAMPAIGN, "hello", "l", &through)
         };
-        campaigns::create(store, WORKSPACE, campaign).await.unwrap();
+        campaigns::create(store, WORKSPACE, (self.campaign)(campaign)).await.unwrap();
     }
 }
 
@@ -322,6 +334,20 @@ impl Play {
         done
     }
 
+    /// Expands whatever is to be expanded.
+    pub async fn expand(&self) {
+        let store = &self.db.store;
+        loop {
+            let due = expand::due(store).await.unwrap();
+            for (workspace_id, run_id) in &due {
+                expand::expand_next(store, *workspace_id, *run_id).await.unwrap();
+            }
+            if due.is_empty() {
+                return;
+            }
+        }
+    }
+
     /// Submits messages that come one by one, each to a recipient of its own, through the same account.
     pub async fn submit(&self, recipients: std::ops::Range<u32>) -> Vec<Submitted> {
         let mut all = Vec::new();
@@ -353,8 +379,8 @@ impl Play {
     /// Launches the campaign once more, and expands its audience.
     pub async fn launch_again(&self) {
         let again = Launch { again: true, ..Launch::default() };
-        let run = launch(&self.db.store, WORKSPACE, CAMPAIGN, again).await.unwrap();
-        while expand::expand_next(&self.db.store, WORKSPACE, run.run_id).await.unwrap() == expand::Expanded::More {}
+        launch(&self.db.store, WORKSPACE, CAMPAIGN, again).await.unwrap();
+        self.expand().await;
     }
 
     pub async fn assert_books(&self) {
