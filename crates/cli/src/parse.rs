@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use fanfare_domain::hours::{Hours, Quiet};
 use fanfare_domain::segment::{Segment, SegmentError};
 use fanfare_store::workspaces::Cap;
 
@@ -36,6 +37,28 @@ pub fn seconds(text: &str) -> Result<i64, String> {
         Some(seconds) if (1..=366 * 86_400).contains(&seconds) => Ok(seconds),
         _ => Err(format!("{text:?} is not between 1s and 366d")),
     }
+}
+
+/// A day: `2026-12-01`.
+pub fn date(text: &str) -> Result<NaiveDate, String> {
+    NaiveDate::parse_from_str(text.trim(), "%Y-%m-%d")
+        .map_err(|_| format!("{text:?} is no day: write for example 2026-12-01"))
+}
+
+/// A time of the day: `09:00`.
+pub fn time_of_day(text: &str) -> Result<NaiveTime, String> {
+    NaiveTime::parse_from_str(text.trim(), "%H:%M")
+        .map_err(|_| format!("{text:?} is no time of the day: write for example 09:00"))
+}
+
+/// Quiet hours: `21:00-08:00`.
+pub fn quiet(text: &str) -> Result<String, String> {
+    text.parse::<Quiet>().map(|quiet| quiet.to_string()).map_err(|e| e.to_string())
+}
+
+/// Windows by weekday: `mon-fri 09:00-18:00, sat 10:00-14:00`.
+pub fn hours(text: &str) -> Result<String, String> {
+    text.parse::<Hours>().map(|_| text.trim().to_owned()).map_err(|e| e.to_string())
 }
 
 /// An expression that says which contacts are meant, with what is wrong in it underlined.
@@ -208,6 +231,17 @@ mod tests {
         for bad in ["2026-12-01T09:00", "tomorrow", "", "2026-13-01T09:00Z", "09:00+01:00"] {
             assert!(time(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn days_and_times_are_read_as_people_write_them() {
+        assert_eq!(date("2026-12-01").map(|date| date.to_string()), Ok("2026-12-01".to_owned()));
+        assert_eq!(time_of_day("9:05").map(|time| time.to_string()), Ok("09:05:00".to_owned()));
+        assert_eq!(quiet("21:00-8:00"), Ok("21:00-08:00".to_owned()));
+        assert_eq!(hours(" mon 09:00-18:00 "), Ok("mon 09:00-18:00".to_owned()));
+        assert!(date("1.12.2026").is_err() && date("2026-02-30").is_err());
+        assert!(time_of_day("24:00").is_err() && time_of_day("9").is_err());
+        assert!(quiet("08:00-08:00").is_err() && hours("never").is_err());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `fanfare campaign plan`: the dry run of a launch.
 
+pub mod waves;
+
 use std::process::ExitCode;
 
 use fanfare_domain::state::{Category, Consent, Sharing};
@@ -57,6 +59,7 @@ pub fn render(p: &Plan) -> String {
     };
     let time = match (p.seconds, p.finishes_at) {
         (Some(seconds), Some(at)) => format!("{} at the limits, until {}", duration(seconds), when(at)),
+        (Some(seconds), None) => format!("{} at the limits", duration(seconds)),
         _ => "no limit".to_owned(),
     };
     let head = fields([
@@ -71,10 +74,17 @@ pub fn render(p: &Plan) -> String {
         ("cost", cost(p)),
         ("credit", format!("{} credits available: {pays}", credits(p.credit.available))),
         ("time", time),
+        ("hours", p.hours.as_ref().map(|hours| waves::hours(p, hours)).unwrap_or_default()),
     ]);
     let samples: String = p.samples.iter().map(|s| sample::render(s, "")).collect();
-    let parts =
-        [head, countries(p), samples, problems("note", "33", &p.warnings), problems("refused", "31;1", &p.refusals)];
+    let parts = [
+        head,
+        countries(p),
+        waves::table(p),
+        samples,
+        problems("note", "33", &p.warnings),
+        problems("refused", "31;1", &p.refusals),
+    ];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 

@@ -8,6 +8,7 @@ mod crash;
 mod demo;
 mod doubt;
 mod files;
+mod hours;
 mod house;
 mod journey;
 mod life;
