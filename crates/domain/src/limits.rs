@@ -123,6 +123,9 @@ pub const SEGMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most recipients of a run.
 pub const RECIPIENTS_MAX: i64 = 100_000_000;
 
+/// Most ticks of a schedule that counts in seconds, so that it ends before it floods the table of runs.
+pub const SECONDS_TICKS_MAX: i32 = 1_000;
+
 /// Shards of a run's counters.
 pub const PROGRESS_SHARDS: u64 = 16;
 /// Most characters of a provider's code or reason that are kept.

@@ -24,7 +24,6 @@ pub mod lists;
 pub mod load;
 pub mod media;
 pub mod migrate;
-pub mod nearest;
 pub mod open;
 pub mod opt_words;
 pub mod polls;
@@ -43,6 +42,7 @@ pub mod workers;
 pub mod workspaces;
 
 pub use error::{Error, Result};
+pub use fanfare_domain::nearest;
 pub use open::Store;
 /// A connection, or a transaction on one: what the functions of this crate take.
 pub use sqlx::{PgConnection, PgPool};
