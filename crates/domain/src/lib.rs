@@ -18,6 +18,7 @@ pub mod retry;
 pub mod rng;
 pub mod schedule;
 pub mod sms;
+pub mod split;
 pub mod state;
 pub mod template;
 pub mod window;

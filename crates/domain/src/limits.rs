@@ -137,6 +137,10 @@ pub const TEMPLATE_BYTES_MAX: usize = 256 * 1024;
 pub const TEMPLATE_REFERENCES_MAX: usize = 500;
 /// Most language variants of a template.
 pub const VARIANTS_MAX: usize = 200;
+/// Variants of one arm of a run are numbered in a block of so many.
+pub const ARM_VARIANTS: i16 = 256;
+/// Most arms of a run: templates that are tried against each other.
+pub const ARMS_MAX: usize = 5;
 /// Most positional parameters of an approved template.
 pub const TEMPLATE_PARAMS_MAX: usize = 100;
 /// Longest rendered text.
@@ -194,5 +198,5 @@ const _: () = {
     assert!(IMPORT_ROWS_MAX < i32::MAX as u32);
     assert!(CELL_BYTES_MAX < ROW_BYTES_MAX && ROW_BYTES_MAX < IMPORT_BATCH_BYTES_MAX);
     // A variant is stored as a smallint.
-    assert!(VARIANTS_MAX < i16::MAX as usize);
+    assert!(VARIANTS_MAX <= ARM_VARIANTS as usize && ARM_VARIANTS as usize * ARMS_MAX < i16::MAX as usize);
 };

@@ -64,6 +64,24 @@ stored! {
 }
 
 stored! {
+    /// Why there is a run.
+    RunKind, "kind" {
+        /// A person launched the campaign.
+        Launch = 1 "launch",
+        /// A tick of its schedule.
+        Tick = 2 "tick",
+        /// A step after another run.
+        FollowUp = 3 "follow_up",
+        /// Once more to some of another run.
+        Resend = 4 "resend",
+        /// What a first part left.
+        Rest = 5 "rest",
+        /// Messages come one by one, until it is stopped.
+        Live = 6 "live",
+    }
+}
+
+stored! {
     /// Why a run is paused.
     PausedReason, "reason" {
         /// A person paused it.
@@ -128,6 +146,8 @@ stored! {
         Retry = 1 "retry",
         /// May have been accepted.
         Unknown = 2 "unknown",
+        /// Came by itself, and was never tried.
+        New = 3 "new",
     }
 }
 

@@ -4,6 +4,7 @@
 //! `{% if %}…{% elif %}…{% else %}…{% endif %}`: see `scan`. A value that is null, empty or only white
 //! space counts as missing, so that `{{ name | default("friend") }}` does what its author meant.
 
+mod arms;
 mod compile;
 mod fallback;
 mod render;
@@ -25,6 +26,7 @@ use crate::limits::RENDERED_BYTES_MAX;
 use crate::message::Channel;
 use crate::sms;
 
+pub use arms::Arms;
 pub use fallback::Fallback;
 pub use render::is_missing;
 use render::{Missing, Positional, environment, to_engine};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use fanfare_domain::state::OnMissing;
-use fanfare_domain::template::{CONTACT_VARIABLES, Fallback, RenderError, Template, is_missing, variable_name};
+use fanfare_domain::template::{Arms, CONTACT_VARIABLES, Fallback, RenderError, is_missing, variable_name};
 use fanfare_store::audience::{Contact, Source};
 use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
@@ -41,10 +41,10 @@ pub enum Exclusion {
     Unfit(RenderError),
 }
 
-/// Judges the contacts of a list for one template and one policy.
+/// Judges the contacts of a list for what a run says and one policy.
 #[derive(Debug)]
 pub struct Audience {
-    template: Template,
+    says: Arms,
     fallback: Option<Fallback>,
     by_phone: bool,
     on_missing: OnMissing,
@@ -78,20 +78,20 @@ struct Wanted {
 }
 
 impl Audience {
-    /// Judges for this template. With [`OnMissing::Default`] a contact that lacks a variable is written
+    /// Judges for what is said. With [`OnMissing::Default`] a contact that lacks a variable is written
     /// to; else it is left out (and `Refuse` is for the caller to act on).
-    pub fn new(template: Template, on_missing: OnMissing) -> Self {
-        let columns = template.variables().iter().map(|name| Column::of(name)).collect();
-        let variables = template.variables().len();
+    pub fn new(says: Arms, on_missing: OnMissing) -> Self {
+        let columns = says.variables().iter().map(|name| Column::of(name)).collect();
+        let variables = says.variables().len();
         Self {
-            by_phone: template.channel().by_phone(),
+            by_phone: says.channel().by_phone(),
             on_missing,
             columns,
             known: HashMap::new(),
             values: vec![Value::Null; variables],
             lacking: Vec::new(),
             seen: vec![0; variables],
-            template,
+            says,
             fallback: None,
         }
     }
@@ -102,9 +102,9 @@ impl Audience {
         Self { fallback, ..self }
     }
 
-    /// The template.
-    pub fn template(&self) -> &Template {
-        &self.template
+    /// What is said.
+    pub fn says(&self) -> &Arms {
+        &self.says
     }
 
     /// The contacts of a list, with what is needed to judge them.
@@ -128,8 +128,8 @@ impl Audience {
             return Err(Exclusion::Suppressed);
         }
         self.take_values(contact);
-        let variant = self.template.pick(contact.language);
-        self.lacking = self.template.lacking(variant, &self.values).map_err(Exclusion::Unfit)?;
+        let variant = self.says.pick(address, contact.language);
+        self.lacking = self.says.lacking(variant, &self.values).map_err(Exclusion::Unfit)?;
         if let Some(fallback) = &self.fallback {
             let more = fallback.lacking(&self.values).map_err(Exclusion::Unfit)?;
             self.lacking.extend(more);
@@ -139,7 +139,7 @@ impl Audience {
         if !self.lacking.is_empty() && self.on_missing != OnMissing::Default {
             return Err(Exclusion::Missing);
         }
-        let units = self.template.units(variant, &self.values).map_err(Exclusion::Unfit)?;
+        let units = self.says.units(variant, &self.values).map_err(Exclusion::Unfit)?;
         // Its price is the same.
         self.fallback.as_ref().map_or(Ok(()), |f| f.check(&self.values)).map_err(Exclusion::Unfit)?;
         Ok(Recipient { address, country: contact.country, units, variant })
@@ -158,7 +158,7 @@ impl Audience {
     /// The variables that no contact had so far, though they are no columns that every contact has.
     pub fn unseen(&self) -> impl Iterator<Item = &str> {
         let known = |name: &str| CONTACT_VARIABLES.contains(&name);
-        let pairs = self.template.variables().iter().zip(&self.seen);
+        let pairs = self.says.variables().iter().zip(&self.seen);
         pairs.filter(move |(name, seen)| **seen == 0 && !known(name)).map(|(name, _)| name.as_str())
     }
 
@@ -211,7 +211,7 @@ impl Audience {
 
     fn find(&self, attribute: &str) -> Option<Wanted> {
         let of = |wanted: &str| {
-            let mut names = self.template.variables().iter().zip(&self.columns);
+            let mut names = self.says.variables().iter().zip(&self.columns);
             names.position(|(name, column)| name == wanted && column.may_be_attribute())
         };
         of(attribute)

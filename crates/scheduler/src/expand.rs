@@ -8,7 +8,7 @@
 use std::ops::ControlFlow;
 
 use fanfare_domain::limits::{FIRST_SEGMENT_CONTACTS, SEGMENT_BYTES_MAX, SEGMENT_CONTACTS};
-use fanfare_domain::template::Fallback;
+use fanfare_domain::template::{Fallback, TemplateError};
 use fanfare_store::audience::{self as store_audience, Contact, LeftOut, NewSegment, Priced, Unfinished};
 use fanfare_store::copy::Rows;
 use fanfare_store::tx::run_tx;
@@ -74,14 +74,15 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
     let Some(run) = store_audience::unfinished(c, workspace_id, run_id).await? else {
         return Ok(Expanded::Skipped);
     };
-    let corrupt = |e| Error::Corrupt(format!("template of run {run_id}: {e}"));
-    let template = templates::compile(c, workspace_id, run.template_id, run.template_version).await?;
+    let corrupt = |e: TemplateError| Error::Corrupt(format!("template of run {run_id}: {e}"));
+    let says = templates::arms(c, workspace_id, run.campaign_id, &run.arms).await?;
     // What the providers take counts here as it did in the plan.
     let mut through = Vec::new();
     for account in &run.accounts {
         through.push(accounts::by_id(c, workspace_id, account.account_id).await?);
     }
-    let template = measured(template.ordered_as(&run.variables).map_err(corrupt)?, &through);
+    let says =
+        says.try_map(|template| Ok(measured(template.ordered_as(&run.variables)?, &through))).map_err(corrupt)?;
     let fallback = match run.fallback_id.zip(run.fallback_version) {
         Some((id, version)) => {
             let fallback = templates::compile(c, workspace_id, id, version).await?;
@@ -89,7 +90,7 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
         }
         None => None,
     };
-    let audience = Audience::new(template, run.on_missing()?).with_fallback(fallback);
+    let audience = Audience::new(says, run.on_missing()?).with_fallback(fallback);
     let (chunks, coming) = mpsc::unbounded_channel();
     let stretch = Stretch::new(workspace_id, run_id, &run);
     // Beside a second connection that reads, this one writes meanwhile. Else it reads all, then writes.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::RunState;
+use fanfare_domain::state::{RunKind, RunState};
 use fanfare_store::campaigns::CampaignAccount;
 use fanfare_store::runs::{self, NewRun, NewRunAccount};
 use fanfare_store::tx::run_tx;
@@ -105,7 +105,10 @@ async fn insert<'a>(
         sharing: campaign.sharing,
         scheduled_for: at.unwrap_or(now),
         starts_now,
-        template_version: campaign.template_version,
+        kind: RunKind::Launch,
+        parent_run_id: None,
+        step: None,
+        arms: &prepared.arms,
         fallback_version: campaign.fallback.as_ref().map(|f| f.version),
         variables: &prepared.variables,
         planned: plan.audience,

@@ -13,7 +13,7 @@ use fanfare_domain::window;
 use fanfare_store::accounts::{self, Account};
 use fanfare_store::campaigns::{self, Campaign};
 use fanfare_store::credits::{self, Credit};
-use fanfare_store::runs::Standing;
+use fanfare_store::runs::{RunArm, Standing};
 use fanfare_store::{PgConnection, Store, audience as store_audience, imports, prices, runs};
 
 use crate::approved::fitness;
@@ -30,6 +30,8 @@ pub use lines::{AccountLine, CountryLine, CreditLine, Excluded, MissingVariable,
 pub(crate) struct Prepared {
     pub workspace_id: i32,
     pub campaign: Campaign,
+    /// What it says.
+    pub arms: Vec<RunArm>,
     /// Its accounts, in their order, with their prices beside them.
     pub accounts: Vec<Account>,
     pub prices: Vec<Prices>,
@@ -95,7 +97,8 @@ pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &
         account_prices.push(prices::load(c, workspace_id, account.account_id).await?);
     }
     let size = store_audience::size(c, workspace_id, campaign.list_id).await?;
-    let said = Said::read(c, workspace_id, &campaign, &through).await?;
+    let arms = campaign.arms();
+    let said = Said::read(c, workspace_id, &campaign, &arms, &through).await?;
     let mut refusals = cheap_refusals(&campaign, &through, &said.features(), size);
     refusals.extend(said.refusal.clone());
     let mut hints = Vec::new();
@@ -112,7 +115,8 @@ pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &
         credit: credits::balance(c, workspace_id).await?,
         refusals,
         hints,
-        audience: Audience::new(said.template, campaign.on_missing).with_fallback(said.fallback),
+        audience: Audience::new(said.says, campaign.on_missing).with_fallback(said.fallback),
+        arms,
         campaign,
         accounts: through,
         size,

@@ -6,7 +6,7 @@ use fanfare_domain::content::Content;
 use fanfare_domain::message::Channel;
 use fanfare_domain::sms;
 use fanfare_domain::state::OnMissing;
-use fanfare_domain::template::Template;
+use fanfare_domain::template::Arms;
 use fanfare_store::{Store, audience as store_audience, lists, templates};
 use serde::Serialize;
 
@@ -37,11 +37,10 @@ pub struct Sample {
 }
 
 impl Sample {
-    pub(crate) fn new(template: &Template, address: &str, variant: i16, content: Content) -> Self {
-        let language = template.variants().nth(usize::try_from(variant).unwrap_or(0)).map(|v| v.language.clone());
+    pub(crate) fn new(says: &Arms, address: &str, variant: i16, content: Content) -> Self {
         let mut sample = Self {
             address: address.to_owned(),
-            language: language.unwrap_or_default(),
+            language: says.language(variant).to_owned(),
             subject: None,
             text: None,
             template: None,
@@ -52,7 +51,7 @@ impl Sample {
         };
         match content {
             Content::Text { subject, body } => {
-                if template.channel() == Channel::Sms {
+                if says.channel() == Channel::Sms {
                     sample.sms = Some(sms::size(&body));
                     sample.beyond_gsm7 = sms::beyond_gsm7(&body).into_iter().collect();
                 }
@@ -91,16 +90,16 @@ pub async fn preview(store: &Store, workspace_id: i32, template: &str, list: &st
     let head = templates::get(&mut c, workspace_id, template).await?;
     let list_id = lists::get(&mut c, workspace_id, list).await?.list_id;
     let template = templates::compile(&mut c, workspace_id, head.template_id, head.version).await?;
-    let mut audience = Audience::new(template, OnMissing::Default);
+    let mut audience = Audience::new(template.into(), OnMissing::Default);
     let source = audience.source(workspace_id, list_id);
     let mut previews = Vec::new();
     store_audience::each_contact(&mut c, source, "", limit, |contact| {
         let judged = audience.judge(&contact);
-        let template = audience.template();
-        let missing = audience.lacking().iter().map(|i| template.variables()[*i].clone()).collect();
+        let says = audience.says();
+        let missing = audience.lacking().iter().map(|i| says.variables()[*i].clone()).collect();
         let (sample, left_out) = match judged {
-            Ok(to) => match template.render(to.variant, audience.values()) {
-                Ok(content) => (Some(Sample::new(template, to.address, to.variant, content)), None),
+            Ok(to) => match says.render(to.variant, audience.values()) {
+                Ok(content) => (Some(Sample::new(says, to.address, to.variant, content)), None),
                 Err(why) => (None, Some(why.to_string())),
             },
             Err(why) => (None, Some(in_words(&why))),

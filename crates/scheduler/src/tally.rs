@@ -82,7 +82,7 @@ impl<'a> Tally<'a> {
         (expected, window): (i64, Option<Window<'_>>),
         progress: &mut (dyn FnMut(i64, i64) + Send),
     ) -> Result<Self> {
-        let mut tally = Self::new(audience.template().variables().len(), prices, available, expected);
+        let mut tally = Self::new(audience.says().variables().len(), prices, available, expected);
         tally.open_since = window.map(|(_, since)| since);
         let source = Source { heard_by: window.map_or(&[], |(by, _)| by), ..audience.source(workspace_id, list_id) };
         let mut after = String::new();
@@ -153,7 +153,7 @@ impl<'a> Tally<'a> {
             }
         };
         self.recipients += 1;
-        if let Some(since) = self.open_since.filter(|_| audience.template().is_free_form(recipient.variant)) {
+        if let Some(since) = self.open_since.filter(|_| audience.says().is_free_form(recipient.variant)) {
             *(if contact.heard_at.is_some_and(|at| at > since) { &mut self.open } else { &mut self.closed }) += 1;
         }
         self.units += i64::from(recipient.units);
@@ -183,8 +183,8 @@ impl<'a> Tally<'a> {
         let middle = self.samples.len() == 1 && self.contacts * 2 >= self.expected;
         let ending = self.contacts > self.expected - END_CONTACTS;
         if self.samples.is_empty() || middle || ending {
-            let Ok(content) = audience.template().render(variant, audience.values()) else { return };
-            let sample = Sample::new(audience.template(), address, variant, content);
+            let Ok(content) = audience.says().render(variant, audience.values()) else { return };
+            let sample = Sample::new(audience.says(), address, variant, content);
             if self.samples.is_empty() || middle {
                 self.samples.push(sample.clone());
             }

@@ -1,11 +1,14 @@
 //! Where a conversation has a window: what goes to whom, and what a launch should be told of it.
 
+use std::convert::Infallible;
+
 use fanfare_domain::content::{Approved, Feature};
 use fanfare_domain::message::Channel;
-use fanfare_domain::template::{Fallback, Template};
+use fanfare_domain::template::{Arms, Fallback};
 use fanfare_providers::Kind;
 use fanfare_store::accounts::Account;
 use fanfare_store::campaigns::Campaign;
+use fanfare_store::runs::RunArm;
 use fanfare_store::{Error, PgConnection, Result, templates};
 use serde::Serialize;
 
@@ -15,7 +18,7 @@ use crate::plan::Plan;
 
 /// What a launch of a campaign would say.
 pub(crate) struct Said {
-    pub template: Template,
+    pub says: Arms,
     pub fallback: Option<Fallback>,
     /// The variables of both.
     pub variables: Vec<String>,
@@ -27,23 +30,24 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    /// The newest versions of the campaign's template and fallback.
+    /// These templates, and the newest version of the campaign's fallback.
     pub async fn read(
         c: &mut PgConnection,
         workspace_id: i32,
         campaign: &Campaign,
+        arms: &[RunArm],
         through: &[Account],
     ) -> Result<Self> {
-        let template = templates::compile(c, workspace_id, campaign.template_id, campaign.template_version).await?;
-        let template = measured(template, through);
+        let says = templates::arms(c, workspace_id, campaign.campaign_id, arms).await?;
+        let Ok(says) = says.try_map(|template| Ok::<_, Infallible>(measured(template, through)));
         let mut said = Self {
-            features: template.features(),
-            approved: template.approved(),
-            variables: template.variables().to_vec(),
+            features: says.features(),
+            approved: says.approved(),
+            variables: says.variables().to_vec(),
             fallback: None,
             refusal: None,
             channel: campaign.channel,
-            template,
+            says,
         };
         if let Some(head) = &campaign.fallback {
             let fallback = templates::compile(c, workspace_id, head.template_id, head.version).await?;
@@ -57,9 +61,9 @@ impl Said {
             });
             said.features.extend(fallback.features());
             said.approved.extend(fallback.approved());
-            said.variables = Fallback::variables(&said.template, &fallback);
+            said.variables = Fallback::variables(said.says.variables(), &fallback);
             said.fallback = Some(Fallback::ordered_as(fallback, &said.variables).map_err(corrupt)?);
-            said.template = said.template.ordered_as(&said.variables).map_err(corrupt)?;
+            said.says = said.says.ordered_as(&said.variables).map_err(corrupt)?;
         }
         Ok(said)
     }
@@ -80,7 +84,7 @@ impl Said {
     /// The accounts that may say some of it only to those who wrote to them lately.
     pub fn windowed(&self, accounts: &[Account]) -> Vec<i64> {
         let has_window = |account: &&Account| Kind::named(&account.kind).is_some_and(|k| k.has_window(self.channel));
-        let windowed = accounts.iter().filter(|_| self.template.has_free_form()).filter(has_window);
+        let windowed = accounts.iter().filter(|_| self.says.has_free_form()).filter(has_window);
         windowed.map(|account| account.account_id).collect()
     }
 }

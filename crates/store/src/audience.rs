@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::copy::{self, Rows};
 use crate::error::ensure_affected;
+use crate::runs::RunArm;
 use crate::{Error, Result, flows};
 
 /// Contacts that are looked at to learn which attributes a list has.
@@ -238,10 +239,11 @@ pub struct Unfinished {
     /// Its accounts, in their order.
     #[sqlx(json)]
     pub accounts: Vec<Priced>,
-    /// The template.
-    pub template_id: i64,
-    /// The frozen version of the template.
-    pub template_version: i32,
+    /// Its campaign.
+    pub campaign_id: i64,
+    /// What it says.
+    #[sqlx(json)]
+    pub arms: Vec<RunArm>,
     /// The campaign's fallback.
     pub fallback_id: Option<i64>,
     /// The frozen version of it.
@@ -275,7 +277,7 @@ impl Unfinished {
 pub async fn unfinished(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Option<Unfinished>> {
     let row = sqlx::query_as(
         "-- unfinished
-         select c.list_id, c.template_id, r.template_version, c.fallback_id, r.fallback_version, r.variables, c.on_missing,
+         select c.list_id, c.campaign_id, run_arms(r) as arms, c.fallback_id, r.fallback_version, r.variables, c.on_missing,
                 r.expanded_to, g.segment_no, g.seq,
                 (select jsonb_agg(jsonb_build_object('account_id', a.account_id, 'prices', a.prices) order by a.rank)
                  from run_account a where a.workspace_id = $1 and a.run_id = $2) as accounts

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
 
 use crate::nearest::nearest;
+use crate::runs::RunArm;
 use crate::{Error, Result, Store, accounts, lists, templates};
 
 /// A campaign to be created.
@@ -32,6 +33,24 @@ pub struct NewCampaign<'a> {
     pub on_unknown: OnUnknown,
     /// Seconds from the launch after which what is unsent expires; `None` = never.
     pub expires_after_s: Option<i64>,
+}
+
+impl<'a> NewCampaign<'a> {
+    /// A campaign with every policy as it is by default.
+    pub fn of(name: &'a str, template: &'a str, list: &'a str, accounts: &'a [Through<'a>]) -> Self {
+        Self {
+            name,
+            template,
+            fallback: None,
+            list,
+            accounts,
+            sharing: Sharing::Together,
+            weight: 1,
+            on_missing: OnMissing::Refuse,
+            on_unknown: OnUnknown::Hold,
+            expires_after_s: None,
+        }
+    }
 }
 
 /// An account that a campaign is to go through.
@@ -102,6 +121,13 @@ pub struct Campaign {
     pub expires_after_s: Option<i64>,
     /// When it was created.
     pub created_at: DateTime<Utc>,
+}
+
+impl Campaign {
+    /// What a run of it says now.
+    pub fn arms(&self) -> Vec<RunArm> {
+        vec![RunArm { template_id: self.template_id, version: self.template_version, weight: 1 }]
+    }
 }
 
 /// The fallback of a campaign.

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{PausedReason, RunState, Sharing};
+use fanfare_domain::state::{PausedReason, RunKind, RunState, Sharing};
+use serde::Deserialize;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
@@ -23,8 +24,14 @@ pub struct NewRun<'a> {
     pub scheduled_for: DateTime<Utc>,
     /// Whether it starts at once; else it waits for `scheduled_for`.
     pub starts_now: bool,
-    /// The version of the template that it sends.
-    pub template_version: i32,
+    /// Why there is one.
+    pub kind: RunKind,
+    /// The run whose messages decide who its recipients are.
+    pub parent_run_id: Option<i64>,
+    /// Of a follow-up: which of the campaign's.
+    pub step: Option<i16>,
+    /// What it says; at least one.
+    pub arms: &'a [RunArm],
     /// The version of the campaign's fallback, if it has one.
     pub fallback_version: Option<i32>,
     /// The template's variables, in order.
@@ -35,6 +42,17 @@ pub struct NewRun<'a> {
     pub weight: i32,
     /// From then on what is unsent expires; set at the start of a run that waits.
     pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// What a run says, or one of the variants that it tries against each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct RunArm {
+    /// The template.
+    pub template_id: i64,
+    /// The frozen version of it.
+    pub version: i32,
+    /// Its part of the recipients beside the others' weights.
+    pub weight: i32,
 }
 
 /// An account of a run to be inserted.
@@ -77,27 +95,32 @@ pub async fn insert(c: &mut PgConnection, workspace_id: i32, run: &NewRun<'_>) -
     let state = if run.starts_now { RunState::Running } else { RunState::Scheduled };
     let done = sqlx::query(
         "-- insert
-         insert into run (workspace_id, run_id, campaign_id, scheduled_for, template_version, variables, planned,
-           state, expires_at, started_at, fallback_version)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         insert into run (workspace_id, run_id, campaign_id, scheduled_for, variables, planned,
+           state, expires_at, started_at, fallback_version, kind, parent_run_id, step)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          on conflict (workspace_id, campaign_id, scheduled_for) do nothing",
     )
     .bind(workspace_id)
     .bind(run.run_id)
     .bind(run.campaign_id)
     .bind(run.scheduled_for)
-    .bind(run.template_version)
     .bind(run.variables)
     .bind(run.planned)
     .bind(state.as_i16())
     .bind(run.expires_at)
     .bind(run.starts_now.then_some(run.scheduled_for))
     .bind(run.fallback_version)
+    .bind(run.kind.as_i16())
+    .bind(run.parent_run_id)
+    .bind(run.step)
     .execute(&mut *c)
     .await?;
     if done.rows_affected() == 0 {
         let at = run.scheduled_for;
         return Err(Error::Conflict(format!("the campaign has a run of {at} already: choose another time")));
+    }
+    for (number, arm) in (0..).zip(run.arms) {
+        insert_arm(c, workspace_id, run.run_id, number, arm).await?;
     }
     for (rank, account) in (0..).zip(run.accounts) {
         insert_account(c, workspace_id, run, rank, account).await?;
@@ -110,6 +133,23 @@ pub async fn insert(c: &mut PgConnection, workspace_id: i32, run: &NewRun<'_>) -
     if run.starts_now {
         flows::open(c, workspace_id, run.run_id).await?;
     }
+    Ok(())
+}
+
+async fn insert_arm(c: &mut PgConnection, workspace_id: i32, run_id: i64, number: i16, arm: &RunArm) -> Result<()> {
+    sqlx::query(
+        "-- insert: arm
+         insert into run_arm (workspace_id, run_id, arm, template_id, template_version, weight)
+         values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .bind(number)
+    .bind(arm.template_id)
+    .bind(arm.version)
+    .bind(arm.weight)
+    .execute(c)
+    .await?;
     Ok(())
 }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::message::Channel;
-use fanfare_domain::template::{Template, Text, Variant};
+use fanfare_domain::template::{Arms, Template, Text, Variant};
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
 use crate::nearest::nearest;
+use crate::runs::RunArm;
 use crate::{Error, Result, Store};
 
 /// A template, without its texts.
@@ -137,6 +138,18 @@ pub async fn list(c: &mut PgConnection, workspace_id: i32) -> Result<Vec<Head>> 
     .fetch_all(c)
     .await?;
     rows.into_iter().map(HeadRow::head).collect()
+}
+
+/// What a run says, ready to be rendered. `campaign_id` is that of its campaign.
+///
+/// # Errors
+/// As [`compile`].
+pub async fn arms(c: &mut PgConnection, workspace_id: i32, campaign_id: i64, arms: &[RunArm]) -> Result<Arms> {
+    let mut templates = Vec::new();
+    for arm in arms {
+        templates.push((compile(c, workspace_id, arm.template_id, arm.version).await?, arm.weight));
+    }
+    Arms::new(campaign_id, templates).map_err(|e| Error::Corrupt(format!("templates of campaign {campaign_id}: {e}")))
 }
 
 /// A version of a template, ready to be rendered.

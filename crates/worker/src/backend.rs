@@ -196,9 +196,10 @@ impl ClaimLoop {
         batches: &mpsc::UnboundedSender<Batch>,
     ) -> Result<Duration> {
         let (ws, account) = (self.who.workspace_id, &self.account);
+        let now = account.store.clock.now();
         let mut c = account.store.pool.acquire().await?;
         let leases =
-            queue::claim(&mut c, ws, self.who.account_id, self.who.worker_id, base, self.who.shard, want).await?;
+            queue::claim(&mut c, ws, self.who.account_id, self.who.worker_id, base, self.who.shard, want, now).await?;
         let seen = self.board.clock();
         let capped = leases.first().is_some_and(|l| l.period_us > 0);
         let claimed: usize = leases.iter().map(Lease::len).sum();

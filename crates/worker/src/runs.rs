@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use fanfare_domain::template::{Fallback, Template};
+use fanfare_domain::template::{Arms, Fallback};
 use fanfare_providers::Kind;
 use fanfare_store::queue::{self, RunInfo};
 use fanfare_store::{Error, PgConnection, Result, templates};
@@ -15,7 +15,7 @@ const KNOWN_MAX: usize = 256;
 #[derive(Debug)]
 pub struct Run {
     pub info: RunInfo,
-    pub template: Template,
+    pub says: Arms,
     pub fallback: Option<Fallback>,
     /// Whether some of what it says may be said only to those who wrote to the account lately.
     pub window: bool,
@@ -46,8 +46,8 @@ impl Runs {
         }
         let info = queue::run_info(c, (workspace_id, account_id), run_id).await?;
         let corrupt = |e| Error::Corrupt(format!("template of run {run_id}: {e}"));
-        let template = templates::compile(c, workspace_id, info.template_id, info.template_version).await?;
-        let template = template.ordered_as(&info.variables).map_err(corrupt)?;
+        let says = templates::arms(c, workspace_id, info.campaign_id, &info.arms).await?;
+        let says = says.ordered_as(&info.variables).map_err(corrupt)?;
         let fallback = match info.fallback {
             Some((id, version)) => {
                 let fallback = templates::compile(c, workspace_id, id, version).await?;
@@ -55,11 +55,11 @@ impl Runs {
             }
             None => None,
         };
-        let window = template.has_free_form() && self.kind.is_some_and(|kind| kind.has_window(info.channel));
+        let window = says.has_free_form() && self.kind.is_some_and(|kind| kind.has_window(info.channel));
         if self.known.len() >= KNOWN_MAX {
             self.known.clear();
         }
-        let run = Arc::new(Run { info, template, fallback, window });
+        let run = Arc::new(Run { info, says, fallback, window });
         self.known.insert(run_id, run.clone());
         Ok(run)
     }

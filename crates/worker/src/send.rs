@@ -182,7 +182,7 @@ impl Batch {
 
     /// Whether the run's own words for a message may be said only to those who wrote lately.
     fn is_bound(&self, message: &Message) -> bool {
-        self.run.window && self.run.template.is_free_form(message.variant)
+        self.run.window && self.run.says.is_free_form(message.variant)
     }
 
     /// In which words a message may be said now, if in any.
@@ -258,7 +258,7 @@ impl Batch {
         let message = &self.messages[position];
         let params = message.params.as_ref().map(|p| p.0.as_slice()).unwrap_or_default();
         let content = match words {
-            Words::Own => self.run.template.render(message.variant, params),
+            Words::Own => self.run.says.render(message.variant, params),
             Words::Fallback(fallback) => fallback.render(params),
         };
         let content = content.map_err(|_| Failure::new(FailureKind::PermanentContent, "template does not render"))?;

@@ -17,7 +17,7 @@ use fanfare_domain::cap::Cap;
 use fanfare_domain::clock::Clock;
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{OnMissing, OnUnknown, RunState, Sharing};
+use fanfare_domain::state::RunState;
 use fanfare_domain::template::Template;
 use fanfare_importer::{Options, Source};
 use fanfare_providers::Kind;
@@ -287,18 +287,8 @@ async fn define(context: &Context, demo: &Demo, handle: &Handle) -> anyhow::Resu
     credits::topup(store, workspace_id, enough, Some("demo")).await?;
     let template = Template::compile(provider::channel(kind), provider::texts(kind))?;
     templates::add(store, workspace_id, TEMPLATE, &template).await?;
-    let campaign = NewCampaign {
-        name: CAMPAIGN,
-        template: TEMPLATE,
-        fallback: None,
-        list: LIST,
-        accounts: &[Through::account(ACCOUNT)],
-        sharing: Sharing::Together,
-        weight: 1,
-        on_missing: OnMissing::Refuse,
-        on_unknown: OnUnknown::Hold,
-        expires_after_s: None,
-    };
+    let through = [Through::account(ACCOUNT)];
+    let campaign = NewCampaign::of(CAMPAIGN, TEMPLATE, LIST, &through);
     Ok(campaigns::create(store, workspace_id, campaign).await?)
 }
 

@@ -17,10 +17,10 @@ pub struct Fallback {
 }
 
 impl Fallback {
-    /// The variables of a run that says `main` and has `fallback`: those of `main` first. The recipient's
+    /// The variables of a run whose words have those of `main`, and that has `fallback`: those of `main` first. The recipient's
     /// language is among them if the fallback has a choice.
-    pub fn variables(main: &Template, fallback: &Template) -> Vec<String> {
-        let mut names = main.variables().to_vec();
+    pub fn variables(main: &[String], fallback: &Template) -> Vec<String> {
+        let mut names = main.to_vec();
         let language = has_choice(fallback).then(|| LANGUAGE.to_owned());
         for name in fallback.variables().iter().cloned().chain(language) {
             if !names.contains(&name) {
@@ -99,7 +99,7 @@ mod tests {
         let main = template(&[("", body("Hello {{ name }}, {{ city }}"))]);
         let choice =
             || template(&[("en", approved("spring", "{{ code }}")), ("fr", approved("printemps", "{{ name }}"))]);
-        let names = Fallback::variables(&main, &choice());
+        let names = Fallback::variables(main.variables(), &choice());
         assert_eq!(names, ["name", "city", "code", "language"]);
         let fallback = Fallback::ordered_as(choice(), &names).unwrap();
         let said = |values: serde_json::Value| match fallback.render(values.as_array().unwrap()).unwrap() {
@@ -111,6 +111,6 @@ mod tests {
         assert_eq!(fallback.lacking(&[json!("Ana"), json!("Oran"), json!(null), json!("ar")]).unwrap(), [2]);
         assert!(Fallback::ordered_as(choice(), &names[..3]).is_err(), "without a language there is nothing to go by");
         let single = template(&[("", approved("spring", "{{ name }}"))]);
-        assert_eq!(Fallback::variables(&main, &single), ["name", "city"]);
+        assert_eq!(Fallback::variables(main.variables(), &single), ["name", "city"]);
     }
 }

@@ -37,7 +37,7 @@ async fn a_launch_freezes_template_variables_and_prices() {
     assert_eq!(templates::add(&scene.store, scene.workspace_id, "hello", &newer).await.unwrap().version, 2);
 
     let (version, variables, prices, planned): (i32, Vec<String>, serde_json::Value, i64) =
-        sqlx::query_as("select template_version, variables, prices, planned from run join run_account using (run_id)")
+        sqlx::query_as("select template_version, variables, prices, planned from run join run_arm using (run_id) join run_account using (run_id)")
             .fetch_one(&mut *c)
             .await
             .unwrap();

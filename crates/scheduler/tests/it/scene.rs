@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fanfare_domain::cap::Cap;
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{OnMissing, OnUnknown, Sharing};
+use fanfare_domain::state::OnMissing;
 use fanfare_domain::template::{Template, Text, Variant};
 use fanfare_scheduler::expand::{self, Expanded};
 use fanfare_scheduler::plan::{Plan, plan};
@@ -115,17 +115,12 @@ impl Scene {
             let template = Template::compile(setting.channel, setting.fallback).unwrap();
             templates::add(&store, workspace_id, name, &template).await.unwrap();
         }
+        let through = [Through::account("demo")];
         let new = NewCampaign {
-            name: CAMPAIGN,
-            template: "hello",
             fallback,
-            list: "people",
-            accounts: &[Through::account("demo")],
-            sharing: Sharing::Together,
-            weight: 1,
             on_missing: setting.on_missing,
-            on_unknown: OnUnknown::Hold,
             expires_after_s: setting.expires_after_s,
+            ..NewCampaign::of(CAMPAIGN, "hello", "people", &through)
         };
         let campaign = campaigns::create(&store, workspace_id, new).await.unwrap();
         let scene = Self { store, workspace_id, campaign, db };

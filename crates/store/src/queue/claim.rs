@@ -1,5 +1,6 @@
-//! Claiming: see `migrations/0012_claim.sql` for what one claim does.
+//! Claiming: see `migrations/0020_runs.sql` for what one claim does.
 
+use chrono::{DateTime, Utc};
 use fanfare_domain::limits::{CLAIM_LEASES_MAX, HORIZON_US, LEAD_US, RETRY_LIST_MAX};
 use fanfare_domain::state::RetryKind;
 use sqlx::{FromRow, PgConnection};
@@ -105,10 +106,11 @@ struct Row {
 }
 
 /// Claims up to `want` messages of the account for the worker. `lease_id` names the first lease, the
-/// next ones count up: it is the first of a block of [`CLAIM_LEASES_MAX`]. Nothing comes back when there is nothing to claim now.
+/// next ones count up: it is the first of a block of [`CLAIM_LEASES_MAX`]. Windows go by `now`, the machine's clock. Nothing comes back when there is nothing to claim now.
 ///
 /// # Errors
 /// [`Error::Fenced`] when the fleet declared the worker dead; else when the database fails.
+#[allow(clippy::too_many_arguments, reason = "one for each argument of the function in the database")]
 pub async fn claim(
     c: &mut PgConnection,
     workspace_id: i32,
@@ -117,8 +119,9 @@ pub async fn claim(
     lease_id: i64,
     shard: i16,
     want: usize,
+    now: DateTime<Utc>,
 ) -> Result<Vec<Lease>> {
-    let rows: Vec<Row> = sqlx::query_as("select * from claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) -- claim")
+    let rows: Vec<Row> = sqlx::query_as("select * from claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) -- claim")
         .bind(workspace_id)
         .bind(account_id)
         .bind(worker_id)
@@ -129,6 +132,7 @@ pub async fn claim(
         .bind(RETRY_LIST_MAX as i32)
         .bind(HORIZON_US)
         .bind(LEAD_US)
+        .bind(now)
         .fetch_all(c)
         .await
         .map_err(|e| match e.as_database_error().and_then(|d| d.code()) {

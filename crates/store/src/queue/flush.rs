@@ -398,7 +398,7 @@ fn enter(books: &mut Books, e: &Effective<'_>) {
             freed = 0;
         }
         Fate::Returned => match s.was {
-            None => {}
+            None | Some(RetryKind::New) => {}
             Some(RetryKind::Retry) => sums.retrying += 1,
             Some(RetryKind::Unknown) => {
                 sums.unknown += 1;

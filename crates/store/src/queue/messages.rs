@@ -9,6 +9,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
 use super::claim::{Lease, Span};
+use crate::runs::RunArm;
 use crate::{Error, Result};
 
 /// One frozen recipient, as the worker needs it.
@@ -132,10 +133,10 @@ pub struct RunInfo {
     pub run_id: i64,
     /// Name of its campaign.
     pub campaign: String,
-    /// Its template.
-    pub template_id: i64,
-    /// The version it sends.
-    pub template_version: i32,
+    /// What it says.
+    pub arms: Vec<RunArm>,
+    /// Its campaign, which divides recipients among the arms.
+    pub campaign_id: i64,
     /// The campaign's fallback, and the version of it that it sends.
     pub fallback: Option<(i64, i32)>,
     /// By which channel.
@@ -162,8 +163,9 @@ pub async fn run_info(c: &mut PgConnection, (workspace_id, account_id): (i32, i6
     #[derive(FromRow)]
     struct Row {
         name: String,
-        template_id: i64,
-        template_version: i32,
+        campaign_id: i64,
+        #[sqlx(json)]
+        arms: Vec<RunArm>,
         fallback_id: Option<i64>,
         fallback_version: Option<i32>,
         channel: i16,
@@ -176,7 +178,7 @@ pub async fn run_info(c: &mut PgConnection, (workspace_id, account_id): (i32, i6
     }
     let row: Row = sqlx::query_as(
         "-- run_info
-         select c.name, c.template_id, r.template_version, c.fallback_id, r.fallback_version, t.channel, r.variables, ra.prices,
+         select c.name, c.campaign_id, run_arms(r) as arms, c.fallback_id, r.fallback_version, t.channel, r.variables, ra.prices,
                 ra.sender,
                 coalesce(r.started_at, r.scheduled_for) as started_at, r.expires_at, c.on_unknown
          from run r
@@ -193,8 +195,8 @@ pub async fn run_info(c: &mut PgConnection, (workspace_id, account_id): (i32, i6
     Ok(RunInfo {
         run_id,
         campaign: row.name,
-        template_id: row.template_id,
-        template_version: row.template_version,
+        arms: row.arms,
+        campaign_id: row.campaign_id,
         fallback: row.fallback_id.zip(row.fallback_version),
         channel: Channel::from_i16(row.channel).ok_or_else(|| Error::Corrupt(format!("channel {}", row.channel)))?,
         variables: row.variables,

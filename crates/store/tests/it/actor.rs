@@ -52,7 +52,10 @@ impl Actor {
         let base = db.store.ids.next();
         let not_its = "select count(*) from retry where kind = 2 and account_id <> $1";
         let before: i64 = sqlx::query_scalar(not_its).bind(self.account_id).fetch_one(&mut *c).await.unwrap();
-        let leases = queue::claim(&mut c, WORKSPACE, self.account_id, self.worker_id, base, 0, want).await.unwrap();
+        let leases =
+            queue::claim(&mut c, WORKSPACE, self.account_id, self.worker_id, base, 0, want, db.store.clock.now())
+                .await
+                .unwrap();
         let after: i64 = sqlx::query_scalar(not_its).bind(self.account_id).fetch_one(&mut *c).await.unwrap();
         assert_eq!(before, after, "what is in doubt goes through no other account");
         let claimed = leases.iter().map(Lease::len).sum();

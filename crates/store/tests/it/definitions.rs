@@ -6,7 +6,7 @@ use fanfare_domain::cap::Cap;
 use fanfare_domain::content::Content;
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{OnMissing, OnUnknown, Sharing};
+use fanfare_domain::state::{OnMissing, OnUnknown};
 use fanfare_domain::template::{Template, Text, Variant};
 use fanfare_store::accounts::{Account, Limits, NewAccount};
 use fanfare_store::campaigns::{NewCampaign, Through};
@@ -140,17 +140,13 @@ async fn a_campaign_names_things_that_exist() {
     templates::add(store, WORKSPACE, "hello", &template).await.unwrap();
     let mut c = store.pool.acquire().await.unwrap();
     lists::ensure(&mut c, store, WORKSPACE, "people").await.unwrap();
+    let through = [Through::account("demo")];
     let new = NewCampaign {
-        name: "spring",
-        template: "hello",
-        fallback: None,
-        list: "people",
-        accounts: &[Through::account("demo")],
-        sharing: Sharing::Together,
         weight: 7,
         on_missing: OnMissing::Skip,
         on_unknown: OnUnknown::Resend,
         expires_after_s: Some(60),
+        ..NewCampaign::of("spring", "hello", "people", &through)
     };
     for (wrong, what) in [
         (NewCampaign { template: "helo", ..new }, "no template \"helo\" in this workspace; did you mean hello?"),

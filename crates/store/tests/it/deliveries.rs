@@ -60,7 +60,8 @@ async fn play(db: &TestDb, want: usize, fate_of: impl Fn(i32, i16) -> (Fate, Cla
     workers::register(&db.store.pool, worker_id, "test", Duration::from_secs(60)).await.unwrap();
     let mut c = db.store.pool.acquire().await.unwrap();
     let base = db.store.ids.next();
-    let leases = queue::claim(&mut c, WORKSPACE, ACCOUNT, worker_id, base, 0, want).await.unwrap();
+    let leases =
+        queue::claim(&mut c, WORKSPACE, ACCOUNT, worker_id, base, 0, want, db.store.clock.now()).await.unwrap();
     let who = Flusher { workspace_id: WORKSPACE, account_id: ACCOUNT, worker_id, shard: 0, correlates: false };
     for lease in &leases {
         let settlements: Vec<Settlement> = (0..lease.len())

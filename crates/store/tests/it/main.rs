@@ -13,3 +13,4 @@ mod schema;
 mod several;
 mod tokens;
 mod tx;
+mod windows;

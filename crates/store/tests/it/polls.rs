@@ -71,7 +71,8 @@ async fn questions_and_messages_never_share_a_slot() {
     for round in 0..12 {
         let mut c = db.store.pool.acquire().await.unwrap();
         let base = db.store.ids.next();
-        let leases: Vec<Lease> = queue::claim(&mut c, WORKSPACE, ACCOUNT, 2, base, 0, 5).await.unwrap();
+        let leases: Vec<Lease> =
+            queue::claim(&mut c, WORKSPACE, ACCOUNT, 2, base, 0, 5, db.store.clock.now()).await.unwrap();
         slots.extend(leases.iter().flat_map(|l| (0..l.len() as i64).map(|i| l.slot_us + i * l.period_us)));
         if let Some(slot) = reserve(&db, 1).await {
             slots.push(slot.slot_us);
@@ -139,7 +140,8 @@ async fn questions_take_nothing_of_a_ramp() {
     }
     let mut c = db.store.pool.acquire().await.unwrap();
     let (base, now_us) = (db.store.ids.next(), db.store.clock.now_us());
-    let leases: Vec<Lease> = queue::claim(&mut c, WORKSPACE, ACCOUNT, 2, base, 0, 20).await.unwrap();
+    let leases: Vec<Lease> =
+        queue::claim(&mut c, WORKSPACE, ACCOUNT, 2, base, 0, 20, db.store.clock.now()).await.unwrap();
     assert_eq!(leases.iter().map(Lease::len).sum::<usize>(), 15, "the first day's sends");
     // They count against a cap by the day all the same, and are forgotten with the sends of their hour.
     sql(&db, "update account_pace set day_cap = 36").await;

@@ -190,7 +190,7 @@ async fn runs_that_only_wait_do_not_keep_others_from_their_turn() {
     Scene { recipients: 100, segments: 1, idempotent: true, reserve_each: 0, credit: 0 }.set(&db).await;
     sql(
         &db,
-        "insert into run select workspace_id, n, campaign_id, scheduled_for + n * interval '1 s', template_version,
+        "insert into run select workspace_id, n, campaign_id, scheduled_for + n * interval '1 s',
            variables, planned, state, paused_reason, expires_at, expanded_to, expanded_at, started_at, finished_at
          from run, generate_series(100, 119) n;
          insert into flow (workspace_id, account_id, run_id, weight, runnable, reserve_each)

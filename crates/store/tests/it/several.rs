@@ -37,7 +37,7 @@ async fn runs_whose_turn_is_another_accounts_do_not_keep_others_from_theirs() {
         let waiting = format!(
             "delete from flow where account_id = 20;
              update flow set sharing = 0, vtime = 1000;
-             insert into run select workspace_id, n, campaign_id, scheduled_for + n * interval '1 s', template_version,
+             insert into run select workspace_id, n, campaign_id, scheduled_for + n * interval '1 s',
                variables, planned, state, paused_reason, expires_at, expanded_to, expanded_at, started_at, finished_at
              from run, generate_series(100, 119) n;
              insert into segment select 1, n, 0, 0, 100, 50, '', 0, 0, 0, 0 from generate_series(100, 119) n;
@@ -80,7 +80,7 @@ async fn a_claim_that_holds_a_cursor_waits_for_no_other() {
     let (mut one, _) = pair(&db, Sharing::Together).await;
     sql(
         &db,
-        "insert into run select workspace_id, 61, campaign_id, scheduled_for + interval '1 s', template_version,
+        "insert into run select workspace_id, 61, campaign_id, scheduled_for + interval '1 s',
            variables, planned, state, paused_reason, expires_at, expanded_to, expanded_at, started_at, finished_at from run;
          insert into segment select 1, 61, 0, 0, 100, 50, '', 0, 0, 0, 0;
          insert into recipient select 1, seq, 61, units, variant, address, country, params from recipient where seq < 100;
@@ -135,7 +135,7 @@ async fn runs_of_an_older_database_go_on() {
          insert into retry values (1, 60, 0, 1, 1, 20, now(), 0, null)",
     )
     .await;
-    migrated(16..=16).await;
+    migrated(16..=i64::MAX).await;
     let mut actor = Actor::start(&db, 1).await;
     assert_eq!(actor.claim(&db, 20).await, 10, "a retry, and the cursor");
     credits::topup(&db.store, WORKSPACE, 1_000, None).await.unwrap();

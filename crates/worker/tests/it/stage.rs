@@ -7,7 +7,7 @@ use fanfare_api::Server;
 use fanfare_domain::cap::Cap;
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{OnMissing, OnUnknown, Sharing};
+use fanfare_domain::state::{OnUnknown, Sharing};
 use fanfare_domain::template::{Template, Text, Variant};
 use fanfare_providers::Kind;
 use fanfare_scheduler::launch::{Launch, launch};
@@ -233,16 +233,10 @@ impl Stage {
             templates::add(store, WORKSPACE, name, &template).await.unwrap();
         }
         let campaign = NewCampaign {
-            name: CAMPAIGN,
-            template: "hello",
             fallback: self.account.fallback.as_ref().map(|_| "approved"),
-            list: "l",
-            accounts: &through,
             sharing: self.sharing,
-            weight: 1,
-            on_missing: OnMissing::Refuse,
             on_unknown: self.on_unknown,
-            expires_after_s: None,
+            ..NewCampaign::of(CAMPAIGN, "hello", "l", &through)
         };
         campaigns::create(store, WORKSPACE, campaign).await.unwrap();
     }
