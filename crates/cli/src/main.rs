@@ -18,6 +18,7 @@ mod output;
 mod parse;
 mod roles;
 mod sample;
+mod schedule;
 mod sim;
 mod stream;
 mod template;
@@ -65,6 +66,9 @@ enum Command {
     /// Campaigns: plan, launch, follow, account for every message
     #[command(subcommand)]
     Campaign(campaign::Command),
+    /// Schedules: when cron expressions and plain words come
+    #[command(subcommand)]
+    Schedule(schedule::Command),
     /// Top up and show the credit of the workspace
     #[command(subcommand)]
     Credits(credits::Command),
@@ -103,6 +107,7 @@ async fn dispatch(global: Global, command: Command, output: Output) -> anyhow::R
         Command::Template(command) => template::run(&global, command, output).await,
         Command::Account(command) => account::run(&global, command, output).await,
         Command::Campaign(command) => campaign::run(&global, command, output).await,
+        Command::Schedule(command) => schedule::run(command, output),
         Command::Credits(command) => credits::run(&global, command, output).await,
         Command::Audit => audit::run(&global, output).await,
         Command::Sim(options) => sim::run(&options, output).await,

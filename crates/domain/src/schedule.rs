@@ -7,6 +7,7 @@
 
 mod calendar;
 mod cron;
+mod due;
 mod instants;
 mod local;
 #[cfg(test)]
@@ -18,6 +19,8 @@ mod tokens;
 mod words;
 
 pub use calendar::Calendar;
+pub use chrono_tz::Tz;
+pub use due::{Fate, Missed, Stretch, judge};
 pub use instants::{Instant, Schedule, Shift};
 pub use local::{Local, local_time, resolve, zone};
 

@@ -35,6 +35,8 @@ pub enum Exclusion {
     Duplicate,
     /// Its address is suppressed.
     Suppressed,
+    /// Another run of the campaign has reached it, or may.
+    Reached,
     /// It lacks a variable.
     Missing,
     /// The text does not fit its values, or becomes too long.
@@ -110,7 +112,7 @@ impl Audience {
     /// The contacts of a list, with what is needed to judge them.
     pub fn source(&self, workspace_id: i32, list_id: i64) -> Source<'static> {
         let attributes = self.columns.iter().any(|c| c.may_be_attribute());
-        Source { workspace_id, list_id, by_phone: self.by_phone, attributes, heard_by: &[] }
+        Source { workspace_id, list_id, by_phone: self.by_phone, attributes, heard_by: &[], reached_in: None }
     }
 
     /// Judges a contact. Reasons go in the order of [`Exclusion`]: the first that holds counts. A
@@ -126,6 +128,9 @@ impl Audience {
         }
         if contact.suppressed {
             return Err(Exclusion::Suppressed);
+        }
+        if contact.reached {
+            return Err(Exclusion::Reached);
         }
         self.take_values(contact);
         let variant = self.says.pick(address, contact.language);

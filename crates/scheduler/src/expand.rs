@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use fanfare_domain::limits::{FIRST_SEGMENT_CONTACTS, SEGMENT_BYTES_MAX, SEGMENT_CONTACTS};
 use fanfare_domain::template::{Fallback, TemplateError};
-use fanfare_store::audience::{self as store_audience, Contact, LeftOut, NewSegment, Priced, Unfinished};
+use fanfare_store::audience::{self as store_audience, Contact, LeftOut, NewSegment, Priced, Source, Unfinished};
 use fanfare_store::copy::Rows;
 use fanfare_store::tx::run_tx;
 use fanfare_store::{Error, PgConnection, Result, Store, accounts, runs, templates};
@@ -74,6 +74,9 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
     let Some(run) = store_audience::unfinished(c, workspace_id, run_id).await? else {
         return Ok(Expanded::Skipped);
     };
+    if run.once_per_contact && !store_audience::take_all(c, workspace_id, run.campaign_id).await? {
+        return Ok(Expanded::Skipped);
+    }
     let corrupt = |e: TemplateError| Error::Corrupt(format!("template of run {run_id}: {e}"));
     let says = templates::arms(c, workspace_id, run.campaign_id, &run.arms).await?;
     // What the providers take counts here as it did in the plan.
@@ -159,7 +162,8 @@ impl<'r> Stretch<'r> {
         mut audience: Audience,
         chunks: mpsc::UnboundedSender<Vec<u8>>,
     ) -> Result<Self> {
-        let source = audience.source(self.workspace_id, run.list_id);
+        let reached_in = run.once_per_contact.then_some((run.campaign_id, Some(self.run_id)));
+        let source = Source { reached_in, ..audience.source(self.workspace_id, run.list_id) };
         let limit = if run.segment_no == 0 { FIRST_SEGMENT_CONTACTS } else { SEGMENT_CONTACTS };
         let after = run.expanded_to.as_deref().unwrap_or_default();
         store_audience::each_contact(c, source, after, limit, |contact| {
@@ -192,6 +196,7 @@ impl<'r> Stretch<'r> {
             Err(Exclusion::NoAddress) => return self.left_out.no_address += 1,
             Err(Exclusion::Duplicate) => return self.left_out.duplicate += 1,
             Err(Exclusion::Suppressed) => return self.left_out.suppressed += 1,
+            Err(Exclusion::Reached) => return self.left_out.reached += 1,
             // A launch under `refuse` found none; contacts that came since are left out rather than
             // written to with a gap.
             Err(Exclusion::Missing | Exclusion::Unfit(_)) => return self.left_out.missing += 1,

@@ -3,8 +3,9 @@
 //! - [`plan`] is the dry run: what a launch would do, what it would cost, what stands in its way.
 //! - [`launch`] refuses what the plan refuses, and makes the run.
 //! - [`expand`] freezes the run's audience, segment by segment.
+//! - [`fire`] makes runs of the ticks of schedules; [`schedule`] is what a person does with one.
 //! - [`control`] pauses, resumes and cancels.
-//! - [`tick`] is the scheduler process: starts runs at their time, expands, reclaims, finishes.
+//! - [`tick`] is the scheduler process: fires ticks, starts runs at their time, expands, reclaims, finishes.
 //!
 //! [`audience`] is the one place that decides who is written to.
 
@@ -13,9 +14,11 @@ pub mod audience;
 pub mod control;
 mod error;
 pub mod expand;
+pub mod fire;
 pub mod launch;
 pub mod plan;
 pub mod preview;
+pub mod schedule;
 mod tally;
 pub mod tick;
 pub mod window;

@@ -8,13 +8,13 @@ mod obstacles;
 use chrono::{DateTime, TimeDelta, Utc};
 use fanfare_domain::forecast::forecast;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::RunState;
+use fanfare_domain::state::{RunState, ScheduleForm};
 use fanfare_domain::window;
 use fanfare_store::accounts::{self, Account};
 use fanfare_store::campaigns::{self, Campaign};
 use fanfare_store::credits::{self, Credit};
 use fanfare_store::runs::{RunArm, Standing};
-use fanfare_store::{PgConnection, Store, audience as store_audience, imports, prices, runs};
+use fanfare_store::{PgConnection, Store, audience as store_audience, imports, prices, runs, schedules};
 
 use crate::approved::fitness;
 use crate::audience::Audience;
@@ -62,6 +62,9 @@ pub async fn plan(
 ) -> Result<Plan> {
     let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
     let mut prepared = prepare(&mut c, workspace_id, campaign).await?;
+    let schedule = schedules::get(&mut c, workspace_id, prepared.campaign.campaign_id).await?;
+    // What a schedule runs again and again was meant to be.
+    let again = again || schedule.is_some_and(|schedule| schedule.form != ScheduleForm::Once);
     let standing = runs::newest(&mut c, workspace_id, prepared.campaign.campaign_id).await?;
     prepared.refusals.extend(standing.and_then(|standing| before(campaign, standing, again)));
     Ok(examine(&mut c, prepared, store.clock.now(), &mut progress).await?.0)
@@ -136,7 +139,9 @@ pub(crate) async fn examine(
     let price = (prepared.prices.as_slice(), available);
     let heard_by = prepared.heard_by.clone();
     let window = (!heard_by.is_empty()).then(|| (heard_by.as_slice(), window::open_since(now)));
-    let mut tally = Tally::take(c, key, &mut prepared.audience, price, (prepared.size, window), progress).await?;
+    let reached_in = campaign.once_per_contact.then_some(campaign.campaign_id);
+    let mut tally =
+        Tally::take(c, key, &mut prepared.audience, price, (prepared.size, window, reached_in), progress).await?;
     let mut unfit = Vec::new();
     for (import_id, row, why) in std::mem::take(&mut tally.unfit_first) {
         unfit.push(UnfitRow { file: imports::file_name(c, prepared.workspace_id, import_id).await?, row, why });

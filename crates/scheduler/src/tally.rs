@@ -70,7 +70,7 @@ pub(crate) struct Tally<'a> {
 
 impl<'a> Tally<'a> {
     /// Reads all contacts of the list. With a `window` those are the accounts and the time since when their
-    /// conversations must have been heard of. `progress` is told contacts read and contacts in all.
+    /// conversations must have been heard of; with a campaign whom its runs reach are left out. `progress` is told contacts read and contacts in all.
     ///
     /// # Errors
     /// When the database fails.
@@ -79,12 +79,16 @@ impl<'a> Tally<'a> {
         (workspace_id, list_id): (i32, i64),
         audience: &mut Audience,
         (prices, available): (&'a [Prices], i64),
-        (expected, window): (i64, Option<Window<'_>>),
+        (expected, window, reached_in): (i64, Option<Window<'_>>, Option<i64>),
         progress: &mut (dyn FnMut(i64, i64) + Send),
     ) -> Result<Self> {
         let mut tally = Self::new(audience.says().variables().len(), prices, available, expected);
         tally.open_since = window.map(|(_, since)| since);
-        let source = Source { heard_by: window.map_or(&[], |(by, _)| by), ..audience.source(workspace_id, list_id) };
+        let source = Source {
+            heard_by: window.map_or(&[], |(by, _)| by),
+            reached_in: reached_in.map(|campaign_id| (campaign_id, None)),
+            ..audience.source(workspace_id, list_id)
+        };
         let mut after = String::new();
         loop {
             let start = tally.contacts;
@@ -143,6 +147,7 @@ impl<'a> Tally<'a> {
             Err(Exclusion::NoAddress) => return self.excluded.no_address += 1,
             Err(Exclusion::Duplicate) => return self.excluded.duplicate += 1,
             Err(Exclusion::Suppressed) => return self.excluded.suppressed += 1,
+            Err(Exclusion::Reached) => return self.excluded.reached += 1,
             Err(Exclusion::Missing) => return self.excluded.missing += 1,
             Err(Exclusion::Unfit(why)) => {
                 self.unfit += 1;

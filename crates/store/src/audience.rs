@@ -32,6 +32,9 @@ pub struct Source<'a> {
     pub attributes: bool,
     /// The accounts whose conversations are wanted, of a channel that writes to phones.
     pub heard_by: &'a [i64],
+    /// The campaign, and the run that is being expanded, if contacts are to be told whom another run of the
+    /// campaign reaches.
+    pub reached_in: Option<(i64, Option<i64>)>,
 }
 
 /// A contact, borrowed from the row it was read in.
@@ -53,6 +56,8 @@ pub struct Contact<'r> {
     pub suppressed: bool,
     /// Whether a contact with a smaller address has the same e-mail; false for phones.
     pub duplicate: bool,
+    /// Whether another run of the campaign has reached it, or may still; false also when not asked for.
+    pub reached: bool,
     /// Row of the file it came from, from 1.
     pub row_no: i32,
     /// The import of that file.
@@ -74,27 +79,30 @@ impl<'r> Contact<'r> {
             duplicate: row.try_get_unchecked(7)?,
             row_no: row.try_get_unchecked(8)?,
             import_id: row.try_get_unchecked(9)?,
-            heard_at: if heard { row.try_get_unchecked(10)? } else { None },
+            reached: row.try_get_unchecked(10)?,
+            heard_at: if heard { row.try_get_unchecked(11)? } else { None },
         })
     }
 }
 
 const BY_PHONE: &str = "-- each_contact by phone
     select c.address, c.email, c.name, c.country, c.language, case when $5 then c.attributes::text end,
-           s.address is not null, false, c.row_no, c.import_id
+           s.address is not null, false, c.row_no, c.import_id,
+           case when $6::bigint is null then false else reached($1, $6, $7, c.address) end
     from contact c
     left join suppression s on s.workspace_id = c.workspace_id and s.address = c.address
     where c.workspace_id = $1 and c.list_id = $2 and c.address > $3 order by c.address limit $4";
 
 const BY_PHONE_HEARD: &str = "-- each_contact by phone, heard
     select c.address, c.email, c.name, c.country, c.language, case when $5 then c.attributes::text end,
-           s.address is not null, false, c.row_no, c.import_id, v.heard_at
+           s.address is not null, false, c.row_no, c.import_id,
+           case when $6::bigint is null then false else reached($1, $6, $7, c.address) end, v.heard_at
     from contact c
     left join suppression s on s.workspace_id = c.workspace_id and s.address = c.address
     left join lateral (
       select min(v.heard_at) as heard_at from conversation v
-      where v.workspace_id = c.workspace_id and v.account_id = any ($6) and v.address = c.address
-      having count(*) = cardinality($6)) v on true
+      where v.workspace_id = c.workspace_id and v.account_id = any ($8) and v.address = c.address
+      having count(*) = cardinality($8)) v on true
     where c.workspace_id = $1 and c.list_id = $2 and c.address > $3 order by c.address limit $4";
 
 const BY_EMAIL: &str = "-- each_contact by e-mail
@@ -104,7 +112,8 @@ const BY_EMAIL: &str = "-- each_contact by e-mail
                      and d.email = m.email and d.address < c.address)
            or (c.email < c.address
                and exists (select from contact d where d.workspace_id = $1 and d.list_id = $2 and d.address = c.email)),
-           c.row_no, c.import_id
+           c.row_no, c.import_id,
+           case when $6::bigint is null then false else reached($1, $6, $7, m.email) end
     from contact c
     cross join lateral (select case when c.address like '+%' then c.email else c.address end as email) m
     left join suppression s on s.workspace_id = c.workspace_id and s.address = m.email
@@ -133,7 +142,9 @@ pub async fn each_contact(
         .bind(source.list_id)
         .bind(after)
         .bind(limit)
-        .bind(source.attributes);
+        .bind(source.attributes)
+        .bind(source.reached_in.map(|(campaign_id, _)| campaign_id))
+        .bind(source.reached_in.and_then(|(_, run_id)| run_id));
     let mut rows = if heard { query.bind(source.heard_by) } else { query }.fetch(c);
     let mut visited = 0;
     while let Some(row) = rows.try_next().await? {
@@ -222,6 +233,34 @@ pub async fn take(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Resul
     Ok(taken.is_some())
 }
 
+/// Takes the expansions of all runs of a campaign for this transaction: of runs that leave out whom another
+/// one reaches, only one is expanded at a time, so that each sees what the others hold. False when another
+/// scheduler has one of them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn take_all(c: &mut PgConnection, workspace_id: i32, campaign_id: i64) -> Result<bool> {
+    let taken = sqlx::query(
+        "-- take_all
+         select from expansion e join run r on r.workspace_id = e.workspace_id and r.run_id = e.run_id
+         where e.workspace_id = $1 and r.campaign_id = $2 for update of e skip locked",
+    )
+    .bind(workspace_id)
+    .bind(campaign_id)
+    .execute(&mut *c)
+    .await?;
+    let all: i64 = sqlx::query_scalar(
+        "-- take_all: how many
+         select count(*) from expansion e join run r on r.workspace_id = e.workspace_id and r.run_id = e.run_id
+         where e.workspace_id = $1 and r.campaign_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(campaign_id)
+    .fetch_one(c)
+    .await?;
+    Ok(taken.rows_affected() == all.unsigned_abs())
+}
+
 /// An account of a run with its frozen prices.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Priced {
@@ -251,6 +290,8 @@ pub struct Unfinished {
     /// The frozen variables, in order.
     pub variables: Vec<String>,
     on_missing: i16,
+    /// Whether a contact whom another run of the campaign reaches is left out.
+    pub once_per_contact: bool,
     /// Last contact address that was expanded.
     pub expanded_to: Option<String>,
     /// Number of the next segment.
@@ -277,7 +318,7 @@ impl Unfinished {
 pub async fn unfinished(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Option<Unfinished>> {
     let row = sqlx::query_as(
         "-- unfinished
-         select c.list_id, c.campaign_id, run_arms(r) as arms, c.fallback_id, r.fallback_version, r.variables, c.on_missing,
+         select c.list_id, c.campaign_id, run_arms(r) as arms, c.fallback_id, r.fallback_version, r.variables, c.on_missing, c.once_per_contact,
                 r.expanded_to, g.segment_no, g.seq,
                 (select jsonb_agg(jsonb_build_object('account_id', a.account_id, 'prices', a.prices) order by a.rank)
                  from run_account a where a.workspace_id = $1 and a.run_id = $2) as accounts
@@ -306,6 +347,8 @@ pub struct LeftOut {
     pub suppressed: i32,
     /// A variable is missing, or the text does not fit the contact's values.
     pub missing: i32,
+    /// Another run of the campaign has reached it, or may.
+    pub reached: i32,
 }
 
 /// A segment to be written.
@@ -365,8 +408,8 @@ pub async fn write_segment(
     sqlx::query(
         "-- write_segment
          insert into segment (workspace_id, run_id, segment_no, lo, hi, next_seq, after_address,
-           no_address, duplicate, suppressed, missing)
-         values ($1, $2, $3, $4, $5, $4, $6, $7, $8, $9, $10)",
+           no_address, duplicate, suppressed, missing, reached)
+         values ($1, $2, $3, $4, $5, $4, $6, $7, $8, $9, $10, $11)",
     )
     .bind(workspace_id)
     .bind(run_id)
@@ -378,6 +421,7 @@ pub async fn write_segment(
     .bind(left_out.duplicate)
     .bind(left_out.suppressed)
     .bind(left_out.missing)
+    .bind(left_out.reached)
     .execute(c)
     .await?;
     Ok(())

@@ -8,6 +8,7 @@ use sqlx::{FromRow, PgConnection};
 
 use crate::nearest::nearest;
 use crate::runs::RunArm;
+use crate::schedules::{self, NewSchedule};
 use crate::{Error, Result, Store, accounts, lists, templates};
 
 /// A campaign to be created.
@@ -33,6 +34,10 @@ pub struct NewCampaign<'a> {
     pub on_unknown: OnUnknown,
     /// Seconds from the launch after which what is unsent expires; `None` = never.
     pub expires_after_s: Option<i64>,
+    /// When it runs by itself.
+    pub schedule: Option<NewSchedule<'a>>,
+    /// Whether a contact whom an earlier run has reached, or may still reach, is left out.
+    pub once_per_contact: bool,
 }
 
 impl<'a> NewCampaign<'a> {
@@ -49,6 +54,8 @@ impl<'a> NewCampaign<'a> {
             on_missing: OnMissing::Refuse,
             on_unknown: OnUnknown::Hold,
             expires_after_s: None,
+            schedule: None,
+            once_per_contact: false,
         }
     }
 }
@@ -119,6 +126,8 @@ pub struct Campaign {
     pub on_unknown: OnUnknown,
     /// Seconds from the launch after which what is unsent expires.
     pub expires_after_s: Option<i64>,
+    /// Whether a contact whom an earlier run has reached, or may still reach, is left out.
+    pub once_per_contact: bool,
     /// When it was created.
     pub created_at: DateTime<Utc>,
 }
@@ -161,6 +170,7 @@ struct Row {
     on_missing: i16,
     on_unknown: i16,
     expires_after_s: Option<i64>,
+    once_per_contact: bool,
     created_at: DateTime<Utc>,
 }
 
@@ -186,6 +196,7 @@ impl Row {
             accounts: self.accounts,
             weight: self.weight,
             expires_after_s: self.expires_after_s,
+            once_per_contact: self.once_per_contact,
             created_at: self.created_at,
         })
     }
@@ -208,8 +219,8 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     let done = sqlx::query(
         "-- create
          insert into campaign (workspace_id, campaign_id, name, template_id, list_id, sharing, weight,
-           on_missing, on_unknown, expires_after_s, created_at, fallback_id)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (workspace_id, name) do nothing",
+           on_missing, on_unknown, expires_after_s, created_at, fallback_id, once_per_contact)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) on conflict (workspace_id, name) do nothing",
     )
     .bind(workspace_id)
     .bind(campaign_id)
@@ -223,6 +234,7 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     .bind(new.expires_after_s)
     .bind(store.clock.now())
     .bind(fallback_id)
+    .bind(new.once_per_contact)
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {
@@ -233,6 +245,9 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     }
     for (rank, through) in (0..).zip(new.accounts) {
         add_account(&mut tx, workspace_id, campaign_id, rank, through).await?;
+    }
+    if let Some(schedule) = &new.schedule {
+        schedules::insert(&mut tx, workspace_id, campaign_id, schedule).await?;
     }
     let campaign = get(&mut tx, workspace_id, new.name).await?;
     tx.commit().await?;
@@ -315,7 +330,7 @@ async fn select(c: &mut PgConnection, workspace_id: i32, name: Option<&str>) -> 
     let rows = sqlx::query_as(
         "-- select
          select c.campaign_id, c.name, c.template_id, t.name as template, t.version as template_version, t.channel,
-                c.list_id, l.name as list, c.sharing, c.weight, c.on_missing, c.on_unknown, c.expires_after_s, c.created_at,
+                c.list_id, l.name as list, c.sharing, c.weight, c.on_missing, c.on_unknown, c.expires_after_s, c.once_per_contact, c.created_at,
                 c.fallback_id, f.name as fallback, f.version as fallback_version,
                 (select jsonb_agg(jsonb_build_object('account_id', a.account_id, 'account', a.name, 'share', ca.share,
                                                      'sender', ca.sender) order by ca.rank)

@@ -33,6 +33,7 @@ pub mod queue;
 pub mod receipts;
 mod remote;
 pub mod runs;
+pub mod schedules;
 pub mod seal;
 pub mod suppressions;
 pub mod templates;

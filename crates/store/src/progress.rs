@@ -70,6 +70,8 @@ pub struct Progress {
     pub left_out_suppressed: i64,
     /// Left out: a variable is missing.
     pub left_out_missing: i64,
+    /// Contacts left out: another run of the campaign has reached them, or may.
+    pub left_out_reached: i64,
     /// Its accounts, in their order.
     #[sqlx(json)]
     pub accounts: Vec<AccountProgress>,
@@ -160,7 +162,7 @@ pub async fn progress(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> R
                 p.retrying, p.sent, p.failed, p.suppressed, p.expired, p.cancelled, p.unknown, p.cost,
                 p.delivered, p.read, p.undelivered, p.replied,
                 s.no_address as left_out_no_address, s.duplicate as left_out_duplicate,
-                s.suppressed as left_out_suppressed, s.missing as left_out_missing,
+                s.suppressed as left_out_suppressed, s.missing as left_out_missing, s.reached as left_out_reached,
                 (select jsonb_agg(jsonb_build_object(
                           'name', a.name, 'stopped', a.stopped_reason, 'closed', f.closed, 'closed_detail', f.closed_detail,
                           'period_us', case when ap.slow_permille > 1000 then greatest(ap.period_us, 200) * ap.slow_permille / 1000
@@ -182,7 +184,8 @@ pub async fn progress(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> R
          cross join lateral (
            select coalesce(sum(g.hi - g.lo), 0) as total, coalesce(sum(g.hi - g.next_seq), 0) as queued,
                   coalesce(sum(g.no_address), 0) as no_address, coalesce(sum(g.duplicate), 0) as duplicate,
-                  coalesce(sum(g.suppressed), 0) as suppressed, coalesce(sum(g.missing), 0) as missing
+                  coalesce(sum(g.suppressed), 0) as suppressed, coalesce(sum(g.missing), 0) as missing,
+                  coalesce(sum(g.reached), 0) as reached
            from segment g where g.workspace_id = r.workspace_id and g.run_id = r.run_id) s
          cross join lateral (
            select coalesce(sum(w.hi - w.lo), 0) as queued

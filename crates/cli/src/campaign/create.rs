@@ -1,9 +1,12 @@
 //! `fanfare campaign create`: what to say, to whom, through which accounts, under which policies.
 
+mod timing;
+
 use std::collections::HashSet;
 
 use anyhow::Context as _;
 use clap::Args;
+use fanfare_domain::clock::Clock;
 use fanfare_domain::state::{OnMissing, OnUnknown, Sharing};
 use fanfare_providers::{Kind, sender};
 use fanfare_store::accounts;
@@ -13,6 +16,7 @@ use serde_json::json;
 use crate::context::Context;
 use crate::output::{Output, Usage, duration, fields, id};
 use crate::parse;
+use crate::schedule::utc;
 
 #[derive(Debug, Args)]
 pub struct Create {
@@ -56,11 +60,20 @@ pub struct Create {
     /// What is not sent this long after the launch is not sent at all, e.g. 90m, 24h, 7d [default: never]
     #[arg(long, value_name = "TIME", value_parser = parse::seconds)]
     expires_after: Option<i64>,
+    #[command(flatten)]
+    timing: timing::Timing,
 }
 
 impl Create {
+    /// Refuses what cannot be, as far as that is seen without the database.
+    pub fn check(&self) -> Result<(), Usage> {
+        self.through()?;
+        self.timing.sound(Clock::system().now())?;
+        Ok(())
+    }
+
     /// The accounts with what was said of each.
-    pub fn through(&self) -> Result<(Vec<Through<'_>>, Sharing), Usage> {
+    fn through(&self) -> Result<(Vec<Through<'_>>, Sharing), Usage> {
         fn of<'v, T>(all: &'v [(String, T)], account: &str) -> Option<&'v T> {
             all.iter().find(|(name, _)| name == account).map(|(_, value)| value)
         }
@@ -96,6 +109,7 @@ impl Create {
 
 pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Result<()> {
     let (accounts, sharing) = new.through()?;
+    let schedule = new.timing.sound(context.store.clock.now())?;
     let campaign = NewCampaign {
         name: &new.name,
         template: &new.template,
@@ -107,6 +121,8 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
         on_missing: new.on_missing,
         on_unknown: new.on_unknown,
         expires_after_s: new.expires_after,
+        schedule: schedule.as_ref().map(timing::Sound::as_new),
+        once_per_contact: new.timing.once_per_contact,
     };
     for through in &accounts {
         fits(context, through).await?;
@@ -117,8 +133,9 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
         "fallback": made.fallback.as_ref().map(|f| &f.name), "list": made.list,
         "accounts": made.accounts, "sharing": made.sharing, "channel": made.channel, "weight": made.weight, "on_missing": made.on_missing,
         "on_unknown": made.on_unknown, "expires_after_seconds": made.expires_after_s,
+        "once_per_contact": made.once_per_contact, "next_at": schedule.as_ref().map(|s| utc(s.as_new().next_at)),
     });
-    output.result(&value, |_| definition(&made))
+    output.result(&value, |_| definition(&made, schedule.as_ref()))
 }
 
 /// Refuses a sender that the account cannot send from.
@@ -131,7 +148,7 @@ async fn fits(context: &Context, through: &Through<'_>) -> anyhow::Result<()> {
         .map_err(|why| Usage(format!("--sender {}={address}: {why}", through.account)).into())
 }
 
-fn definition(c: &Campaign) -> String {
+fn definition(c: &Campaign, schedule: Option<&timing::Sound>) -> String {
     let expires = c.expires_after_s.map_or("never".to_owned(), |s| format!("{} after the launch", duration(s as f64)));
     let fallback = c.fallback.as_ref().map(|f| format!("; outside the 24-hour window template {}", f.name));
     fields([
@@ -143,6 +160,7 @@ fn definition(c: &Campaign) -> String {
             "policies",
             format!("variable missing: {}; message in doubt: {}; expires: {expires}", c.on_missing, c.on_unknown),
         ),
+        ("runs", schedule.map(timing::Sound::in_words).unwrap_or_default()),
         ("next", format!("fanfare campaign plan {}", c.name)),
     ])
 }

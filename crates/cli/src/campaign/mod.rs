@@ -3,6 +3,7 @@
 mod create;
 pub mod plan;
 mod recipients;
+mod schedule;
 pub mod status;
 mod stuck;
 pub mod watch;
@@ -12,11 +13,12 @@ use std::process::ExitCode;
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
-use fanfare_domain::state::{MessageState, OnUnknown};
+use fanfare_domain::state::{MessageState, OnUnknown, ScheduleState};
+use fanfare_scheduler::Problem;
 use fanfare_scheduler::control::{self, Changed};
 use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_store::campaigns::{self, Campaign};
-use fanfare_store::{PgConnection, Store, progress};
+use fanfare_store::{PgConnection, Store, progress, schedules};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -63,6 +65,8 @@ pub enum Command {
         /// Which
         name: String,
     },
+    /// When it runs by itself and what became of that; pause, resume or end it
+    Schedule(schedule::Options),
     /// Where the newest run stands
     Status {
         /// Which
@@ -114,7 +118,7 @@ pub enum Command {
 pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::Result<ExitCode> {
     if let Command::Create(new) = &command {
         // Bad usage is refused before the database is opened.
-        new.through()?;
+        new.check()?;
     }
     global.with(async |context| dispatch(context, command, output).await).await
 }
@@ -130,6 +134,7 @@ async fn dispatch(context: &Context, command: Command, output: Output) -> anyhow
         Command::Pause { name } => changed(output, &control::pause(store, workspace_id, &name).await?)?,
         Command::Resume { name } => changed(output, &control::resume(store, workspace_id, &name).await?)?,
         Command::Cancel { name } => changed(output, &control::cancel(store, workspace_id, &name).await?)?,
+        Command::Schedule(options) => schedule::run(context, &options, output).await?,
         Command::Status { name } => status::run(context, &name, output).await?,
         Command::Watch { name } => watch::run(context, &name, output).await?,
         Command::Recipients { name, state, json_lines } => {
@@ -155,11 +160,14 @@ pub fn account_names(c: &Campaign) -> String {
 }
 
 async fn launched(store: &Store, workspace_id: i32, name: &str, how: Launch, output: Output) -> anyhow::Result<()> {
+    if how.at.is_none()
+        && !how.again
+        && let Some(next_at) = scheduled(store, workspace_id, name).await?
+    {
+        return comes_by_itself(store, workspace_id, name, next_at, output).await;
+    }
     let run = match launch(store, workspace_id, name, how).await {
-        Err(fanfare_scheduler::Error::Refused(problems)) => {
-            let list: String = problems.iter().map(|p| format!("\n  {}\n    {}", p.problem, p.remedy)).collect();
-            bail!("campaign {name:?} cannot be launched:{list}");
-        }
+        Err(fanfare_scheduler::Error::Refused(problems)) => return Err(refused(name, &problems)),
         done => done?,
     };
     let value = json!({
@@ -176,6 +184,45 @@ async fn launched(store: &Store, workspace_id: i32, name: &str, how: Launch, out
             run.plan.warnings.iter().map(|w| format!("note: {}: {}\n", w.problem, w.remedy)).collect();
         format!("{warnings}{start}: {to} recipients, {}\nnext: fanfare campaign watch {name}", plan::cost(&run.plan))
     })
+}
+
+/// When the campaign's schedule next runs it.
+async fn scheduled(store: &Store, workspace_id: i32, name: &str) -> anyhow::Result<Option<DateTime<Utc>>> {
+    let mut c = store.pool.acquire().await?;
+    let campaign_id = campaigns::get(&mut c, workspace_id, name).await?.campaign_id;
+    let schedule = schedules::get(&mut c, workspace_id, campaign_id).await?;
+    Ok(schedule.filter(|s| s.state == ScheduleState::Active).and_then(|s| s.next_at))
+}
+
+/// There is nothing to launch by hand; what stands in the way is told now, not when its time has come.
+async fn comes_by_itself(
+    store: &Store,
+    workspace_id: i32,
+    name: &str,
+    next_at: DateTime<Utc>,
+    output: Output,
+) -> anyhow::Result<()> {
+    let plan = fanfare_scheduler::plan::plan(store, workspace_id, name, false, |_, _| {}).await?;
+    if !plan.refusals.is_empty() {
+        return Err(refused(name, &plan.refusals));
+    }
+    let value = json!({
+        "campaign": name, "run": null, "state": "scheduled", "scheduled_for": next_at,
+        "recipients": plan.recipients, "cost": plan.cost, "warnings": plan.warnings,
+    });
+    output.result(&value, |_| {
+        format!(
+            "its schedule runs it by itself, next {}: {} recipients by now, {}\nto send it now as well, give --again",
+            when(next_at),
+            count(plan.recipients),
+            plan::cost(&plan)
+        )
+    })
+}
+
+fn refused(name: &str, problems: &[Problem]) -> anyhow::Error {
+    let list: String = problems.iter().map(|p| format!("\n  {}\n    {}", p.problem, p.remedy)).collect();
+    anyhow::anyhow!("campaign {name:?} cannot be launched:{list}")
 }
 
 fn changed(output: Output, changed: &Changed) -> anyhow::Result<()> {

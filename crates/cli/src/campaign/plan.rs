@@ -41,6 +41,7 @@ pub fn render(p: &Plan) -> String {
         (x.no_address, "without address"),
         (x.duplicate, "twice in the list"),
         (x.suppressed, "suppressed"),
+        (x.reached, "reached by an earlier run"),
         (x.missing, "variable missing, or text unfit"),
     ];
     let excluded: Vec<String> =

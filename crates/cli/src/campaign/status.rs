@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 use fanfare_domain::forecast::forecast;
 use fanfare_domain::pace::Pace;
 use fanfare_domain::state::{Closed, PausedReason, RunState};
-use fanfare_store::campaigns::Campaign;
+use fanfare_store::campaigns::{self, Campaign};
 use fanfare_store::progress::{self, Progress};
 use fanfare_store::{PgConnection, deliveries};
 use serde::Serialize;
 
-use super::{newest_run, stuck};
+use super::{newest_run, schedule, stuck};
 use crate::context::Context;
 use crate::output::{Output, count, credits, duration, fields, id, on_terminal, paint, when};
 
@@ -75,11 +75,12 @@ pub struct LeftOut {
     pub duplicate: i64,
     pub suppressed: i64,
     pub missing: i64,
+    pub reached: i64,
 }
 
 impl LeftOut {
     pub fn sum(self) -> i64 {
-        self.no_address + self.duplicate + self.suppressed + self.missing
+        self.no_address + self.duplicate + self.suppressed + self.missing + self.reached
     }
 }
 
@@ -128,6 +129,7 @@ impl Status {
                 duplicate: p.left_out_duplicate,
                 suppressed: p.left_out_suppressed,
                 missing: p.left_out_missing,
+                reached: p.left_out_reached,
             },
             scheduled_for: p.scheduled_for,
             started_at: p.started_at,
@@ -213,6 +215,12 @@ pub async fn read(c: &mut PgConnection, workspace_id: i32, campaign: &Campaign, 
 
 pub async fn run(context: &Context, name: &str, output: Output) -> anyhow::Result<()> {
     let mut c = context.store.pool.acquire().await?;
+    let campaign = campaigns::get(&mut c, context.workspace_id, name).await?;
+    if progress::newest_run(&mut c, context.workspace_id, campaign.campaign_id).await?.is_none()
+        && let Some((value, text)) = schedule::waiting(&mut c, context.workspace_id, &campaign).await?
+    {
+        return output.result(&value, |_| text);
+    }
     let (campaign, run_id) = newest_run(&mut c, context.workspace_id, name).await?;
     let mut status = read(&mut c, context.workspace_id, &campaign, run_id).await?;
     if status.accounts.len() > 1 {
@@ -244,6 +252,7 @@ pub fn render(s: &Status) -> String {
         ("twice in the list", left.duplicate),
         ("suppressed", left.suppressed),
         ("variable missing", left.missing),
+        ("reached by an earlier run", left.reached),
     ];
     let to_go = match s.eta_seconds {
         Some(eta) if !s.is_over() => format!("{} a second, {} to go", s.rate_per_second, duration(eta)),

@@ -92,6 +92,8 @@ pub struct Excluded {
     pub duplicate: i64,
     /// Suppressed.
     pub suppressed: i64,
+    /// Another run of the campaign has reached it, or may.
+    pub reached: i64,
     /// A variable is missing, or the text does not fit the contact's values.
     pub missing: i64,
 }

@@ -53,9 +53,9 @@ impl Plan {
             }
         }
         if self.audience > 0 && self.recipients == 0 && self.refusals.is_empty() {
-            let Excluded { no_address, duplicate, suppressed, missing } = self.excluded;
+            let Excluded { no_address, duplicate, suppressed, reached, missing } = self.excluded;
             let problem = format!(
-                "nobody of list {:?} is written to: {no_address} without address for {}, {duplicate} duplicates, {suppressed} suppressed, {missing} lack a variable",
+                "nobody of list {:?} is written to: {no_address} without address for {}, {duplicate} duplicates, {suppressed} suppressed, {reached} reached by an earlier run, {missing} lack a variable",
                 self.list, self.channel
             );
             self.refusals.push(Problem::new(problem, "choose another list or channel"));

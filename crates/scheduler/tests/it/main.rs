@@ -6,4 +6,5 @@ mod expand;
 mod launch;
 mod plan;
 mod scene;
+mod schedules;
 mod window;
