@@ -14,5 +14,6 @@ mod offers;
 mod program;
 mod readme;
 mod several;
+mod ticks;
 mod usage;
 mod window;

@@ -338,9 +338,10 @@ async fn once_per_contact_leaves_out_whom_a_run_has_reached_or_may() {
                select 1, 3, run_id, 1, now(), 0, 1, 2, 1, true from run;
              insert into retry (workspace_id, run_id, seq, kind, due_at, attempts, account_id, reserved)
                select 1, run_id, 4, 1, now(), 1, 1, 0 from run;
-             insert into worker (worker_id, host, alive_until) values (7, 'here', now() + interval '1 hour');
-             insert into lease (workspace_id, lease_id, account_id, run_id, worker_id, lo, hi, done, open, reserve_each)
-               select 1, 1, 1, run_id, 7, 5, 6, '', 1, 0 from run;
+             insert into worker (worker_id, host, pid, version, started_at, alive_until)
+               values (7, 'here', 1, 'test', now(), now() + interval '1 hour');
+             insert into lease (workspace_id, lease_id, account_id, run_id, worker_id, lo, hi, open, reserve_each, slot_us, period_us)
+               select 1, 1, 1, run_id, 7, 5, 6, 1, 0, 0, 0 from run;
              insert into returned (workspace_id, run_id, lo, hi) select 1, run_id, 6, 7 from run;
              update segment set next_seq = hi",
         )
