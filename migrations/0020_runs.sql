@@ -67,6 +67,28 @@ alter table retry add check (kind between 1 and 3);
 comment on column retry.kind is '1 retry (certainly not accepted), 2 unknown (may have been accepted), 3 new (came by itself, never tried).';
 comment on column lease.kinds is 'List: what each was before, as in retry.kind: doubt stays until it is resolved; null for a range.';
 
+create table transition (
+  workspace_id int not null,
+  campaign_id bigint not null,
+  run_id bigint not null,
+  at timestamptz not null,
+  from_state smallint not null check (from_state between 0 and 14),
+  to_state smallint not null check (to_state between 1 and 14),
+  actor text not null,
+  reason text,
+  primary key (workspace_id, campaign_id, run_id, at),
+  foreign key (workspace_id, campaign_id) references campaign
+);
+comment on table transition is 'Every change of state of a campaign and of its runs. Appended, never updated.';
+comment on column transition.workspace_id is 'Tenant.';
+comment on column transition.campaign_id is 'The campaign.';
+comment on column transition.run_id is 'The run; 0 = the campaign itself.';
+comment on column transition.at is 'When, by the database''s clock.';
+comment on column transition.from_state is 'As run.state, or campaign.approval; 0 = there was none.';
+comment on column transition.to_state is 'As run.state, or campaign.approval.';
+comment on column transition.actor is 'The person, or the role of the program, that changed it.';
+comment on column transition.reason is 'Why, in a few words.';
+
 create function is_open(p_segment segment, p_now timestamptz) returns bool language sql immutable as $f$
   -- What is claimed now is sent a horizon and the lateness of its slot later at most.
   select coalesce(p_segment.opens_at <= p_now, true)
@@ -261,9 +283,13 @@ begin
       then
         update flow x set runnable = false, closed = 1, epoch = x.epoch + 1
           where x.workspace_id = p_workspace and x.account_id = p_account and x.run_id = f.run_id;
-        update run x set state = 3, paused_reason = 2
-          where x.workspace_id = p_workspace and x.run_id = f.run_id and x.state = 2
-            and not exists (select from flow o where o.workspace_id = p_workspace and o.run_id = f.run_id and o.runnable);
+        with paused as (
+          update run x set state = 3, paused_reason = 2
+            where x.workspace_id = p_workspace and x.run_id = f.run_id and x.state = 2
+              and not exists (select from flow o where o.workspace_id = p_workspace and o.run_id = f.run_id and o.runnable)
+          returning x.campaign_id)
+        insert into transition (workspace_id, campaign_id, run_id, at, from_state, to_state, actor, reason)
+          select p_workspace, x.campaign_id, f.run_id, clock_timestamp(), 2, 3, 'worker', 'credit' from paused x;
       end if;
       continue;
     end if;

@@ -57,17 +57,19 @@ async fn rate(program: &Path, queued: u64) -> anyhow::Result<f64> {
 
 /// Fills the run up to `queued` recipients by copies of its first thousand, in segments as expand makes
 /// them: importing ten million contacts would measure the importer.
-async fn deepen(fleet: &Fleet, queued: u64) -> anyhow::Result<()> {
+pub async fn deepen(fleet: &Fleet, queued: u64) -> anyhow::Result<()> {
     let mut c = fleet.store.pool.acquire().await?;
     for sql in [
         "insert into recipient (workspace_id, seq, run_id, units, variant, address, country, params)
          select r.workspace_id, s, r.run_id, r.units, r.variant, r.address, r.country, r.params
-         from generate_series(1000, $1 - 1) s join recipient r on r.seq = s % 1000",
+         from generate_series(1000, $1 - 1) s join recipient r on r.seq = s % 1000
+         where r.run_id = (select run_id from run where kind = 1)",
         "insert into segment select workspace_id, run_id, s, s * 100000 + 1000, least((s + 1) * 100000 + 1000, $1), s * 100000 + 1000,
            'deep ' || s, 0, 0, 0, 0
-         from segment, generate_series(1, ($1 - 1000) / 100000) s where segment_no = 0",
+         from segment, generate_series(1, ($1 - 1000) / 100000) s
+         where segment_no = 0 and run_id = (select run_id from run where kind = 1)",
         "insert into segment select workspace_id, run_id, 1000000, 1000, least(101000, $1), 1000, 'deep', 0, 0, 0, 0
-         from segment where segment_no = 0 and $1 > 1000",
+         from segment where segment_no = 0 and $1 > 1000 and run_id = (select run_id from run where kind = 1)",
         "analyze recipient",
         "checkpoint",
     ] {

@@ -175,9 +175,18 @@ impl Fleet {
 
 /// What the simulator counted.
 pub fn stats(port: u16) -> anyhow::Result<Value> {
+    get(port, "/stats")
+}
+
+/// What the simulator accepted from the one at `after` on, in order: `{"accepted": […], "next": …}`.
+pub fn accepted(port: u16, after: u64) -> anyhow::Result<Value> {
+    get(port, &format!("/accepted?after={after}"))
+}
+
+fn get(port: u16, path: &str) -> anyhow::Result<Value> {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
-    stream.write_all(b"GET /stats HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n")?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n").as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let body = answer.split("\r\n\r\n").nth(1).context("no body")?;

@@ -13,7 +13,9 @@ mod fleet;
 mod import;
 mod limit;
 mod meter;
+mod pause;
 mod storm;
+mod urgent;
 
 use std::path::PathBuf;
 
@@ -51,6 +53,10 @@ enum Bench {
     Conservation,
     /// 100k receipts, a third of them repeats, all out of order, while 20k messages are sent
     Storm,
+    /// 50k messages paused, changed and resumed at 20 moments: pause to last send
+    Pause,
+    /// Messages that come one by one beside 1M queued ones at the cap, 80/s and 1000/s: how soon they are sent
+    Urgent,
     /// The bare HTTP client, as a process of its own (used by drain)
     #[command(hide = true)]
     Bare {
@@ -73,6 +79,8 @@ fn main() -> anyhow::Result<()> {
         Bench::Crash,
         Bench::Conservation,
         Bench::Storm,
+        Bench::Pause,
+        Bench::Urgent,
     ];
     let mut report = Map::new();
     for bench in cli.bench.map_or(all.to_vec(), |one| vec![one]) {
@@ -97,6 +105,8 @@ async fn run(bench: Bench, cli: &Cli) -> anyhow::Result<Value> {
         Bench::Crash => crash::run(program, divide).await,
         Bench::Conservation => crash::conservation(program, divide).await,
         Bench::Storm => storm::run(program, divide).await,
+        Bench::Pause => pause::run(program, divide).await,
+        Bench::Urgent => urgent::run(program, divide).await,
         Bench::Bare { port, messages } => bare::run(port, messages).await,
     }
 }
@@ -111,6 +121,8 @@ fn name(bench: Bench) -> &'static str {
         Bench::Crash => "crash",
         Bench::Conservation => "conservation",
         Bench::Storm => "storm",
+        Bench::Pause => "pause",
+        Bench::Urgent => "urgent",
         Bench::Bare { .. } => "bare",
     }
 }

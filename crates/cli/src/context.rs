@@ -40,7 +40,7 @@ pub struct Global {
     #[arg(long, global = true, help_heading = EVERYWHERE, env = "FANFARE_HOME", value_name = "DIR")]
     pub home: Option<PathBuf>,
     /// Key for secrets at rest, 32 bytes in base64 [default: the file key in FANFARE_HOME]
-    #[arg(long, global = true, help_heading = EVERYWHERE, env = "FANFARE_KEY", hide = true, hide_env_values = true)]
+    #[arg(id = "seal-key", long, global = true, help_heading = EVERYWHERE, env = "FANFARE_KEY", hide = true, hide_env_values = true)]
     pub key: Option<String>,
 }
 
@@ -115,7 +115,11 @@ impl Global {
     }
 
     async fn open(&self, max_connections: u32) -> anyhow::Result<Store> {
-        Ok(Store::open(Config { max_connections, ..self.config()? }).await?)
+        let mut store = Store::open(Config { max_connections, ..self.config()? }).await?;
+        if let Ok(user) = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")) {
+            store.actor = user.into();
+        }
+        Ok(store)
     }
 
     async fn workspace_id(&self, store: &Store, made: bool) -> anyhow::Result<i32> {

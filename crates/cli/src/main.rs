@@ -13,6 +13,7 @@ mod import;
 mod kinds;
 mod list;
 mod logs;
+mod message;
 mod offers;
 mod output;
 mod parse;
@@ -69,6 +70,9 @@ enum Command {
     /// Schedules: when cron expressions and plain words come
     #[command(subcommand)]
     Schedule(schedule::Command),
+    /// One message to one recipient, ahead of all bulk
+    #[command(subcommand)]
+    Message(message::Command),
     /// Top up and show the credit of the workspace
     #[command(subcommand)]
     Credits(credits::Command),
@@ -108,6 +112,7 @@ async fn dispatch(global: Global, command: Command, output: Output) -> anyhow::R
         Command::Account(command) => account::run(&global, command, output).await,
         Command::Campaign(command) => campaign::run(&global, command, output).await,
         Command::Schedule(command) => schedule::run(command, output),
+        Command::Message(command) => message::run(&global, command, output).await,
         Command::Credits(command) => credits::run(&global, command, output).await,
         Command::Audit => audit::run(&global, output).await,
         Command::Sim(options) => sim::run(&options, output).await,

@@ -1,5 +1,7 @@
 //! Values as people write them on the command line.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 /// A time with its offset: `2026-12-01T09:00+01:00`, `2026-12-01 09:00:30Z`.
@@ -56,6 +58,51 @@ pub fn share(text: &str) -> Result<(String, i32), String> {
     }
 }
 
+/// `hello=2`: a template and its weight. What is before the last `=` is the template; alone it has weight 1.
+pub fn weight(text: &str) -> Result<(String, i32), String> {
+    let (template, weight) = match text.rsplit_once('=') {
+        None => (text, 1),
+        Some((template, weight)) => match weight.parse() {
+            Ok(weight) if (1..=1000).contains(&weight) => (template, weight),
+            _ => {
+                return Err(format!(
+                    "weight {weight:?} of {template:?}: expected 1 to 1000; leave out what nobody is to get"
+                ));
+            }
+        },
+    };
+    if template.is_empty() {
+        Err(format!("{text:?} names no template: write for example sale=2"))
+    } else {
+        Ok((template.to_owned(), weight))
+    }
+}
+
+/// `10%` or `500`: a part in millionths, or a number of messages.
+pub fn part(text: &str) -> Result<(Option<i32>, Option<i32>), String> {
+    let refuse =
+        || format!("{text:?} is no part: write for example 10%, more than 0 and less than 100, or 500 messages");
+    match text.trim().strip_suffix('%') {
+        Some(percent) => {
+            let percent: f64 = percent.trim().parse().map_err(|_| refuse())?;
+            let ppm = (percent * 10_000.0).round();
+            if (1.0..=999_999.0).contains(&ppm) { Ok((Some(ppm as i32), None)) } else { Err(refuse()) }
+        }
+        None => match text.trim().parse() {
+            Ok(messages) if messages > 0 => Ok((None, Some(messages))),
+            _ => Err(refuse()),
+        },
+    }
+}
+
+/// `5%`, in thousandths.
+pub fn permille(text: &str) -> Result<i32, String> {
+    let refuse = || format!("{text:?} is no percentage: write for example 5%, from 0.1% to 100%");
+    let percent: f64 = text.trim().strip_suffix('%').ok_or_else(refuse)?.trim().parse().map_err(|_| refuse())?;
+    let permille = (percent * 10.0).round();
+    if (1.0..=1000.0).contains(&permille) { Ok(permille as i32) } else { Err(refuse()) }
+}
+
 /// `main=+15551234567`: an account and an address it sends from.
 pub fn sender(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -64,6 +111,26 @@ pub fn sender(text: &str) -> Result<(String, String), String> {
         }
         _ => Err(format!("{text:?} is not ACCOUNT=ADDRESS: write for example main=+15551234567")),
     }
+}
+
+/// `name=Ali`: a variable and its value, which may be empty.
+pub fn param(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is not NAME=VALUE: write for example name=Ali")),
+    }
+}
+
+/// How long to wait: `0s`, `500ms`, `10s`, `2m`.
+pub fn wait(text: &str) -> Result<Duration, String> {
+    match text.strip_suffix("ms").map(str::parse) {
+        Some(Ok(ms @ 0..=3_600_000)) => return Ok(Duration::from_millis(ms)),
+        Some(_) => return Err(format!("{text:?} is no time to wait: write for example 500ms or 10s")),
+        None if text.trim_end_matches('s') == "0" => return Ok(Duration::ZERO),
+        None => {}
+    }
+    // At least 1.
+    seconds(text).map(|s| Duration::from_secs(s.unsigned_abs()))
 }
 
 /// An amount to be added: whole micro-credits.
@@ -89,6 +156,24 @@ mod tests {
         for bad in ["2026-12-01T09:00", "tomorrow", "", "2026-13-01T09:00Z", "09:00+01:00"] {
             assert!(time(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn parts_and_weights_are_of_something() {
+        assert_eq!(part("10%"), Ok((Some(100_000), None)));
+        assert_eq!(part("0.5 %"), Ok((Some(5_000), None)));
+        assert_eq!(part("500"), Ok((None, Some(500))));
+        for bad in ["0", "0%", "100%", "-5", "ten", "", "%"] {
+            assert!(part(bad).is_err(), "{bad}");
+        }
+        assert_eq!(permille("2.5%"), Ok(25));
+        for bad in ["2.5", "0%", "101%", "NaN%", ""] {
+            assert!(permille(bad).is_err(), "{bad}");
+        }
+        assert_eq!(weight("a=b=3"), Ok(("a=b".to_owned(), 3)));
+        assert_eq!(weight("sale"), Ok(("sale".to_owned(), 1)));
+        assert!(weight("sale=0").unwrap_err().contains("expected 1 to 1000"));
+        assert!(weight("=3").is_err());
     }
 
     #[test]

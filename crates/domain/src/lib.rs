@@ -3,9 +3,12 @@
 
 pub mod cap;
 pub mod clock;
+pub mod cohort;
 pub mod content;
+pub mod email;
 pub mod forecast;
 pub mod id;
+pub mod interval;
 pub mod limits;
 pub mod message;
 pub mod nearest;

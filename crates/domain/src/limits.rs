@@ -34,6 +34,15 @@ pub const CLAIM_LEASES_MAX: i32 = 64;
 /// A full lane of retries is taken in lists of at most this many.
 pub const RETRY_LIST_MAX: usize = 256;
 
+/// How often a worker looks for urgent messages, while there are runs that may bring some.
+pub const URGENT_EVERY: Duration = Duration::from_millis(10);
+/// An urgent message without a slot is claimed only where one would be free for it within this.
+pub const URGENT_AHEAD: Duration = Duration::from_millis(100);
+/// Most urgent messages in one claim.
+pub const URGENT_CLAIM_MAX: usize = 64;
+/// Of the messages that a worker may hold, these are left for urgent ones.
+pub const URGENT_HELD: usize = 512;
+
 /// How often a worker writes down what happened.
 pub const FLUSH_EVERY: Duration = Duration::from_millis(30);
 /// How often a worker looks for work when there was none, or when a cap leaves it idle.
@@ -156,6 +165,11 @@ pub const TEMPLATE_PARAMS_MAX: usize = 100;
 /// Longest rendered text.
 pub const RENDERED_BYTES_MAX: usize = 1024 * 1024;
 
+/// Longest key of a message that comes by itself.
+pub const KEY_BYTES_MAX: usize = 255;
+/// Most bytes of the values that come with such a message.
+pub const PARAMS_BYTES_MAX: usize = 256 * 1024;
+
 /// Longest word by which recipients opt out.
 pub const OPT_WORD_CHARS_MAX: usize = 60;
 /// Most changes of a workspace to the words that are built in.
@@ -195,6 +209,9 @@ const _: () = {
     assert!(LEAD_US < HORIZON_US);
     assert!(LATENESS_MIN_US < HORIZON_US && LATENESS_MIN_US < LATENESS_MAX_US);
     assert!(CLAIM_MAX <= HELD_MAX && RETRY_LIST_MAX <= CLAIM_MAX && IN_FLIGHT_MAX <= HELD_MAX);
+    assert!(URGENT_CLAIM_MAX <= URGENT_HELD && CLAIM_MAX + URGENT_HELD <= HELD_MAX);
+    // Bulk holds slots up to the horizon: what lies beyond is nobody's to give.
+    assert!(URGENT_AHEAD.as_micros() < HORIZON_US as u128);
     assert!(CONNECT_TIMEOUT.as_secs() + REQUEST_TIMEOUT.as_secs() < POLL_LEASE.as_secs());
     assert!(POLL_FIRST.as_secs() < POLL_WAIT_MAX.as_secs() && POLL_WAIT_MAX.as_secs() < POLL_FOR.as_secs());
     // A worker that cannot reach the database must fall silent before the fleet thinks it dead.

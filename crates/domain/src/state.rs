@@ -64,6 +64,18 @@ stored! {
 }
 
 stored! {
+    /// How a campaign comes by its messages.
+    CampaignKind, "kind" {
+        /// By launches, each to its audience.
+        Broadcast = 1 "broadcast",
+        /// One by one, for as long as it is live.
+        Triggered = 2 "triggered",
+        /// One by one, of no campaign that anybody has named: one template through one account.
+        Single = 3 "single",
+    }
+}
+
+stored! {
     /// Why there is a run.
     RunKind, "kind" {
         /// A person launched the campaign.
@@ -82,6 +94,34 @@ stored! {
 }
 
 stored! {
+    /// Whether a campaign may be launched, where that has to be approved. No number of a [`RunState`].
+    Approval, "state" {
+        /// Being written.
+        Draft = 11 "draft",
+        /// Waits for somebody to approve it.
+        Review = 12 "review",
+        /// May be launched.
+        Approved = 13 "approved",
+        /// Sent back, with a comment.
+        Refused = 14 "refused",
+    }
+}
+
+stored! {
+    /// By what the best of several arms is found.
+    Measure, "measure" {
+        /// The part of those sent that was delivered.
+        Delivered = 1 "delivered",
+        /// The part that was read.
+        Read = 2 "read",
+        /// The part that was answered.
+        Replied = 3 "replied",
+        /// The part that was confirmed.
+        Confirmed = 4 "confirmed",
+    }
+}
+
+stored! {
     /// Why a run is paused.
     PausedReason, "reason" {
         /// A person paused it.
@@ -90,6 +130,10 @@ stored! {
         Credit = 2 "credit",
         /// An answer of its provider: others would have met the same.
         Provider = 3 "provider",
+        /// Too many of its messages failed.
+        Failures = 4 "failures",
+        /// The rest of a campaign, whose first part did not go well.
+        FirstPart = 5 "first_part",
     }
 }
 
@@ -174,6 +218,8 @@ stored! {
         Credit = 1 "credit",
         /// An answer of its provider.
         Provider = 2 "provider",
+        /// A person took it out.
+        Person = 3 "person",
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
+use fanfare_domain::email;
 use fanfare_domain::limits::CELL_BYTES_MAX;
 use fanfare_domain::phone::{self, PhoneError, Region};
 use fanfare_store::contacts::NewContact;
 use fanfare_store::load::Row;
 
-use crate::email;
 use crate::headers::Field;
 use crate::map::Mapping;
 use crate::places;

@@ -12,7 +12,6 @@
 mod batch;
 mod check;
 mod dialect;
-pub mod email;
 mod error;
 mod headers;
 mod import;

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
+use fanfare_domain::email;
 use fanfare_domain::phone::{self, PhoneError, Region};
 use fanfare_store::nearest::nearest;
 
-use crate::email;
 use crate::error::{ImportError, Result, meant};
 use crate::headers::{self, Field, Meaning};
 use crate::options::Options;

@@ -10,6 +10,8 @@ use fanfare_store::audience::{Contact, Source};
 use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
+use crate::first::First;
+
 /// Most attribute names whose variable is remembered.
 const KNOWN_ATTRIBUTES_MAX: usize = 10_000;
 
@@ -48,6 +50,7 @@ pub enum Exclusion {
 pub struct Audience {
     says: Arms,
     fallback: Option<Fallback>,
+    first: Option<First>,
     by_phone: bool,
     on_missing: OnMissing,
     columns: Vec<Column>,
@@ -95,6 +98,7 @@ impl Audience {
             seen: vec![0; variables],
             says,
             fallback: None,
+            first: None,
         }
     }
 
@@ -102,6 +106,16 @@ impl Audience {
     /// variables of both are those of the run.
     pub fn with_fallback(self, fallback: Option<Fallback>) -> Self {
         Self { fallback, ..self }
+    }
+
+    /// The same, which also finds who goes first.
+    pub fn with_first(self, first: Option<First>) -> Self {
+        Self { first, ..self }
+    }
+
+    /// Who goes first of those judged so far, where not all do.
+    pub fn first(&self) -> Option<&First> {
+        self.first.as_ref()
     }
 
     /// What is said.
@@ -147,6 +161,9 @@ impl Audience {
         let units = self.says.units(variant, &self.values).map_err(Exclusion::Unfit)?;
         // Its price is the same.
         self.fallback.as_ref().map_or(Ok(()), |f| f.check(&self.values)).map_err(Exclusion::Unfit)?;
+        if let Some(first) = &mut self.first {
+            first.add(address);
+        }
         Ok(Recipient { address, country: contact.country, units, variant })
     }
 

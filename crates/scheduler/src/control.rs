@@ -1,5 +1,5 @@
-//! Pausing, resuming, cancelling: one short transaction each. The flows are locked first, then the
-//! run, as the claim does. Workers see the flows' new epochs and drop what they hold.
+//! Pausing, resuming, cancelling: one short transaction each, for all runs of a campaign that are not over. The
+//! flows of a run are locked first, then the run, as the claim does. Workers see the flows' new epochs and drop what they hold.
 
 use fanfare_domain::state::{PausedReason, RunState};
 use fanfare_store::error::ensure_affected;
@@ -10,15 +10,17 @@ use serde::Serialize;
 
 use crate::{Error, Result};
 
-/// What became of a run.
+/// What became of a campaign's runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Changed {
     /// The campaign.
     pub campaign: String,
-    /// Its newest run.
+    /// The newest of the runs that were changed.
     pub run_id: i64,
-    /// The run's new state.
+    /// Its new state.
     pub state: RunState,
+    /// All runs that were changed.
+    pub runs: Vec<i64>,
 }
 
 /// Sends nothing more of the campaign's run until it is resumed. A run that waits for credit is held
@@ -61,6 +63,7 @@ pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<
                 format!("is out of credit: a message needs {needs} micro-credits, top up with fanfare credits topup");
             return refuse(campaign, what);
         }
+        runs::forgive(c, workspace_id, run.run_id).await?;
         flows::open(c, workspace_id, run.run_id).await?;
         Ok(Ok((RunState::Running, None)))
     })
@@ -110,7 +113,8 @@ async fn end_schedule(
 /// A new state with its reason, or why there is none.
 type Verdict = std::result::Result<(RunState, Option<PausedReason>), String>;
 
-/// Locks the campaign's newest run, has `act` choose its next state, and notes it.
+/// Locks each of the campaign's runs that are not over, has `act` choose its next state, and notes it. What none
+/// of them allows is refused, in the words for the newest.
 async fn change(
     store: &Store,
     workspace_id: i32,
@@ -131,23 +135,39 @@ async fn try_change(
 ) -> fanfare_store::Result<std::result::Result<Changed, String>> {
     let mut tx = store.pool.begin().await?;
     let id = campaigns::get(&mut tx, workspace_id, campaign).await?.campaign_id;
-    let Some(seen) = runs::newest(&mut tx, workspace_id, id).await? else {
-        return refuse(campaign, format!("was never launched: fanfare campaign launch {campaign}"));
-    };
-    flows::lock(&mut tx, workspace_id, seen.run_id).await?;
-    // What was seen before the lock may be past.
-    let Some(run) = runs::newest(&mut tx, workspace_id, id).await? else { return refuse(campaign, "is gone") };
-    let (state, reason) = match act(&mut tx, run).await? {
-        Ok(next) => next,
-        Err(why) => return Ok(Err(why)),
-    };
-    let changed = runs::change_state(&mut tx, workspace_id, run, state, reason, store.clock.now()).await?;
-    ensure_affected("change_state", u64::from(changed), 1)?;
-    tx.commit().await?;
-    Ok(Ok(Changed { campaign: campaign.to_owned(), run_id: run.run_id, state }))
+    let mut seen = runs::unfinished(&mut tx, workspace_id, id).await?;
+    if seen.is_empty() {
+        seen.extend(runs::newest(&mut tx, workspace_id, id).await?);
+    }
+    let mut changed: Option<Changed> = None;
+    let mut refusal = format!("campaign {campaign:?} was never launched: fanfare campaign launch {campaign}");
+    for Standing { run_id, .. } in seen {
+        flows::lock(&mut tx, workspace_id, run_id).await?;
+        // What was seen before the lock may be past.
+        let run = runs::standing(&mut tx, workspace_id, run_id).await?;
+        match act(&mut tx, run).await? {
+            Err(why) => refusal = why,
+            Ok((state, reason)) => {
+                let (by, now) = (&*store.actor, store.clock.now());
+                let done = runs::change_state(&mut tx, workspace_id, run, state, reason, by, now).await?;
+                ensure_affected("change_state", u64::from(done), 1)?;
+                let mut runs = changed.map(|c| c.runs).unwrap_or_default();
+                runs.push(run_id);
+                changed = Some(Changed { campaign: campaign.to_owned(), run_id, state, runs });
+            }
+        }
+    }
+    match changed {
+        None => Ok(Err(refusal)),
+        Some(changed) => {
+            tx.commit().await?;
+            Ok(Ok(changed))
+        }
+    }
 }
 
-fn refuse<T>(campaign: &str, what: impl AsRef<str>) -> fanfare_store::Result<std::result::Result<T, String>> {
+/// Why a run may not be changed so.
+fn refuse(campaign: &str, what: impl AsRef<str>) -> fanfare_store::Result<Verdict> {
     Ok(Err(format!("campaign {campaign:?} {}", what.as_ref())))
 }
 

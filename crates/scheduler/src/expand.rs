@@ -7,12 +7,15 @@
 
 use std::ops::ControlFlow;
 
+use fanfare_domain::cohort::Member;
 use fanfare_domain::limits::{FIRST_SEGMENT_CONTACTS, SEGMENT_BYTES_MAX, SEGMENT_CONTACTS};
+use fanfare_domain::split::{self, Purpose};
 use fanfare_domain::template::{Fallback, TemplateError};
 use fanfare_store::audience::{self as store_audience, Contact, LeftOut, NewSegment, Priced, Source, Unfinished};
+use fanfare_store::cohorts::{self, Cohort, Missing};
 use fanfare_store::copy::Rows;
 use fanfare_store::tx::run_tx;
-use fanfare_store::{Error, PgConnection, Result, Store, accounts, runs, templates};
+use fanfare_store::{Error, PgConnection, Result, Store, accounts, deliveries, runs, templates};
 use tokio::sync::mpsc;
 
 use crate::approved::measured;
@@ -162,12 +165,15 @@ impl<'r> Stretch<'r> {
         mut audience: Audience,
         chunks: mpsc::UnboundedSender<Vec<u8>>,
     ) -> Result<Self> {
+        if let Some(cohort) = run.cohort()? {
+            return self.read_cohort(c, run, &cohort, audience, chunks).await;
+        }
         let reached_in = run.once_per_contact.then_some((run.campaign_id, Some(self.run_id)));
         let source = Source { reached_in, ..audience.source(self.workspace_id, run.list_id) };
         let limit = if run.segment_no == 0 { FIRST_SEGMENT_CONTACTS } else { SEGMENT_CONTACTS };
         let after = run.expanded_to.as_deref().unwrap_or_default();
         store_audience::each_contact(c, source, after, limit, |contact| {
-            self.add(&mut audience, &contact);
+            self.add(run, &mut audience, &contact);
             if self.contacts == limit || self.bytes + self.rows.bytes() >= SEGMENT_BYTES_MAX {
                 self.last = Some(contact.address.to_owned());
                 return ControlFlow::Break(());
@@ -183,13 +189,59 @@ impl<'r> Stretch<'r> {
         Ok(self)
     }
 
+    /// The same for a run that goes to some of another run's recipients.
+    async fn read_cohort(
+        mut self,
+        c: &mut PgConnection,
+        run: &Unfinished,
+        members: &[Member],
+        mut audience: Audience,
+        chunks: mpsc::UnboundedSender<Vec<u8>>,
+    ) -> Result<Self> {
+        let corrupt = || Error::Corrupt(format!("run {} has no parent, or is expanded to no number", self.run_id));
+        let parent_run_id = run.parent_run_id.ok_or_else(corrupt)?;
+        let lo: i32 = run.expanded_to.as_deref().map_or(Ok(0), str::parse).map_err(|_| corrupt())?;
+        let total = deliveries::total(c, self.workspace_id, parent_run_id).await?;
+        let hi = total.min(lo.saturating_add(SEGMENT_CONTACTS as i32));
+        let cohort = Cohort {
+            workspace_id: self.workspace_id,
+            lists: &[run.list_id],
+            by_phone: audience.says().channel().by_phone(),
+            parent_run_id,
+            members,
+            ancestors: &run.ancestors,
+            once: run.is_resend(),
+        };
+        cohorts::each_member(c, cohort, (lo, hi), |member| {
+            match member {
+                Ok(contact) => self.add(run, &mut audience, &contact),
+                Err(why) => {
+                    self.contacts += 1;
+                    match why {
+                        Missing::Gone => self.left_out.gone += 1,
+                        Missing::Answered => self.left_out.answered += 1,
+                    }
+                }
+            }
+            if self.rows.bytes() >= CHUNK_BYTES {
+                self.send(&chunks);
+            }
+            ControlFlow::Continue(())
+        })
+        .await?;
+        self.send(&chunks);
+        self.complete = hi >= total;
+        self.last = Some(hi.to_string());
+        Ok(self)
+    }
+
     fn send(&mut self, chunks: &mpsc::UnboundedSender<Vec<u8>>) {
         self.bytes += self.rows.bytes();
         // Fails only when the writer has failed, which then says why.
         let _ = chunks.send(self.rows.take());
     }
 
-    fn add(&mut self, audience: &mut Audience, contact: &Contact<'_>) {
+    fn add(&mut self, run: &Unfinished, audience: &mut Audience, contact: &Contact<'_>) {
         self.contacts += 1;
         let recipient = match audience.judge(contact) {
             Ok(recipient) => recipient,
@@ -201,6 +253,9 @@ impl<'r> Stretch<'r> {
             // written to with a gap.
             Err(Exclusion::Missing | Exclusion::Unfit(_)) => return self.left_out.missing += 1,
         };
+        if !run.has(|| split::point(run.campaign_id, Purpose::Part, recipient.address)) {
+            return self.left_out.other_part += 1;
+        }
         let params = match audience.values() {
             [] => None,
             // Strings, numbers and nulls always serialise.

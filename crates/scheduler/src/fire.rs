@@ -11,6 +11,7 @@ use fanfare_domain::schedule::{Fate, Missed, Stretch, judge};
 use fanfare_domain::state::{Overlap, RunKind, ScheduleState, TickVerdict};
 use fanfare_store::runs::{self, NewRun, NewRunAccount};
 use fanfare_store::schedules::{self, Schedule, Tick};
+use fanfare_store::transitions::SCHEDULER;
 use fanfare_store::tx::run_tx;
 use fanfare_store::{PgConnection, Store, campaigns};
 
@@ -237,21 +238,15 @@ async fn insert_run(
         accounts.push(NewRunAccount { account_id, share, sender, prices, reserve_each: 0 });
     }
     let run = NewRun {
-        run_id: store.ids.next(),
-        campaign_id: campaign.campaign_id,
         accounts: &accounts,
-        sharing: campaign.sharing,
         scheduled_for: at,
         starts_now: false,
         kind: RunKind::Tick,
-        parent_run_id: None,
-        step: None,
         arms: &prepared.arms,
-        fallback_version: campaign.fallback.as_ref().map(|f| f.version),
         variables: &prepared.variables,
         planned: prepared.size,
-        weight: campaign.weight,
         expires_at: None,
+        ..NewRun::of(campaign, store.ids.next(), SCHEDULER, store.clock.now())
     };
     runs::insert(c, workspace_id, &run).await?;
     Ok(run.run_id)

@@ -1,8 +1,8 @@
 //! Launching: refuses what the plan refuses, then freezes what the run is made of.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{RunKind, RunState};
+use fanfare_domain::state::RunState;
 use fanfare_store::campaigns::CampaignAccount;
 use fanfare_store::runs::{self, NewRun, NewRunAccount};
 use fanfare_store::tx::run_tx;
@@ -87,7 +87,7 @@ fn accounts<'a>(prepared: &'a Prepared, plan: &Plan) -> Vec<NewRunAccount<'a>> {
 }
 
 async fn insert<'a>(
-    store: &Store,
+    store: &'a Store,
     prepared: &'a Prepared,
     plan: &Plan,
     accounts: &'a [NewRunAccount<'a>],
@@ -97,23 +97,17 @@ async fn insert<'a>(
     // The check may have taken a while: the run starts, and its expiry counts, from now.
     let now = store.clock.now();
     let starts_now = at.is_none_or(|at| at <= now);
-    let expires_after = campaign.expires_after_s.and_then(TimeDelta::try_seconds);
     let run = NewRun {
-        run_id: store.ids.next(),
-        campaign_id: campaign.campaign_id,
         accounts,
-        sharing: campaign.sharing,
         scheduled_for: at.unwrap_or(now),
         starts_now,
-        kind: RunKind::Launch,
-        parent_run_id: None,
-        step: None,
         arms: &prepared.arms,
-        fallback_version: campaign.fallback.as_ref().map(|f| f.version),
         variables: &prepared.variables,
         planned: plan.audience,
-        weight: campaign.weight,
-        expires_at: expires_after.filter(|_| starts_now).and_then(|after| now.checked_add_signed(after)),
+        part: plan.part(),
+        forecast: Some(plan.forecast()),
+        expires_at: campaign.expires_at(now).filter(|_| starts_now),
+        ..NewRun::of(campaign, store.ids.next(), &store.actor, now)
     };
     run_tx("launch", || async {
         let mut tx = store.pool.begin().await?;

@@ -4,6 +4,7 @@
 //! - [`launch`] refuses what the plan refuses, and makes the run.
 //! - [`expand`] freezes the run's audience, segment by segment.
 //! - [`fire`] makes runs of the ticks of schedules; [`schedule`] is what a person does with one.
+//! - [`live`] opens and stops the runs whose messages come one by one, [`one_off`] enters these.
 //! - [`control`] pauses, resumes and cancels.
 //! - [`tick`] is the scheduler process: fires ticks, starts runs at their time, expands, reclaims, finishes.
 //!
@@ -15,9 +16,18 @@ pub mod control;
 mod error;
 pub mod expand;
 pub mod fire;
+pub mod first;
+pub mod follow;
+pub mod guard;
 pub mod launch;
+pub mod life;
+pub mod live;
+pub mod one_off;
 pub mod plan;
 pub mod preview;
+pub mod resend;
+pub mod rest;
+mod run;
 pub mod schedule;
 mod tally;
 pub mod tick;

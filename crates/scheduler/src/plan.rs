@@ -8,7 +8,7 @@ mod obstacles;
 use chrono::{DateTime, TimeDelta, Utc};
 use fanfare_domain::forecast::forecast;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{RunState, ScheduleForm};
+use fanfare_domain::state::{CampaignKind, RunState, ScheduleForm};
 use fanfare_domain::window;
 use fanfare_store::accounts::{self, Account};
 use fanfare_store::campaigns::{self, Campaign};
@@ -18,13 +18,14 @@ use fanfare_store::{PgConnection, Store, audience as store_audience, imports, pr
 
 use crate::approved::fitness;
 use crate::audience::Audience;
+use crate::first::First;
 use crate::tally::Tally;
 use crate::window::Said;
-use crate::{Problem, Result};
+use crate::{Error, Problem, Result};
 use expected::{account_lines, blend, shares};
-use obstacles::{cheap_refusals, stopped};
+pub(crate) use obstacles::{cheap_refusals, stopped, unapproved};
 
-pub use lines::{AccountLine, CountryLine, CreditLine, Excluded, MissingVariable, Plan, UnfitRow};
+pub use lines::{AccountLine, CountryLine, CreditLine, Excluded, FirstLine, MissingVariable, Plan, UnfitRow};
 
 /// What is read before the contacts are.
 pub(crate) struct Prepared {
@@ -94,6 +95,12 @@ pub(crate) fn before(campaign: &str, standing: Standing, again: bool) -> Option<
 /// Reads what a plan needs beside the contacts.
 pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &str) -> Result<Prepared> {
     let campaign = campaigns::get(c, workspace_id, campaign).await?;
+    if campaign.kind != CampaignKind::Broadcast {
+        let name = &campaign.name;
+        return Err(Error::State(format!(
+            "campaign {name:?} has no audience to plan: its messages come one by one, fanfare campaign enrol {name} --to …"
+        )));
+    }
     let (mut through, mut account_prices) = (Vec::new(), Vec::new());
     for account in &campaign.accounts {
         through.push(accounts::by_id(c, workspace_id, account.account_id).await?);
@@ -104,6 +111,9 @@ pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &
     let said = Said::read(c, workspace_id, &campaign, &arms, &through).await?;
     let mut refusals = cheap_refusals(&campaign, &through, &said.features(), size);
     refusals.extend(said.refusal.clone());
+    if campaigns::need_review(c, workspace_id).await? {
+        refusals.extend(unapproved(&campaign));
+    }
     let mut hints = Vec::new();
     for account in &through {
         let fitness = fitness(c, account, said.approved()).await?;
@@ -118,7 +128,9 @@ pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &
         credit: credits::balance(c, workspace_id).await?,
         refusals,
         hints,
-        audience: Audience::new(said.says, campaign.on_missing).with_fallback(said.fallback),
+        audience: Audience::new(said.says, campaign.on_missing)
+            .with_fallback(said.fallback)
+            .with_first(campaign.first_part.map(|part| First::new(campaign.campaign_id, part))),
         arms,
         campaign,
         accounts: through,
@@ -188,6 +200,7 @@ pub(crate) async fn examine(
         },
         seconds,
         finishes_at: seconds.and_then(|s| now.checked_add_signed(TimeDelta::try_milliseconds((s * 1e3) as i64)?)),
+        first: prepared.audience.first().map(FirstLine::of),
         samples: tally.samples,
         refusals: prepared.refusals.clone(),
         warnings: prepared
@@ -204,6 +217,7 @@ pub(crate) async fn examine(
     plan.note_credit();
     plan.note_window();
     plan.note_expiry(campaign.expires_after_s);
+    plan.note_first();
     Ok((plan, prepared))
 }
 

@@ -6,7 +6,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::expand::{self, Expanded};
-use crate::fire;
+use crate::{fire, follow, guard, rest};
 
 /// Runs a scheduler until `stop`. Any number may run: each thing happens once. `ready` is called when
 /// it serves.
@@ -88,6 +88,11 @@ async fn closing(store: &Store, stop: &CancellationToken) {
                 tracing::warn!(?error, "forgetting failed, trying again");
             }
         }
+        if let Err(error) = follow_on(store).await
+            && !failing
+        {
+            tracing::warn!(?error, "what follows a run cannot begin, trying again");
+        }
         match close_once(store).await {
             Ok(()) => failing = false,
             Err(error) if !failing => {
@@ -97,6 +102,16 @@ async fn closing(store: &Store, stop: &CancellationToken) {
             Err(_) => {}
         }
     }
+}
+
+/// Begins what follows runs that are over, and pauses those of which too much fails.
+///
+/// # Errors
+/// When the database fails.
+pub async fn follow_on(store: &Store) -> Result<()> {
+    rest::begin_due(store).await?;
+    follow::begin_due(store).await?;
+    guard::pause_failing(store).await
 }
 
 /// Buries every dead worker.

@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
+use fanfare_domain::cohort::Member;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::OnMissing;
+use fanfare_domain::state::{OnMissing, RunKind};
 use futures::TryStreamExt as _;
 use serde::Deserialize;
 use sqlx::postgres::PgRow;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::copy::{self, Rows};
 use crate::error::ensure_affected;
+use crate::follow_ups::members;
 use crate::runs::RunArm;
 use crate::{Error, Result, flows};
 
@@ -67,7 +69,7 @@ pub struct Contact<'r> {
 }
 
 impl<'r> Contact<'r> {
-    fn of(row: &'r PgRow, heard: bool) -> Result<Self> {
+    pub(crate) fn of(row: &'r PgRow, heard: bool) -> Result<Self> {
         Ok(Self {
             address: row.try_get_unchecked(0)?,
             email: row.try_get_unchecked(1)?,
@@ -292,7 +294,16 @@ pub struct Unfinished {
     on_missing: i16,
     /// Whether a contact whom another run of the campaign reaches is left out.
     pub once_per_contact: bool,
-    /// Last contact address that was expanded.
+    /// Why there is a run.
+    kind: i16,
+    /// The run whose messages decide who its recipients are.
+    pub parent_run_id: Option<i64>,
+    /// The runs that one follows in turn.
+    pub ancestors: Vec<i64>,
+    cohort: Option<Vec<String>>,
+    part_from: Option<i64>,
+    part_to: Option<i64>,
+    /// Last contact address that was expanded; of a cohort, one past the last of the parent's seqs.
     pub expanded_to: Option<String>,
     /// Number of the next segment.
     pub segment_no: i32,
@@ -308,6 +319,24 @@ impl Unfinished {
     pub fn on_missing(&self) -> Result<OnMissing> {
         OnMissing::from_i16(self.on_missing).ok_or_else(|| Error::Corrupt(format!("on_missing {}", self.on_missing)))
     }
+
+    /// To which of its parent's recipients it goes, if it goes to those.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for words that say nothing.
+    pub fn cohort(&self) -> Result<Option<Vec<Member>>> {
+        self.cohort.clone().map(members).transpose()
+    }
+
+    /// Whether those are left out whom another run of its kind reaches.
+    pub fn is_resend(&self) -> bool {
+        self.kind == RunKind::Resend.as_i16()
+    }
+
+    /// Whether an address with this point (`domain::split`) is in its part.
+    pub fn has(&self, point: impl FnOnce() -> u32) -> bool {
+        self.part_from.zip(self.part_to).is_none_or(|(from, to)| (from..to).contains(&i64::from(point())))
+    }
 }
 
 /// What the run is expanded from; `None` when it is neither running nor paused. To be asked in a
@@ -318,8 +347,14 @@ impl Unfinished {
 pub async fn unfinished(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Option<Unfinished>> {
     let row = sqlx::query_as(
         "-- unfinished
-         select c.list_id, c.campaign_id, run_arms(r) as arms, c.fallback_id, r.fallback_version, r.variables, c.on_missing, c.once_per_contact,
-                r.expanded_to, g.segment_no, g.seq,
+         select c.list_id, c.campaign_id, run_arms(r) as arms, c.fallback_id, r.fallback_version, r.variables, c.on_missing,
+                c.once_per_contact,
+                r.kind, r.parent_run_id, r.cohort, r.part_from, r.part_to, r.expanded_to, g.segment_no, g.seq,
+                array(with recursive up as (
+                        select p.parent_run_id as id from run p where p.workspace_id = $1 and p.run_id = r.parent_run_id
+                        union all
+                        select p.parent_run_id from run p join up on p.run_id = up.id where p.workspace_id = $1)
+                      select id from up where id is not null) as ancestors,
                 (select jsonb_agg(jsonb_build_object('account_id', a.account_id, 'prices', a.prices) order by a.rank)
                  from run_account a where a.workspace_id = $1 and a.run_id = $2) as accounts
          from run r
@@ -349,6 +384,12 @@ pub struct LeftOut {
     pub missing: i32,
     /// Another run of the campaign has reached it, or may.
     pub reached: i32,
+    /// They belong to the other part of the campaign.
+    pub other_part: i32,
+    /// No list of the campaign has them any more.
+    pub gone: i32,
+    /// They have answered.
+    pub answered: i32,
 }
 
 /// A segment to be written.
@@ -408,8 +449,8 @@ pub async fn write_segment(
     sqlx::query(
         "-- write_segment
          insert into segment (workspace_id, run_id, segment_no, lo, hi, next_seq, after_address,
-           no_address, duplicate, suppressed, missing, reached)
-         values ($1, $2, $3, $4, $5, $4, $6, $7, $8, $9, $10, $11)",
+           no_address, duplicate, suppressed, missing, reached, other_part, gone, answered)
+         values ($1, $2, $3, $4, $5, $4, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(workspace_id)
     .bind(run_id)
@@ -422,6 +463,9 @@ pub async fn write_segment(
     .bind(left_out.suppressed)
     .bind(left_out.missing)
     .bind(left_out.reached)
+    .bind(left_out.other_part)
+    .bind(left_out.gone)
+    .bind(left_out.answered)
     .execute(c)
     .await?;
     Ok(())

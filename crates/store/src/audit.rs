@@ -194,7 +194,7 @@ const RULES: &[(&str, &str)] = &[
            and (exists (select from segment g where g.workspace_id = $1 and g.run_id = r.run_id and g.next_seq < g.hi)
              or exists (select from returned w where w.workspace_id = $1 and w.run_id = r.run_id)
              or exists (select from lease l where l.workspace_id = $1 and l.run_id = r.run_id)
-             or exists (select from retry t where t.workspace_id = $1 and t.run_id = r.run_id and t.kind = 1))",
+             or exists (select from retry t where t.workspace_id = $1 and t.run_id = r.run_id and t.kind <> 2))",
     ),
 ];
 

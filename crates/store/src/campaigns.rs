@@ -1,26 +1,31 @@
 //! Campaigns: what to say, to whom, through which account, under which policies.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use fanfare_domain::message::Channel;
-use fanfare_domain::state::{OnMissing, OnUnknown, Sharing};
+use fanfare_domain::state::{Approval, CampaignKind, OnMissing, OnUnknown, Sharing};
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
 
+use crate::arms::{self, CampaignArm};
+use crate::error::ensure_affected;
+use crate::first_part::{self, FirstPart};
 use crate::nearest::nearest;
 use crate::runs::RunArm;
 use crate::schedules::{self, NewSchedule};
-use crate::{Error, Result, Store, accounts, lists, templates};
+use crate::{Error, Result, Store, accounts, lists, templates, transitions};
 
 /// A campaign to be created.
 #[derive(Debug, Clone, Copy)]
 pub struct NewCampaign<'a> {
     /// What the commands will name.
     pub name: &'a str,
+    /// How it comes by its messages.
+    pub kind: CampaignKind,
     /// Name of its template.
     pub template: &'a str,
     /// Name of the approved template for those who may not be sent the other's words.
     pub fallback: Option<&'a str>,
-    /// Name of its list.
+    /// Name of its list; of no meaning where messages come one by one.
     pub list: &'a str,
     /// Its accounts, in their order.
     pub accounts: &'a [Through<'a>],
@@ -38,6 +43,12 @@ pub struct NewCampaign<'a> {
     pub schedule: Option<NewSchedule<'a>>,
     /// Whether a contact whom an earlier run has reached, or may still reach, is left out.
     pub once_per_contact: bool,
+    /// Templates and weights that are tried against each other, `template` the first; empty = that alone.
+    pub arms: &'a [(&'a str, i32)],
+    /// How many it goes to first, and when the rest follows.
+    pub first_part: Option<FirstPart>,
+    /// A run of it is paused once more of its messages failed than this, in thousandths.
+    pub fails_at_permille: Option<i32>,
 }
 
 impl<'a> NewCampaign<'a> {
@@ -45,6 +56,7 @@ impl<'a> NewCampaign<'a> {
     pub fn of(name: &'a str, template: &'a str, list: &'a str, accounts: &'a [Through<'a>]) -> Self {
         Self {
             name,
+            kind: CampaignKind::Broadcast,
             template,
             fallback: None,
             list,
@@ -56,6 +68,9 @@ impl<'a> NewCampaign<'a> {
             expires_after_s: None,
             schedule: None,
             once_per_contact: false,
+            arms: &[],
+            first_part: None,
+            fails_at_permille: None,
         }
     }
 }
@@ -100,19 +115,31 @@ pub struct Campaign {
     pub campaign_id: i64,
     /// What the commands name.
     pub name: String,
+    /// How it comes by its messages.
+    pub kind: CampaignKind,
     /// Its template.
     pub template_id: i64,
     /// Name of the template.
     pub template: String,
     /// The template's newest version.
     pub template_version: i32,
+    /// The templates that it tries against each other, itself the first; empty where it has one.
+    pub arms: Vec<CampaignArm>,
+    /// Of one that goes to a few first: how many, and when the rest follows.
+    pub first_part: Option<FirstPart>,
+    /// Whether it may be launched, where that has to be approved.
+    pub approval: Approval,
+    /// What was approved.
+    pub approved_says: Option<String>,
+    /// A run of it is paused once more of its messages failed than this, in thousandths.
+    pub fails_at_permille: Option<i32>,
     /// The template's channel.
     pub channel: Channel,
     /// What goes to those who may not be sent the template's words.
     pub fallback: Option<Fallback>,
-    /// Its list.
+    /// Its list; 0 where messages come one by one.
     pub list_id: i64,
-    /// Name of the list.
+    /// Name of the list; empty where there is none.
     pub list: String,
     /// Its accounts, in their order; at least one.
     pub accounts: Vec<CampaignAccount>,
@@ -135,7 +162,22 @@ pub struct Campaign {
 impl Campaign {
     /// What a run of it says now.
     pub fn arms(&self) -> Vec<RunArm> {
-        vec![RunArm { template_id: self.template_id, version: self.template_version, weight: 1 }]
+        let only = RunArm { template_id: self.template_id, version: self.template_version, weight: 1 };
+        if self.arms.is_empty() { vec![only] } else { self.arms.iter().map(CampaignArm::of_run).collect() }
+    }
+
+    /// What would be said now: its templates with their versions. Approval holds for that.
+    pub fn says(&self) -> String {
+        let main = (self.template.as_str(), self.template_version);
+        let arms = self.arms.iter().skip(1).map(|arm| (arm.template.as_str(), arm.version));
+        let fallback = self.fallback.iter().map(|f| (f.name.as_str(), f.version));
+        let all = std::iter::once(main).chain(arms).chain(fallback);
+        all.map(|(name, version)| format!("{name} v{version}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// When what is unsent expires of a run that starts at `start`; `None` = never.
+    pub fn expires_at(&self, start: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.expires_after_s.and_then(TimeDelta::try_seconds).and_then(|after| start.checked_add_signed(after))
     }
 }
 
@@ -154,9 +196,17 @@ pub struct Fallback {
 struct Row {
     campaign_id: i64,
     name: String,
+    kind: i16,
     template_id: i64,
     template: String,
     template_version: i32,
+    #[sqlx(json)]
+    arms: Vec<CampaignArm>,
+    #[sqlx(json(nullable))]
+    first_part: Option<FirstPart>,
+    approval: i16,
+    approved_says: Option<String>,
+    fails_at_permille: Option<i32>,
     channel: i16,
     fallback_id: Option<i64>,
     fallback: Option<String>,
@@ -185,11 +235,17 @@ impl Row {
             },
             on_missing: OnMissing::from_i16(self.on_missing).ok_or_else(|| corrupt("on_missing", self.on_missing))?,
             on_unknown: OnUnknown::from_i16(self.on_unknown).ok_or_else(|| corrupt("on_unknown", self.on_unknown))?,
+            kind: CampaignKind::from_i16(self.kind).ok_or_else(|| corrupt("kind", self.kind))?,
             campaign_id: self.campaign_id,
             name: self.name,
             template_id: self.template_id,
             template: self.template,
             template_version: self.template_version,
+            arms: self.arms,
+            first_part: self.first_part,
+            approval: Approval::from_i16(self.approval).ok_or_else(|| corrupt("approval", self.approval))?,
+            approved_says: self.approved_says,
+            fails_at_permille: self.fails_at_permille,
             list_id: self.list_id,
             list: self.list,
             sharing: Sharing::from_i16(self.sharing).ok_or_else(|| corrupt("sharing", self.sharing))?,
@@ -214,13 +270,16 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
         Some(name) => Some(fallback(&mut tx, workspace_id, name, &template).await?),
         None => None,
     };
-    let list_id = lists::get(&mut tx, workspace_id, new.list).await?.list_id;
+    let list_id = match new.kind {
+        CampaignKind::Broadcast => Some(lists::get(&mut tx, workspace_id, new.list).await?.list_id),
+        CampaignKind::Triggered | CampaignKind::Single => None,
+    };
     let campaign_id = store.ids.next();
     let done = sqlx::query(
         "-- create
          insert into campaign (workspace_id, campaign_id, name, template_id, list_id, sharing, weight,
-           on_missing, on_unknown, expires_after_s, created_at, fallback_id, once_per_contact)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) on conflict (workspace_id, name) do nothing",
+           on_missing, on_unknown, expires_after_s, created_at, fallback_id, once_per_contact, fails_at_permille, kind)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) on conflict (workspace_id, name) do nothing",
     )
     .bind(workspace_id)
     .bind(campaign_id)
@@ -235,6 +294,8 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     .bind(store.clock.now())
     .bind(fallback_id)
     .bind(new.once_per_contact)
+    .bind(new.fails_at_permille)
+    .bind(new.kind.as_i16())
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {
@@ -249,6 +310,11 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     if let Some(schedule) = &new.schedule {
         schedules::insert(&mut tx, workspace_id, campaign_id, schedule).await?;
     }
+    arms::add(&mut tx, (workspace_id, campaign_id), &template, new.arms).await?;
+    if let Some(part) = new.first_part {
+        first_part::set(&mut tx, (workspace_id, campaign_id), part).await?;
+    }
+    transitions::of_campaign(&mut tx, (workspace_id, campaign_id), (None, Approval::Draft), &store.actor, None).await?;
     let campaign = get(&mut tx, workspace_id, new.name).await?;
     tx.commit().await?;
     tracing::info!(workspace_id, campaign_id = campaign.campaign_id, "campaign created");
@@ -312,25 +378,33 @@ pub async fn get(c: &mut PgConnection, workspace_id: i32, name: &str) -> Result<
     match rows.into_iter().next() {
         Some(row) => row.campaign(),
         None => {
-            let names: Vec<String> = select(c, workspace_id, None).await?.into_iter().map(|r| r.name).collect();
+            let names: Vec<String> = list(c, workspace_id).await?.into_iter().map(|c| c.name).collect();
             Err(Error::NotFound { what: "campaign", name: name.to_owned(), near: nearest(name, names) })
         }
     }
 }
 
-/// All campaigns, by name.
+/// All campaigns that somebody has named, by name.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn list(c: &mut PgConnection, workspace_id: i32) -> Result<Vec<Campaign>> {
-    select(c, workspace_id, None).await?.into_iter().map(Row::campaign).collect()
+    let named = select(c, workspace_id, None).await?.into_iter().filter(|r| r.kind != CampaignKind::Single.as_i16());
+    named.map(Row::campaign).collect()
 }
 
 async fn select(c: &mut PgConnection, workspace_id: i32, name: Option<&str>) -> Result<Vec<Row>> {
     let rows = sqlx::query_as(
         "-- select
-         select c.campaign_id, c.name, c.template_id, t.name as template, t.version as template_version, t.channel,
-                c.list_id, l.name as list, c.sharing, c.weight, c.on_missing, c.on_unknown, c.expires_after_s, c.once_per_contact, c.created_at,
+         select c.campaign_id, c.name, c.kind, c.template_id, t.name as template, t.version as template_version, t.channel,
+                coalesce(c.list_id, 0) as list_id, coalesce(l.name, '') as list, c.sharing, c.weight, c.on_missing, c.on_unknown, c.expires_after_s, c.once_per_contact, c.created_at,
+                c.approval, c.approved_says, c.fails_at_permille,
+                (select coalesce(jsonb_agg(jsonb_build_object('template_id', a.template_id, 'template', t.name,
+                          'version', t.version, 'weight', a.weight) order by a.arm), '[]')
+                 from campaign_arm a join template t on t.workspace_id = a.workspace_id and t.template_id = a.template_id
+                 where a.workspace_id = c.workspace_id and a.campaign_id = c.campaign_id) as arms,
+                (select to_jsonb(p) from first_part p
+                 where p.workspace_id = c.workspace_id and p.campaign_id = c.campaign_id) as first_part,
                 c.fallback_id, f.name as fallback, f.version as fallback_version,
                 (select jsonb_agg(jsonb_build_object('account_id', a.account_id, 'account', a.name, 'share', ca.share,
                                                      'sender', ca.sender) order by ca.rank)
@@ -339,7 +413,7 @@ async fn select(c: &mut PgConnection, workspace_id: i32, name: Option<&str>) -> 
          from campaign c
          join template t on t.workspace_id = c.workspace_id and t.template_id = c.template_id
          left join template f on f.workspace_id = c.workspace_id and f.template_id = c.fallback_id
-         join list l on l.workspace_id = c.workspace_id and l.list_id = c.list_id
+         left join list l on l.workspace_id = c.workspace_id and l.list_id = c.list_id
          where c.workspace_id = $1 and ($2::text is null or c.name = $2) order by c.name",
     )
     .bind(workspace_id)
@@ -363,4 +437,115 @@ pub async fn lock(c: &mut PgConnection, workspace_id: i32, campaign_id: i64) -> 
     .fetch_one(c)
     .await?;
     Ok(id)
+}
+
+/// Moves the campaign to another state of approval, with what is approved if it is. The caller holds its lock.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_approval(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    campaign: &Campaign,
+    to: Approval,
+    (actor, reason): (&str, Option<&str>),
+) -> Result<()> {
+    let says = (to == Approval::Approved).then(|| campaign.says());
+    let done = sqlx::query(
+        "-- set_approval
+         update campaign set approval = $3, approved_says = $4 where workspace_id = $1 and campaign_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(campaign.campaign_id)
+    .bind(to.as_i16())
+    .bind(&says)
+    .execute(&mut *c)
+    .await?;
+    ensure_affected("set_approval", done.rows_affected(), 1)?;
+    let reason = reason.or(says.as_deref());
+    transitions::of_campaign(c, (workspace_id, campaign.campaign_id), (Some(campaign.approval), to), actor, reason)
+        .await
+}
+
+/// Whether campaigns of the workspace have to be approved before they are launched.
+///
+/// # Errors
+/// When the database fails.
+pub async fn need_review(c: &mut PgConnection, workspace_id: i32) -> Result<bool> {
+    Ok(sqlx::query_scalar("-- need_review\n select review from workspace where workspace_id = $1")
+        .bind(workspace_id)
+        .fetch_one(c)
+        .await?)
+}
+
+/// Changes policies of a campaign; `None` leaves one as it is. The caller holds its lock.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_policies(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    campaign_id: i64,
+    weight: Option<i32>,
+    fails_at_permille: Option<i32>,
+) -> Result<()> {
+    sqlx::query(
+        "-- set_policies
+         update campaign set weight = coalesce($3, weight),
+           fails_at_permille = case when $4::int is null then fails_at_permille else nullif($4, 0) end
+         where workspace_id = $1 and campaign_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(campaign_id)
+    .bind(weight)
+    .bind(fails_at_permille)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Lets a campaign go through other accounts, or through the same in another way. The caller holds its lock.
+///
+/// # Errors
+/// [`Error::NotFound`] for an unknown account; [`Error::Conflict`] for one that is named twice; else when the
+/// database fails.
+pub async fn set_accounts(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    campaign_id: i64,
+    accounts: &[Through<'_>],
+    sharing: Sharing,
+) -> Result<()> {
+    sqlx::query("-- set_accounts: old\n delete from campaign_account where workspace_id = $1 and campaign_id = $2")
+        .bind(workspace_id)
+        .bind(campaign_id)
+        .execute(&mut *c)
+        .await?;
+    for (rank, through) in (0..).zip(accounts) {
+        add_account(c, workspace_id, campaign_id, rank, through).await?;
+    }
+    sqlx::query("-- set_accounts\n update campaign set sharing = $3 where workspace_id = $1 and campaign_id = $2")
+        .bind(workspace_id)
+        .bind(campaign_id)
+        .bind(sharing.as_i16())
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
+/// Names and versions of the templates that a run says, in the order of its arms.
+///
+/// # Errors
+/// When the database fails.
+pub async fn template_names(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Vec<(String, i32)>> {
+    Ok(sqlx::query_as(
+        "-- template_names
+         select t.name, a.template_version from run_arm a
+         join template t on t.workspace_id = a.workspace_id and t.template_id = a.template_id
+         where a.workspace_id = $1 and a.run_id = $2 order by a.arm",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .fetch_all(c)
+    .await?)
 }

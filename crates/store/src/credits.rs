@@ -114,7 +114,7 @@ pub async fn ledger(c: &mut PgConnection, workspace_id: i32, limit: i64) -> Resu
     let rows = sqlx::query_as(
         "-- ledger
          select l.entry_id, l.at, case l.kind when 1 then 'topup' else 'charge' end as kind, l.amount,
-                c.name as campaign, l.run_id, l.messages, l.note
+                case c.kind when 3 then 'message send' else c.name end as campaign, l.run_id, l.messages, l.note
          from ledger l
          left join run r on r.workspace_id = l.workspace_id and r.run_id = l.run_id
          left join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id

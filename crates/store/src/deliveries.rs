@@ -15,6 +15,67 @@ const RATE_MESSAGES: i32 = 20_000;
 /// Answers older than this do not count for it.
 const RATE_SECONDS: f64 = 5.0;
 
+/// The messages of the run `$2` of the workspace `$1` with seqs from `$3` to `$4` − 1, each with its state, as the
+/// common table expression `found`; `$5` and `$6` are the most attempts after a throttled and a transient answer,
+/// `$7` is [`BY_RECEIPT`].
+macro_rules! found {
+    () => {
+        "with last as (
+           select distinct on (o.seq) o.seq, o.attempt, o.class, o.detail, o.provider_id, o.cost, o.at
+           from outcome o
+           where o.workspace_id = $1 and o.run_id = $2 and o.seq >= $3 and o.seq < $4 and not o.late
+           order by o.seq, o.attempt desc
+         ), held as (
+           select i as seq, 0::smallint as attempts
+           from lease l, generate_series(greatest(l.lo, $3), least(l.hi, $4) - 1) i
+           where l.workspace_id = $1 and l.run_id = $2 and l.seqs is null
+             and (length(l.done) <= (i - l.lo) / 8 or get_bit(l.done, i - l.lo) = 0)
+           union all
+           select l.seqs[i + 1], l.attempts[i + 1]
+           from lease l, generate_series(0, l.hi - 1) i
+           where l.workspace_id = $1 and l.run_id = $2 and l.seqs[i + 1] >= $3 and l.seqs[i + 1] < $4
+             and (length(l.done) <= i / 8 or get_bit(l.done, i) = 0)
+         ), waiting as (
+           select t.seq, t.kind, t.attempts from retry t
+           where t.workspace_id = $1 and t.run_id = $2 and t.seq >= $3 and t.seq < $4
+         ), unclaimed as (
+           select greatest(g.next_seq, $3) as lo, least(g.hi, $4) as hi from segment g
+           where g.workspace_id = $1 and g.run_id = $2 and g.next_seq < $4 and g.hi > $3
+           union all
+           select w.lo, w.hi from returned w
+           where w.workspace_id = $1 and w.run_id = $2 and w.lo < $4 and w.hi > $3
+         ), found as (
+           select m.seq, m.address, m.country,
+                  (case
+                    when t.kind = 1 then 3
+                    when t.kind = 2 then 9
+                    when t.kind = 3 then 1
+                    when h.seq is not null then 2
+                    when o.class = 1 then 4
+                    when o.class in (2, 3) then 5
+                    -- Out of attempts; with some left it was swept.
+                    when o.class = 4 and o.attempt >= $5 or o.class = 5 and o.attempt >= $6 then 5
+                    when o.class in (6, 9) then 9
+                    when o.class = 7 then 6
+                    when o.class = 8 then 7
+                    when exists (select from unclaimed u where m.seq >= u.lo and m.seq < u.hi) then 1
+                    when r.state in (4, 6) then 8
+                    else 7
+                  end)::smallint as state,
+                  -- A write-off and a receipt decide without an attempt.
+                  greatest(t.attempts, h.attempts, case when o.class = 9 or o.detail = $7 then o.attempt - 1 else o.attempt end, 0)::smallint as attempts,
+                  o.class, o.detail, o.provider_id, coalesce(o.cost, 0) as cost, o.at
+           from recipient m
+           join run r on r.workspace_id = m.workspace_id and r.run_id = m.run_id
+           left join last o on o.seq = m.seq
+           left join held h on h.seq = m.seq
+           left join waiting t on t.seq = m.seq
+           where m.workspace_id = $1 and m.run_id = $2 and m.seq >= $3 and m.seq < $4
+         )"
+    };
+}
+pub(crate) use found;
+
 /// One message of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
@@ -66,69 +127,20 @@ pub async fn page(
     (lo, hi): (i32, i32),
     only: Option<MessageState>,
 ) -> Result<Vec<Delivery>> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "-- page
-         with last as (
-           select distinct on (o.seq) o.seq, o.attempt, o.class, o.detail, o.provider_id, o.cost, o.at
-           from outcome o
-           where o.workspace_id = $1 and o.run_id = $2 and o.seq >= $3 and o.seq < $4 and not o.late
-           order by o.seq, o.attempt desc
-         ), held as (
-           select i as seq, 0::smallint as attempts
-           from lease l, generate_series(greatest(l.lo, $3), least(l.hi, $4) - 1) i
-           where l.workspace_id = $1 and l.run_id = $2 and l.seqs is null
-             and (length(l.done) <= (i - l.lo) / 8 or get_bit(l.done, i - l.lo) = 0)
-           union all
-           select l.seqs[i + 1], l.attempts[i + 1]
-           from lease l, generate_series(0, l.hi - 1) i
-           where l.workspace_id = $1 and l.run_id = $2 and l.seqs[i + 1] >= $3 and l.seqs[i + 1] < $4
-             and (length(l.done) <= i / 8 or get_bit(l.done, i) = 0)
-         ), waiting as (
-           select t.seq, t.kind, t.attempts from retry t
-           where t.workspace_id = $1 and t.run_id = $2 and t.seq >= $3 and t.seq < $4
-         ), unclaimed as (
-           select greatest(g.next_seq, $3) as lo, least(g.hi, $4) as hi from segment g
-           where g.workspace_id = $1 and g.run_id = $2 and g.next_seq < $4 and g.hi > $3
-           union all
-           select w.lo, w.hi from returned w
-           where w.workspace_id = $1 and w.run_id = $2 and w.lo < $4 and w.hi > $3
-         ), found as (
-           select m.seq, m.address, m.country,
-                  (case
-                    when t.kind = 1 then 3
-                    when t.kind = 2 then 9
-                    when h.seq is not null then 2
-                    when o.class = 1 then 4
-                    when o.class in (2, 3) then 5
-                    -- Out of attempts; with some left it was swept.
-                    when o.class = 4 and o.attempt >= $5 or o.class = 5 and o.attempt >= $6 then 5
-                    when o.class in (6, 9) then 9
-                    when o.class = 7 then 6
-                    when o.class = 8 then 7
-                    when exists (select from unclaimed u where m.seq >= u.lo and m.seq < u.hi) then 1
-                    when r.state in (4, 6) then 8
-                    else 7
-                  end)::smallint as state,
-                  -- A write-off and a receipt decide without an attempt.
-                  greatest(t.attempts, h.attempts, case when o.class = 9 or o.detail = $8 then o.attempt - 1 else o.attempt end, 0)::smallint as attempts,
-                  o.class, o.detail, o.provider_id, coalesce(o.cost, 0) as cost, o.at
-           from recipient m
-           join run r on r.workspace_id = m.workspace_id and r.run_id = m.run_id
-           left join last o on o.seq = m.seq
-           left join held h on h.seq = m.seq
-           left join waiting t on t.seq = m.seq
-           where m.workspace_id = $1 and m.run_id = $2 and m.seq >= $3 and m.seq < $4
-         )
-         select * from found where $7::smallint is null or state = $7 order by seq",
-    )
+    let rows: Vec<Row> = sqlx::query_as(concat!(
+        "-- page\n",
+        found!(),
+        "
+             select * from found where $8::smallint is null or state = $8 order by seq"
+    ))
     .bind(workspace_id)
     .bind(run_id)
     .bind(lo)
     .bind(hi)
     .bind(attempts_max(FailureKind::Throttled))
     .bind(attempts_max(FailureKind::Transient))
-    .bind(only.map(MessageState::as_i16))
     .bind(BY_RECEIPT)
+    .bind(only.map(MessageState::as_i16))
     .fetch_all(c)
     .await?;
     rows.into_iter().map(Row::delivery).collect()

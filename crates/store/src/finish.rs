@@ -2,7 +2,7 @@
 
 use sqlx::{FromRow, PgConnection, PgPool};
 
-use crate::{Result, flows};
+use crate::{Result, flows, transitions};
 
 /// A run that may have to be swept or finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
@@ -37,7 +37,7 @@ pub async fn closing(c: &mut PgConnection) -> Result<Vec<Closing>> {
     Ok(rows)
 }
 
-/// Moves everything of the run that waits (cursor, returned ranges, certain retries) to `cancelled` or
+/// Moves everything of the run that waits (cursor, returned ranges, what is certain of retry) to `cancelled` or
 /// `expired`, in one transaction. What is leased is left to settle; what is in doubt is not repeated any
 /// more, and held for a person. A repeat does nothing.
 ///
@@ -62,12 +62,13 @@ pub async fn sweep(pool: &PgPool, run: Closing, shard: i16) -> Result<i64> {
          ), ranges as (
            delete from returned where workspace_id = $1 and run_id = $2 returning hi - lo as n
          ), retries as (
-           delete from retry where workspace_id = $1 and run_id = $2 and kind = 1 returning 1
+           delete from retry where workspace_id = $1 and run_id = $2 and kind <> 2 returning kind
          ), held as (
            update retry set due_at = 'infinity' where workspace_id = $1 and run_id = $2 and kind = 2 and due_at < 'infinity'
          ), sums as (
-           select coalesce((select sum(n) from cursor), 0) + coalesce((select sum(n) from ranges), 0) as fresh,
-                  (select count(*) from retries) as retries
+           select coalesce((select sum(n) from cursor), 0) + coalesce((select sum(n) from ranges), 0)
+                    + (select count(*) from retries where kind = 3) as fresh,
+                  (select count(*) from retries where kind = 1) as retries
          ), counted as (
            insert into progress as p (workspace_id, run_id, shard, retrying, cancelled, expired)
            select $1, $2, $3, -retries, case when $4 then fresh + retries else 0 end, case when $4 then 0 else fresh + retries end
@@ -112,6 +113,9 @@ pub async fn finish(pool: &PgPool, workspace_id: i32, run_id: i64) -> Result<boo
     }
     let done = sqlx::query(
         "-- finish
+         with was as (
+           select state from run where workspace_id = $1 and run_id = $2
+         ), done as (
          update run r set state = case r.state when 4 then 6 else 5 end, paused_reason = null, finished_at = clock_timestamp()
          from campaign c
          where c.workspace_id = $1 and c.campaign_id = r.campaign_id and r.workspace_id = $1 and r.run_id = $2
@@ -120,10 +124,14 @@ pub async fn finish(pool: &PgPool, workspace_id: i32, run_id: i64) -> Result<boo
            and not exists (select from returned w where w.workspace_id = $1 and w.run_id = $2)
            and not exists (select from lease l where l.workspace_id = $1 and l.run_id = $2)
            and not exists (select from retry t where t.workspace_id = $1 and t.run_id = $2
-                             and (t.kind = 1 or t.due_at < 'infinity' or c.on_unknown = 3))",
+                             and (t.kind <> 2 or t.due_at < 'infinity' or c.on_unknown = 3))
+         returning r.campaign_id, r.state)
+         insert into transition (workspace_id, campaign_id, run_id, at, from_state, to_state, actor)
+         select $1, d.campaign_id, $2, clock_timestamp(), w.state, d.state, $3 from done d, was w",
     )
     .bind(workspace_id)
     .bind(run_id)
+    .bind(transitions::SCHEDULER)
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {

@@ -1,9 +1,10 @@
 //! Flows: through which accounts a run may be claimed now. Every change of a run's state locks all of them
 //! first, in one order, and then the run, as the claim does.
 
+use fanfare_domain::state::RunState;
 use sqlx::PgConnection;
 
-use crate::Result;
+use crate::{Result, transitions};
 
 /// Locks the flows of a run. A run that is over has none.
 ///
@@ -37,7 +38,8 @@ async fn reopen(c: &mut PgConnection, workspace_id: i32, run_id: i64, poor_only:
          update flow f set runnable = true, closed = null, closed_detail = null, vtime = greatest(f.vtime, (
            select coalesce(min(o.vtime) filter (where o.runnable), max(o.vtime), 0) from flow o
            where o.workspace_id = f.workspace_id and o.account_id = f.account_id and o.run_id <> f.run_id))
-         where f.workspace_id = $1 and f.run_id = $2 and not f.runnable and (f.closed = 1 or not $3)",
+         where f.workspace_id = $1 and f.run_id = $2 and not f.runnable and f.closed is distinct from 3
+           and (f.closed = 1 or not $3)",
     )
     .bind(workspace_id)
     .bind(run_id)
@@ -54,7 +56,7 @@ async fn reopen(c: &mut PgConnection, workspace_id: i32, run_id: i64, poor_only:
 pub async fn any_closed(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<bool> {
     let closed = sqlx::query_scalar(
         "-- flows: any closed
-         select exists (select from flow where workspace_id = $1 and run_id = $2 and closed is not null)",
+         select exists (select from flow where workspace_id = $1 and run_id = $2 and closed in (1, 2))",
     )
     .bind(workspace_id)
     .bind(run_id)
@@ -70,7 +72,7 @@ pub async fn any_closed(c: &mut PgConnection, workspace_id: i32, run_id: i64) ->
 pub async fn close(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<()> {
     sqlx::query(
         "-- flows: close
-         update flow set runnable = false, closed = null, closed_detail = null, epoch = epoch + 1
+         update flow set runnable = false, closed = case closed when 3 then 3 end, closed_detail = null, epoch = epoch + 1
          where workspace_id = $1 and run_id = $2",
     )
     .bind(workspace_id)
@@ -138,7 +140,11 @@ pub async fn resume_poor(c: &mut PgConnection, workspace_id: i32) -> Result<u64>
         .bind(run_id)
         .execute(&mut *c)
         .await?;
-        resumed += done.rows_affected();
+        if done.rows_affected() == 1 {
+            resumed += 1;
+            let change = (Some(RunState::Paused), RunState::Running);
+            transitions::of_run(c, (workspace_id, run_id), change, transitions::WORKER, Some("topped up")).await?;
+        }
         // A person may have paused or cancelled it before the lock.
         let runs: bool = sqlx::query_scalar(
             "select state = 2 from run where workspace_id = $1 and run_id = $2 -- resume_poor: runs",
@@ -199,6 +205,10 @@ pub async fn close_by_provider(
     .bind(detail)
     .execute(&mut *tx)
     .await?;
+    if paused.rows_affected() == 1 {
+        let change = (Some(RunState::Running), RunState::Paused);
+        transitions::of_run(&mut tx, (workspace_id, run_id), change, transitions::WORKER, Some(detail)).await?;
+    }
     tx.commit().await?;
     Ok(match (closed.rows_affected(), paused.rows_affected()) {
         (_, 1) => Refused::Paused,
@@ -206,3 +216,86 @@ pub async fn close_by_provider(
         _ => Refused::Already,
     })
 }
+
+/// Gives the run another weight at each of its accounts.
+///
+/// # Errors
+/// When the database fails.
+pub async fn weigh(c: &mut PgConnection, workspace_id: i32, run_id: i64, weight: i32) -> Result<()> {
+    sqlx::query("-- flows: weigh\n update flow set weight = $3 where workspace_id = $1 and run_id = $2")
+        .bind(workspace_id)
+        .bind(run_id)
+        .bind(weight)
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
+/// Lets a run that is not over go through the accounts that its campaign has now. One that is new gets the prices of
+/// now, and a place level with the others; one that is not among them any more sends nothing of the run, and keeps
+/// what only it may repeat or look up until it is put back. The caller holds the flows' lock.
+///
+/// # Errors
+/// When the database fails.
+pub async fn divert(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<()> {
+    for sql in [DIVERT_NEW, DIVERT_PLACES, DIVERT_FLOWS, DIVERT_OUT, DIVERT_KEPT, DIVERT_SHARES] {
+        sqlx::query(sql).bind(workspace_id).bind(run_id).execute(&mut *c).await?;
+    }
+    Ok(())
+}
+
+const DIVERT_NEW: &str = "-- flows: divert, new accounts
+    insert into run_account (workspace_id, run_id, account_id, rank, share, sender, prices)
+    select r.workspace_id, r.run_id, a.account_id, a.rank, a.share, a.sender,
+           coalesce((select jsonb_object_agg(p.country, p.micro) from price p
+                     where p.workspace_id = a.workspace_id and p.account_id = a.account_id), '{}')
+    from run r
+    join campaign_account a on a.workspace_id = r.workspace_id and a.campaign_id = r.campaign_id
+    where r.workspace_id = $1 and r.run_id = $2
+    on conflict (workspace_id, run_id, account_id) do nothing";
+
+const DIVERT_PLACES: &str = "-- flows: divert, places
+    update run_account ra set rank = a.rank, share = a.share
+    from run r join campaign_account a on a.workspace_id = r.workspace_id and a.campaign_id = r.campaign_id
+    where r.workspace_id = $1 and r.run_id = $2
+      and ra.workspace_id = $1 and ra.run_id = $2 and ra.account_id = a.account_id";
+
+/// A flow that is new is opened with the run's others: its reservation is that of its dearest message.
+const DIVERT_FLOWS: &str = "-- flows: divert, new flows
+    insert into flow (workspace_id, account_id, run_id, weight, runnable, vtime, reserve_each, rank, share, lane, windowed)
+    select $1, ra.account_id, $2, c.weight, r.state = 2,
+           coalesce((select max(f.vtime) from flow f where f.workspace_id = $1 and f.account_id = ra.account_id), 0),
+           coalesce((select max(m.units * coalesce((ra.prices ->> m.country)::bigint, (ra.prices ->> '')::bigint, 0))
+                     from recipient m where m.workspace_id = $1 and m.run_id = $2), 0),
+           ra.rank, coalesce(ra.share, 1), o.lane, o.windowed
+    from run r
+    join campaign c on c.workspace_id = $1 and c.campaign_id = r.campaign_id
+    join run_account ra on ra.workspace_id = $1 and ra.run_id = $2
+    join campaign_account a on a.workspace_id = $1 and a.campaign_id = r.campaign_id and a.account_id = ra.account_id
+    cross join lateral (select f.lane, f.windowed from flow f where f.workspace_id = $1 and f.run_id = $2 limit 1) o
+    where r.workspace_id = $1 and r.run_id = $2
+    on conflict (workspace_id, account_id, run_id) do nothing";
+
+const DIVERT_OUT: &str = "-- flows: divert, accounts taken out
+    update flow f set runnable = false, closed = 3, closed_detail = null, epoch = f.epoch + 1
+    from run r
+    where r.workspace_id = $1 and r.run_id = $2 and f.workspace_id = $1 and f.run_id = $2
+      and f.closed is distinct from 3
+      and not exists (select from campaign_account a where a.workspace_id = $1 and a.campaign_id = r.campaign_id
+                        and a.account_id = f.account_id)";
+
+const DIVERT_KEPT: &str = "-- flows: divert, accounts put back
+    update flow f set runnable = r.state = 2, closed = null
+    from run r
+    where r.workspace_id = $1 and r.run_id = $2 and f.workspace_id = $1 and f.run_id = $2 and f.closed = 3
+      and exists (select from campaign_account a where a.workspace_id = $1 and a.campaign_id = r.campaign_id
+                    and a.account_id = f.account_id)";
+
+/// By shares each counts from where the others stand: nobody catches up.
+const DIVERT_SHARES: &str = "-- flows: divert, shares
+    update flow f set
+      sharing = case when (select count(*) from flow n where n.workspace_id = $1 and n.run_id = $2) > 1 then c.sharing else 0 end,
+      rank = ra.rank, share = coalesce(ra.share, 1), claimed = 0
+    from run r join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id, run_account ra
+    where r.workspace_id = $1 and r.run_id = $2 and f.workspace_id = $1 and f.run_id = $2
+      and ra.workspace_id = $1 and ra.run_id = $2 and ra.account_id = f.account_id";

@@ -59,6 +59,8 @@ pub struct Store {
     pub rng: Rng,
     /// Secrets at rest.
     pub seal: Seal,
+    /// Who acts: what is recorded of what a person does.
+    pub actor: Arc<str>,
     embedded: Option<Arc<Embedded>>,
 }
 
@@ -103,7 +105,7 @@ impl Store {
     pub fn from_pool(pool: PgPool, seal: Seal) -> Self {
         let (clock, rng) = (Clock::system(), Rng::from_os());
         let ids = Ids::new(clock.clone(), rng.clone());
-        Self { pool, clock, ids, rng, seal, embedded: None }
+        Self { pool, clock, ids, rng, seal, actor: "unknown".into(), embedded: None }
     }
 
     /// The URL of the embedded server, if that is what is open.

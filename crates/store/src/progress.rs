@@ -72,6 +72,12 @@ pub struct Progress {
     pub left_out_missing: i64,
     /// Contacts left out: another run of the campaign has reached them, or may.
     pub left_out_reached: i64,
+    /// Left out: of the other part of the campaign.
+    pub left_out_other_part: i64,
+    /// Left out: no list has them any more.
+    pub left_out_gone: i64,
+    /// Left out: they have answered.
+    pub left_out_answered: i64,
     /// Its accounts, in their order.
     #[sqlx(json)]
     pub accounts: Vec<AccountProgress>,
@@ -158,11 +164,12 @@ pub async fn progress(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> R
     let row = sqlx::query_as(
         "-- progress
          select t.now, r.run_id, c.name as campaign, r.state, r.paused_reason, r.paused_detail, r.started_at, r.scheduled_for, r.finished_at, r.expanded_at is not null as expanded, r.planned,
-                s.total, s.queued + w.queued as queued, l.leased,
+                s.total, s.queued + w.queued + n.queued as queued, l.leased,
                 p.retrying, p.sent, p.failed, p.suppressed, p.expired, p.cancelled, p.unknown, p.cost,
                 p.delivered, p.read, p.undelivered, p.replied,
                 s.no_address as left_out_no_address, s.duplicate as left_out_duplicate,
                 s.suppressed as left_out_suppressed, s.missing as left_out_missing, s.reached as left_out_reached,
+                s.other_part as left_out_other_part, s.gone as left_out_gone, s.answered as left_out_answered,
                 (select jsonb_agg(jsonb_build_object(
                           'name', a.name, 'stopped', a.stopped_reason, 'closed', f.closed, 'closed_detail', f.closed_detail,
                           'period_us', case when ap.slow_permille > 1000 then greatest(ap.period_us, 200) * ap.slow_permille / 1000
@@ -185,11 +192,17 @@ pub async fn progress(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> R
            select coalesce(sum(g.hi - g.lo), 0) as total, coalesce(sum(g.hi - g.next_seq), 0) as queued,
                   coalesce(sum(g.no_address), 0) as no_address, coalesce(sum(g.duplicate), 0) as duplicate,
                   coalesce(sum(g.suppressed), 0) as suppressed, coalesce(sum(g.missing), 0) as missing,
-                  coalesce(sum(g.reached), 0) as reached
+                  coalesce(sum(g.reached), 0) as reached,
+                  coalesce(sum(g.other_part), 0) as other_part, coalesce(sum(g.gone), 0) as gone,
+                  coalesce(sum(g.answered), 0) as answered
            from segment g where g.workspace_id = r.workspace_id and g.run_id = r.run_id) s
          cross join lateral (
            select coalesce(sum(w.hi - w.lo), 0) as queued
            from returned w where w.workspace_id = r.workspace_id and w.run_id = r.run_id) w
+         cross join lateral (
+           -- What came by itself is in no segment's rest; only live runs have any.
+           select count(*) as queued from retry t
+           where r.kind = 6 and t.workspace_id = r.workspace_id and t.run_id = r.run_id and t.kind = 3) n
          cross join lateral (
            select coalesce(sum(l.open), 0) as leased
            from lease l where l.workspace_id = r.workspace_id and l.run_id = r.run_id) l

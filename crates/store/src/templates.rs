@@ -115,24 +115,38 @@ async fn add_variant(c: &mut PgConnection, workspace_id: i32, head: &Head, numbe
 /// # Errors
 /// [`Error::NotFound`] with the nearest names; else when the database fails.
 pub async fn get(c: &mut PgConnection, workspace_id: i32, name: &str) -> Result<Head> {
-    let heads = list(c, workspace_id).await?;
-    match heads.iter().position(|h| h.name == name) {
-        Some(found) => Ok(heads[found].clone()),
+    let found: Option<HeadRow> = sqlx::query_as(
+        "-- get
+         select template_id, name, channel, version, created_at from template where workspace_id = $1 and name = $2",
+    )
+    .bind(workspace_id)
+    .bind(name)
+    .fetch_optional(&mut *c)
+    .await?;
+    match found {
+        Some(row) => row.head(),
         None => {
-            let near = nearest(name, heads.iter().map(|h| &h.name));
+            let near = nearest(name, list(c, workspace_id).await?.into_iter().map(|h| h.name));
             Err(Error::NotFound { what: "template", name: name.to_owned(), near })
         }
     }
 }
 
-/// All templates, by name.
+/// The name of the template that says nothing but a text it is given, by a channel. Nobody can choose a name
+/// that begins with a blank.
+pub fn of_text(channel: Channel) -> String {
+    format!(" text, {channel}")
+}
+
+/// All templates that somebody has named, by name.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn list(c: &mut PgConnection, workspace_id: i32) -> Result<Vec<Head>> {
     let rows: Vec<HeadRow> = sqlx::query_as(
         "-- list
-         select template_id, name, channel, version, created_at from template where workspace_id = $1 order by name",
+         select template_id, name, channel, version, created_at from template
+         where workspace_id = $1 and name not like ' %' order by name",
     )
     .bind(workspace_id)
     .fetch_all(c)
@@ -195,4 +209,19 @@ pub async fn compile(c: &mut PgConnection, workspace_id: i32, template_id: i64, 
 
 pub(crate) fn channel(number: i16) -> Result<Channel> {
     Channel::from_i16(number).ok_or_else(|| Error::Corrupt(format!("channel {number}")))
+}
+
+/// The newest version of a template.
+///
+/// # Errors
+/// When it does not exist or the database fails.
+pub async fn newest_version(c: &mut PgConnection, workspace_id: i32, template_id: i64) -> Result<i32> {
+    let version = sqlx::query_scalar(
+        "-- newest_version\n select version from template where workspace_id = $1 and template_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(template_id)
+    .fetch_one(c)
+    .await?;
+    Ok(version)
 }

@@ -77,6 +77,8 @@ pub struct BoardRow {
     pub epoch: i32,
     /// Whether it may be claimed from.
     pub runnable: bool,
+    /// Whether its messages are urgent: of the transactional lane.
+    pub urgent: bool,
 }
 
 /// Whether the fleet has not buried the worker.
@@ -91,6 +93,18 @@ pub async fn is_alive(c: &mut PgConnection, worker_id: i64) -> Result<bool> {
     Ok(alive)
 }
 
+/// Whether any worker of the fleet is alive.
+///
+/// # Errors
+/// When the database fails.
+pub async fn any_alive(c: &mut PgConnection) -> Result<bool> {
+    let any =
+        sqlx::query_scalar("select exists (select from worker where alive_until > clock_timestamp()) -- any_alive")
+            .fetch_one(c)
+            .await?;
+    Ok(any)
+}
+
 /// The board: every flow of the fleet, and every account that is asked for something. It holds unfinished
 /// runs only, so it is small.
 ///
@@ -99,10 +113,10 @@ pub async fn is_alive(c: &mut PgConnection, worker_id: i64) -> Result<bool> {
 pub async fn board(c: &mut PgConnection) -> Result<Vec<BoardRow>> {
     let rows = sqlx::query_as(
         "-- board
-         select f.workspace_id, f.account_id, f.run_id, f.epoch + p.epoch as epoch, f.runnable
+         select f.workspace_id, f.account_id, f.run_id, f.epoch + p.epoch as epoch, f.runnable, f.lane = 0 as urgent
          from flow f join account_pace p on p.workspace_id = f.workspace_id and p.account_id = f.account_id
          union all
-         select q.workspace_id, q.account_id, 0, p.epoch, false
+         select q.workspace_id, q.account_id, 0, p.epoch, false, false
          from poller q join account_pace p on p.workspace_id = q.workspace_id and p.account_id = q.account_id",
     )
     .fetch_all(c)

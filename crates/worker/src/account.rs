@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fanfare_domain::limits::{HELD_MAX, IN_FLIGHT_MAX};
+use fanfare_domain::limits::{HELD_MAX, IN_FLIGHT_MAX, URGENT_HELD};
 use fanfare_providers::{Adapter, Kind};
 use fanfare_store::{Store, accounts};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::flush::Note;
 use crate::steer::Signs;
+use crate::urgent::Exchange;
 
 /// Flushes' worth of messages kept in stock: those being flushed, and those to send meanwhile.
 const STOCK_FLUSHES: usize = 6;
@@ -31,6 +32,8 @@ pub struct Account {
     pub held: Arc<Semaphore>,
     /// Messages settled in a flush, smoothed.
     pub briskness: Arc<AtomicUsize>,
+    /// Where urgent messages get slots of bulk.
+    pub exchange: Arc<Exchange>,
     pub signs: Signs,
     notes: mpsc::UnboundedSender<Note>,
 }
@@ -57,17 +60,25 @@ impl Account {
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             held: Arc::new(Semaphore::new(HELD_MAX)),
             briskness: Arc::default(),
+            exchange: Arc::default(),
             signs,
             notes,
         }
     }
 
-    /// How many messages may be claimed more. The stock is what fits in flight and what a few flushes
+    /// How many messages of bulk may be claimed more. The stock is what fits in flight and what a few flushes
     /// settle: enough never to run dry, and no more, because what a killed worker held is in doubt.
     pub fn room(&self) -> usize {
-        let stock = (IN_FLIGHT_MAX + STOCK_FLUSHES * self.briskness.load(Ordering::Relaxed)).min(HELD_MAX);
+        let most = HELD_MAX - URGENT_HELD;
+        let stock = (IN_FLIGHT_MAX + STOCK_FLUSHES * self.briskness.load(Ordering::Relaxed)).min(most);
         let held = HELD_MAX - self.held.available_permits();
         stock.saturating_sub(held)
+    }
+
+    /// Permits for a claim of so many messages; none if there are not as many.
+    pub fn permits(&self, messages: usize) -> Option<OwnedSemaphorePermit> {
+        // There are at most `HELD_MAX`.
+        self.held.clone().try_acquire_many_owned(messages as u32).ok()
     }
 
     /// Tells the flusher. It outlives every batch, so nothing told is lost.

@@ -12,19 +12,16 @@ use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::context::WorkerContext;
 use fanfare_domain::limits::{ACCOUNTS_EVERY, CLAIM_EVERY, CLAIM_LEASES_MAX, CLAIM_MAX};
-use fanfare_domain::outcome::Class;
-use fanfare_store::queue::{self, Fate, Flusher, Lease, Message, Settlement};
-use fanfare_store::{Error, PgConnection, Result, accounts};
-use tokio::sync::{Notify, mpsc};
+use fanfare_store::queue::{self, Lease};
+use fanfare_store::{Error, Result, accounts};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::account::Account;
-use crate::board::Board;
-use crate::flush::Note;
-use crate::runs::{Run, Runs};
+use crate::claims::Claims;
+use crate::runs::Runs;
 use crate::send::Batch;
-use crate::slots::Slots;
+use crate::urgent_loop::{Due, UrgentLoop};
 
 /// Longest wait between two tries to reach the database.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -40,27 +37,25 @@ pub struct LeaseBackend {
     stop: CancellationToken,
 }
 
-/// The task that claims.
+/// The task that claims bulk.
 pub struct ClaimLoop {
-    pub account: Arc<Account>,
+    pub claims: Claims,
     /// The account as it was opened.
     pub row: accounts::Account,
-    pub who: Flusher,
-    pub board: Arc<Board>,
     /// Rung when there may be new work.
     pub wake: Arc<Notify>,
-    pub stop: CancellationToken,
     /// Cancelled by the claim when the fleet has buried this worker.
     pub fenced: CancellationToken,
 }
 
 impl LeaseBackend {
-    /// Starts claiming; must run inside a tokio runtime.
-    pub fn start(claims: ClaimLoop) -> Self {
-        let (tx, batches) = mpsc::unbounded_channel();
-        let stop = claims.stop.clone();
-        let queue = claims.account.account_id.to_string();
-        tokio::spawn(claims.run(tx));
+    /// Starts claiming, bulk and what is urgent; must run inside a tokio runtime. `due` tells of what is urgent.
+    pub fn start(claims: ClaimLoop, due: Due, batches: mpsc::UnboundedReceiver<Batch>) -> Self {
+        let stop = claims.claims.stop.clone();
+        let queue = claims.claims.account.account_id.to_string();
+        let urgent = UrgentLoop { claims: claims.claims.clone(), due, fenced: claims.fenced.clone() };
+        tokio::spawn(urgent.run());
+        tokio::spawn(claims.run());
         Self { queue, batches, stop }
     }
 }
@@ -116,33 +111,39 @@ impl BackendConfig for LeaseBackend {
 }
 
 impl ClaimLoop {
-    async fn run(self, batches: mpsc::UnboundedSender<Batch>) {
-        let mut runs = Runs::new(self.account.kind);
+    async fn run(self) {
+        let mut runs = Runs::new(self.claims.account.kind);
         let mut wait = Duration::from_millis(20);
         let mut lost: Option<i64> = None;
         let mut looked = Instant::now();
-        while !self.stop.is_cancelled() {
-            if !self.board.has_work((self.who.workspace_id, self.who.account_id)) {
+        let who = self.claims.who;
+        while !self.claims.stop.is_cancelled() {
+            let key = (who.workspace_id, who.account_id);
+            if !self.claims.board.has_work(key) {
                 self.idle(CLAIM_EVERY).await;
                 continue;
             }
             if looked.elapsed() >= ACCOUNTS_EVERY {
                 looked = Instant::now();
                 if self.is_changed().await {
-                    tracing::info!(account_id = self.who.account_id, "the account was changed: it is opened anew");
-                    self.stop.cancel();
+                    tracing::info!(account_id = who.account_id, "the account was changed: it is opened anew");
+                    self.claims.stop.cancel();
                     return;
                 }
             }
-            let Some(want) = self.permits().await else { return };
-            let base = self.account.store.ids.block(i64::from(CLAIM_LEASES_MAX));
-            match self.claim(base, want, &mut runs, &batches).await {
+            if !self.claims.board.has_bulk(key) {
+                self.idle(CLAIM_EVERY).await;
+                continue;
+            }
+            let Some(permits) = self.permits().await else { return };
+            let base = self.claims.account.store.ids.block(i64::from(CLAIM_LEASES_MAX));
+            match self.claim(base, permits, &mut runs).await {
                 Ok(pause) => {
                     wait = Duration::from_millis(20);
                     self.idle(pause).await;
                     // A claim that was given up may have committed after it was looked for.
                     if let Some(base) = lost.take() {
-                        self.recover(base, Duration::ZERO).await;
+                        self.claims.recover(base, Duration::ZERO).await;
                     }
                 }
                 Err(Error::Fenced) => {
@@ -150,8 +151,8 @@ impl ClaimLoop {
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(account_id = self.account.account_id, ?error, "claim failed, trying again");
-                    self.recover(base, wait).await;
+                    tracing::warn!(account_id = who.account_id, ?error, "claim failed, trying again");
+                    self.claims.recover(base, wait).await;
                     lost = Some(base);
                     wait = (wait * 2).min(RETRY_WAIT_MAX);
                 }
@@ -161,119 +162,45 @@ impl ClaimLoop {
 
     /// Whether its provider would see another account now than the one that was opened.
     async fn is_changed(&self) -> bool {
+        let who = self.claims.who;
         let now = async {
-            let mut c = self.account.store.pool.acquire().await?;
-            accounts::by_id(&mut c, self.who.workspace_id, self.who.account_id).await
+            let mut c = self.claims.account.store.pool.acquire().await?;
+            accounts::by_id(&mut c, who.workspace_id, who.account_id).await
         };
         // What cannot be read is not claimed from either.
         now.await.is_ok_and(|now: accounts::Account| !now.speaks_as(&self.row))
     }
 
-    /// How many messages to claim; waits a moment until it is worth a claim.
-    async fn permits(&self) -> Option<usize> {
-        let room = self.account.room();
-        if room >= CLAIM_GOOD {
-            return Some(room.min(CLAIM_MAX));
+    /// For as many messages as to claim; waits a moment until it is worth a claim.
+    async fn permits(&self) -> Option<OwnedSemaphorePermit> {
+        let account = &self.claims.account;
+        let room = account.room();
+        if let Some(permits) = (room >= CLAIM_GOOD).then(|| account.permits(room.min(CLAIM_MAX))).flatten() {
+            return Some(permits);
         }
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => return None,
+                () = self.claims.stop.cancelled() => return None,
                 () = sleep(ROOM_LOOK) => {}
             }
-            match self.account.room() {
-                0 => {}
-                room => return Some(room.min(CLAIM_MAX)),
+            let room = account.room();
+            if let Some(permits) = (room > 0).then(|| account.permits(room.min(CLAIM_MAX))).flatten() {
+                return Some(permits);
             }
         }
     }
 
     /// One claim; says how long to wait before the next.
-    async fn claim(
-        &self,
-        base: i64,
-        want: usize,
-        runs: &mut Runs,
-        batches: &mpsc::UnboundedSender<Batch>,
-    ) -> Result<Duration> {
-        let (ws, account) = (self.who.workspace_id, &self.account);
+    async fn claim(&self, base: i64, permits: OwnedSemaphorePermit, runs: &mut Runs) -> Result<Duration> {
+        let (who, account) = (self.claims.who, &self.claims.account);
         let now = account.store.clock.now();
-        let mut c = account.store.pool.acquire().await?;
+        let (want, mut c) = (permits.num_permits(), account.store.pool.acquire().await?);
         let leases =
-            queue::claim(&mut c, ws, self.who.account_id, self.who.worker_id, base, self.who.shard, want, now).await?;
-        let seen = self.board.clock();
+            queue::claim(&mut c, who.workspace_id, who.account_id, who.worker_id, base, who.shard, want, now).await?;
         let capped = leases.first().is_some_and(|l| l.period_us > 0);
         let claimed: usize = leases.iter().map(Lease::len).sum();
-        for lease in &leases {
-            self.hold(lease);
-        }
-        for lease in leases {
-            let run = runs.get(&mut c, (ws, self.who.account_id), lease.run_id).await;
-            let loaded = match run {
-                Ok(run) => self.messages(&mut c, &run, &lease).await.map(|messages| (run, messages)),
-                Err(e) => Err(e),
-            };
-            match loaded {
-                Ok((run, messages)) => {
-                    // Accounts are served only once the board was seen, and the clock before it.
-                    let slots = seen.and_then(|seen| Slots::of(&lease, seen));
-                    let watch = self.board.watch((ws, self.who.account_id, lease.run_id), lease.epoch);
-                    let (account, stop) = (account.clone(), self.stop.clone());
-                    // The receiver lives until this loop ends.
-                    let _ = batches.send(Batch { account, run, lease, messages, slots, watch, stop });
-                }
-                Err(error) => {
-                    tracing::warn!(lease_id = lease.id, ?error, "cannot read the messages of a lease, handing it back");
-                    self.hand_back(&lease);
-                }
-            }
-        }
+        self.claims.begin(&mut c, leases, permits, runs).await;
         Ok(if claimed == 0 || capped { CLAIM_EVERY } else { Duration::ZERO })
-    }
-
-    /// The messages of a lease; where that matters, with the times when their recipients wrote.
-    async fn messages(&self, c: &mut PgConnection, run: &Run, lease: &Lease) -> Result<Vec<Message>> {
-        let (workspace_id, account_id) = (self.who.workspace_id, self.who.account_id);
-        let mut messages = queue::messages(c, workspace_id, lease).await?;
-        if run.window {
-            queue::heard(c, (workspace_id, account_id), lease.run_id, &mut messages).await?;
-        }
-        Ok(messages)
-    }
-
-    /// Takes the permits of a lease and tells the flusher of it.
-    fn hold(&self, lease: &Lease) {
-        match self.account.held.try_acquire_many(lease.len() as u32) {
-            Ok(permits) => permits.forget(),
-            // Only this loop takes permits, and it asked for no more than there were.
-            Err(_) => tracing::error!(lease_id = lease.id, "more messages claimed than permitted"),
-        }
-        self.account.note(Note::Begun(Box::new(lease.clone())));
-    }
-
-    fn hand_back(&self, lease: &Lease) {
-        for position in 0..lease.len() {
-            let settlement = Settlement::of(lease, position, Fate::Returned, Class::Transient);
-            self.account.note(Note::Settled(settlement));
-        }
-    }
-
-    /// After a failed claim: whatever it leased all the same goes back.
-    async fn recover(&self, base: i64, wait: Duration) {
-        loop {
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                () = sleep(wait) => {}
-            }
-            let Ok(mut c) = self.account.store.pool.acquire().await else { continue };
-            let Flusher { workspace_id, account_id, worker_id, .. } = self.who;
-            if let Ok(leases) = queue::unheard(&mut c, workspace_id, account_id, worker_id, base).await {
-                for lease in &leases {
-                    self.hold(lease);
-                    self.hand_back(lease);
-                }
-                return;
-            }
-        }
     }
 
     async fn idle(&self, pause: Duration) {
@@ -281,9 +208,9 @@ impl ClaimLoop {
             return;
         }
         // A little chance keeps the fleet from asking in step.
-        let jitter = Duration::from_micros(self.account.store.rng.below(pause.as_micros() as u64 / 4 + 1));
+        let jitter = Duration::from_micros(self.claims.account.store.rng.below(pause.as_micros() as u64 / 4 + 1));
         tokio::select! {
-            () = self.stop.cancelled() => {}
+            () = self.claims.stop.cancelled() => {}
             () = self.wake.notified() => {}
             () = sleep(pause + jitter) => {}
         }

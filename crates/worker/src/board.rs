@@ -20,8 +20,10 @@ pub type FlowKey = (i32, i64, i64);
 #[derive(Debug)]
 pub struct Board {
     flows: RwLock<HashMap<FlowKey, Arc<AtomicI32>>>,
-    /// Accounts with a flow that may be claimed from.
-    at_work: RwLock<HashSet<(i32, i64)>>,
+    /// Accounts with a flow of bulk that may be claimed from.
+    bulk: RwLock<HashSet<(i32, i64)>>,
+    /// Accounts with a flow that may bring urgent messages.
+    urgent: RwLock<HashSet<(i32, i64)>>,
     origin: Instant,
     /// Milliseconds from `origin` to the start of the last look; 0 = never.
     seen_ms: AtomicU64,
@@ -32,7 +34,8 @@ impl Board {
     pub fn new() -> Self {
         Self {
             flows: RwLock::default(),
-            at_work: RwLock::default(),
+            bulk: RwLock::default(),
+            urgent: RwLock::default(),
             origin: Instant::now(),
             seen_ms: AtomicU64::new(0),
             clock: Mutex::default(),
@@ -63,16 +66,29 @@ impl Board {
             cell.store(GONE, Ordering::Release);
         }
         *flows = next;
-        let at_work = rows.iter().filter(|r| r.runnable).map(|r| (r.workspace_id, r.account_id)).collect();
-        *self.at_work.write().unwrap_or_else(PoisonError::into_inner) = at_work;
+        for (accounts, urgent) in [(&self.bulk, false), (&self.urgent, true)] {
+            let able = rows.iter().filter(|r| r.runnable && r.urgent == urgent);
+            let able = able.map(|r| (r.workspace_id, r.account_id)).collect();
+            *accounts.write().unwrap_or_else(PoisonError::into_inner) = able;
+        }
         // At least 1, since 0 stands for never.
         let seen = asked.duration_since(self.origin).as_millis() as u64;
         self.seen_ms.store(seen.max(1), Ordering::Release);
     }
 
-    /// Whether a claim for this account may find something.
+    /// Whether there may be something urgent for any account.
+    pub fn has_urgent(&self) -> bool {
+        !self.urgent.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Whether a claim of whatever kind for this account may find something.
     pub fn has_work(&self, account: (i32, i64)) -> bool {
-        self.at_work.read().unwrap_or_else(PoisonError::into_inner).contains(&account)
+        self.has_bulk(account) || self.urgent.read().unwrap_or_else(PoisonError::into_inner).contains(&account)
+    }
+
+    /// Whether a claim of bulk for this account may find something.
+    pub fn has_bulk(&self, account: (i32, i64)) -> bool {
+        self.bulk.read().unwrap_or_else(PoisonError::into_inner).contains(&account)
     }
 
     /// Follows the flow of a lease claimed at `epoch`. A flow that the board has not seen yet is younger
@@ -131,7 +147,7 @@ mod tests {
     use super::*;
 
     fn row(epoch: i32) -> BoardRow {
-        BoardRow { workspace_id: 1, account_id: 2, run_id: 3, epoch, runnable: true }
+        BoardRow { workspace_id: 1, account_id: 2, run_id: 3, epoch, runnable: true, urgent: false }
     }
 
     #[test]

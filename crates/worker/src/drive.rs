@@ -7,7 +7,7 @@ use std::time::Instant;
 use fanfare_domain::limits::{EPOCH_EVERY, HEARTBEAT_EVERY, WORKER_TTL};
 use fanfare_store::workers::BoardRow;
 use fanfare_store::{Error as StoreError, Store, workers};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use crate::files::Remembered;
 use crate::polls::Polls;
 use crate::serve::{AccountKey, Serve};
 use crate::slots::Sighting;
+use crate::urgent_loop;
 
 /// Runs a worker until `stop`: then it starts nothing more, finishes what is in flight, and hands the
 /// rest back. A worker that the fleet declared dead, for example because the database was away for too
@@ -55,6 +56,8 @@ async fn live(store: &Store, worker_id: i64, over: CancellationToken) -> Result<
     let mut around = JoinSet::new();
     around.spawn(heartbeat(store.clone(), worker_id, over.clone()));
     around.spawn(look(store.clone(), worker_id, over.clone(), board.clone(), wake.clone(), tell));
+    let (tell_due, due) = watch::channel(HashSet::new());
+    around.spawn(urgent_loop::look(store.clone(), board.clone(), tell_due));
     let polls = Polls { store: store.clone(), worker_id, board: board.clone(), over: over.clone() };
     let polling = tokio::spawn(polls.run());
     let mut at_work: HashSet<AccountKey> = HashSet::new();
@@ -71,8 +74,8 @@ async fn live(store: &Store, worker_id: i64, over: CancellationToken) -> Result<
                 for key in with_work {
                     if at_work.insert(key) {
                         let (store, board, wake) = (store.clone(), board.clone(), wake.clone());
-                        let (files, over) = (files.clone(), over.clone());
-                        let serve = Serve { store, key, worker_id, board, wake, files, over };
+                        let (due, files, over) = (due.clone(), files.clone(), over.clone());
+                        let serve = Serve { store, key, worker_id, board, wake, due, files, over };
                         accounts.spawn(async move { (key, serve.run().await) });
                     }
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fanfare_domain::limits::{FLUSH_EVERY, HOUR_US};
 use fanfare_domain::outcome::Class;
-use fanfare_store::queue::{self, Contacted, Fate, Flusher, Lease, Mark, Settlement, TakenBack};
+use fanfare_store::queue::{self, Contacted, Fate, Flusher, Lane, Lease, Mark, Settlement, TakenBack};
 use fanfare_store::{Error, PgPool, Store};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -53,10 +53,14 @@ struct Days {
 }
 
 impl Days {
-    fn note(&mut self, s: &Settlement, hour: i32) {
+    /// `counted` says whether the claim counted it.
+    fn note(&mut self, s: &Settlement, hour: i32, counted: bool) {
         match (s.fate, s.class) {
             (Fate::Returned, _) => {
-                self.by_hour.entry(hour).or_default().unstarted += 1;
+                // What borrowed a slot of bulk took over its place in the count.
+                if counted && !s.swapped {
+                    self.by_hour.entry(hour).or_default().unstarted += 1;
+                }
                 if s.was.is_none() {
                     *self.unclaimed.entry(s.run_id).or_default() += 1;
                 }
@@ -90,6 +94,8 @@ struct Open {
     reserve_each: i64,
     /// When it was claimed, µs by the database's clock.
     claimed_us: i64,
+    /// Whether the claim counted its messages by the day.
+    counted: bool,
     done: Vec<u8>,
     open: i32,
 }
@@ -130,7 +136,8 @@ impl FlushLoop {
             match note {
                 Note::Begun(lease) => {
                     let (reserve_each, claimed_us) = (lease.reserve_each, lease.now_us);
-                    let open = Open { reserve_each, claimed_us, done: vec![], open: lease.len() as i32 };
+                    let (counted, open) = (lease.lane != Lane::Borrowing, lease.len() as i32);
+                    let open = Open { reserve_each, claimed_us, counted, done: vec![], open };
                     leases.insert(lease.id, open);
                 }
                 Note::Settled(settlement) => settlements.push(settlement),
@@ -144,8 +151,8 @@ impl FlushLoop {
     async fn give_back(&self, leases: &HashMap<i64, Open>, settlements: &[Settlement]) {
         let mut days = Days::default();
         for s in settlements {
-            let hour = leases.get(&s.lease_id).map_or(0, |lease| lease.claimed_us / HOUR_US) as i32;
-            days.note(s, hour);
+            let Some(lease) = leases.get(&s.lease_id) else { continue };
+            days.note(s, (lease.claimed_us / HOUR_US) as i32, lease.counted);
         }
         if let Err(error) = days.write(&self.store.pool, self.who, self.counts_recipients).await {
             tracing::warn!(

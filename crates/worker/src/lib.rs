@@ -3,12 +3,14 @@
 //! [`run`] is the process: it registers, beats its heart, watches the board of epochs, and keeps one
 //! apalis worker for each account that has work. `backend::LeaseBackend` claims leases and hands
 //! each to `send::batch`, which starts every message at its slot. `flush` writes down what became
-//! of them, one transaction every few tens of milliseconds. `polls` asks providers what became of messages
+//! of them, one transaction every few tens of milliseconds. `urgent` is how messages of the transactional lane
+//! come to slots that bulk holds. `polls` asks providers what became of messages
 //! that they had only queued, at slots of the same pace.
 
 mod account;
 mod backend;
 mod board;
+mod claims;
 mod drive;
 mod files;
 mod flush;
@@ -22,6 +24,8 @@ mod serve;
 mod slots;
 mod steer;
 mod tokens;
+mod urgent;
+mod urgent_loop;
 
 pub use drive::run;
 

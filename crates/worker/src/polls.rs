@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::board::{Board, Gate, Watch};
 use crate::serve::{self, AccountKey, OpenError};
-use crate::slots::Slots;
+use crate::slots::{self, Slots};
 
 /// Tries for a slot before the account is left for a moment.
 const TRIES_MAX: u32 = 32;
@@ -163,9 +163,9 @@ impl Polls {
         (slot, watch): (&Slot, &Watch),
         page: &mut Page,
     ) -> Result<Then, StoreError> {
-        let slots = self.board.clock().and_then(|seen| Slots::of_question(slot, seen));
-        let missed = || slots.is_some_and(|s| s.missed(0, Instant::now()));
-        if !self.turn(slots, watch).await || missed() {
+        let at = self.board.clock().and_then(|seen| Slots::of_question(slot, seen)).map(|slots| slots.slot(0));
+        let missed = || at.is_some_and(|slot| slot.missed(Instant::now()));
+        if !self.turn(at, watch).await || missed() {
             return Ok(Then::Next);
         }
         let asked = Asked { provider_id: poll.provider_id.clone(), id: message_id(key.0, poll.run_id, poll.seq) };
@@ -206,8 +206,8 @@ impl Polls {
     }
 
     /// Waits for the slot; whether it still holds then.
-    async fn turn(&self, slots: Option<Slots>, watch: &Watch) -> bool {
-        let wait = slots.map_or(Duration::ZERO, |s| s.at(0).saturating_duration_since(Instant::now()));
+    async fn turn(&self, at: Option<slots::Slot>, watch: &Watch) -> bool {
+        let wait = at.map_or(Duration::ZERO, |slot| slot.at.saturating_duration_since(Instant::now()));
         tokio::select! { () = self.over.cancelled() => return false, () = sleep(wait) => {} }
         loop {
             match watch.gate() {

@@ -9,11 +9,11 @@ use fanfare_domain::outcome::{Action, Answer, Class, Failure, FailureKind};
 use fanfare_domain::template::Fallback;
 use fanfare_domain::window;
 use fanfare_providers::{Finding, Provider as _};
-use fanfare_store::queue::{BY_RECEIPT, Fate, Lease, Message, Settlement};
+use fanfare_store::queue::{BY_RECEIPT, Fate, Lane, Lease, Message, Settlement};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Sleep, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::Account;
@@ -21,8 +21,9 @@ use crate::board::{Gate, Watch};
 use crate::flush::Note;
 use crate::resolve::{Case, looked_up, resolve, too_late, unsent};
 use crate::runs::Run;
-use crate::slots::Slots;
+use crate::slots::{Slot, Slots};
 use crate::steer::{Seen, Wish};
+use crate::urgent::{Giver, Owed};
 
 /// How often a batch that is unsure looks again.
 const UNSURE_LOOK: Duration = Duration::from_millis(10);
@@ -33,9 +34,28 @@ pub struct Batch {
     pub run: Arc<Run>,
     pub lease: Lease,
     pub messages: Vec<Message>,
-    pub slots: Option<Slots>,
+    pub pace: Pace,
     pub watch: Watch,
     pub stop: CancellationToken,
+}
+
+/// When the messages of a batch may start.
+pub enum Pace {
+    /// At once: the account has no cap.
+    Free,
+    /// At slots of its own.
+    Own(Slots),
+    /// At slots that bulk gives away.
+    Owed(Owed),
+}
+
+/// How far a batch is with its own slots.
+#[derive(Default)]
+struct Spent {
+    /// Slots that have come.
+    slots: usize,
+    /// Of these, given away: as many messages are left without one at the end.
+    given: usize,
 }
 
 /// What is kept of an answer, or of a look-up.
@@ -82,7 +102,8 @@ impl From<Finding> for Told {
 
 /// What the next message of a batch may do.
 enum Turn<'a> {
-    Start(SemaphorePermit<'a>),
+    /// In this slot, if there is a cap.
+    Start(SemaphorePermit<'a>, Option<Slot>),
     /// The batch is over: the rest goes back.
     Over,
 }
@@ -108,57 +129,119 @@ pub async fn spawned(next: Batch) {
 
 /// Sends the messages of a batch and notes what became of each; ends when all are settled.
 async fn batch(batch: Batch) {
-    let mut flight = FuturesUnordered::new();
+    let giver = batch.giver();
+    let (mut flight, mut spent) = (FuturesUnordered::new(), Spent::default());
     let mut over = false;
     for position in 0..batch.messages.len() {
-        let turn = if over { Turn::Over } else { batch.turn(position, &mut flight).await };
+        let turn = if over { Turn::Over } else { batch.turn(giver.as_ref(), &mut spent, &mut flight).await };
         match turn {
-            Turn::Start(permit) => flight.push(batch.attempt(position, permit)),
+            Turn::Start(permit, slot) => flight.push(batch.attempt(Place { position, slot }, permit)),
             Turn::Over => {
                 over = true;
-                batch.hand_back(position);
+                let swapped = position + spent.given >= batch.messages.len();
+                batch.note(Settlement { swapped, ..batch.unstarted(position) });
             }
         }
     }
+    drop(giver);
     while flight.next().await.is_some() {}
 }
 
+/// A message of a batch, and the slot that it has.
+#[derive(Clone, Copy)]
+struct Place {
+    position: usize,
+    slot: Option<Slot>,
+}
+
+impl Place {
+    fn missed(self) -> bool {
+        self.slot.is_some_and(|slot| slot.missed(Instant::now()))
+    }
+}
+
 impl Batch {
-    /// Waits for the turn of the message at `position`, driving what is in flight meanwhile.
-    async fn turn<F: Future<Output = ()>>(&self, position: usize, flight: &mut FuturesUnordered<F>) -> Turn<'_> {
-        if let Some(slots) = &self.slots {
-            let wait = slots.at(position).saturating_duration_since(Instant::now());
-            if !wait.is_zero() && !driving(flight, sleep(wait), &self.stop).await {
+    /// A batch of bulk gives slots to urgent messages. The answer to a probe is waited for: it is none's to
+    /// take.
+    fn giver(&self) -> Option<Giver> {
+        match &self.pace {
+            Pace::Own(slots) if self.lease.lane == Lane::Bulk && !self.lease.probe => {
+                Some(self.account.exchange.begin(self.lease.id, *slots, self.lease.len()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Waits for the turn of the next message, driving what is in flight meanwhile.
+    async fn turn<F: Future<Output = ()>>(
+        &self,
+        giver: Option<&Giver>,
+        spent: &mut Spent,
+        flight: &mut FuturesUnordered<F>,
+    ) -> Turn<'_> {
+        loop {
+            let slot = match &self.pace {
+                Pace::Free => None,
+                Pace::Own(_) if spent.slots == self.messages.len() => return Turn::Over,
+                Pace::Own(slots) => {
+                    spent.slots += 1;
+                    Some(slots.slot(spent.slots - 1))
+                }
+                Pace::Owed(owed) => match driving(flight, owed.slot(), &self.stop).await {
+                    Some(Some(slot)) => Some(slot),
+                    Some(None) | None => return Turn::Over,
+                },
+            };
+            let wait = slot.map_or(Duration::ZERO, |slot| slot.at.saturating_duration_since(Instant::now()));
+            if !wait.is_zero() && driving(flight, sleep(wait), &self.stop).await.is_none() {
                 return Turn::Over;
+            }
+            if !self.opens(flight).await {
+                return Turn::Over;
+            }
+            let given = giver.zip(slot).is_some_and(|(giver, slot)| giver.offer(slot));
+            spent.given += usize::from(given);
+            if !given {
+                return self.start(slot, flight).await;
             }
         }
-        loop {
-            if self.stop.is_cancelled() {
-                return Turn::Over;
-            }
+    }
+
+    /// Waits until something may start; false if nothing more may.
+    async fn opens<F: Future<Output = ()>>(&self, flight: &mut FuturesUnordered<F>) -> bool {
+        while !self.stop.is_cancelled() {
             match self.watch.gate() {
-                Gate::Shut => return Turn::Over,
+                Gate::Shut => return false,
+                Gate::Open => return true,
                 Gate::Unsure => {
-                    if !driving(flight, sleep(UNSURE_LOOK), &self.stop).await {
-                        return Turn::Over;
+                    if driving(flight, sleep(UNSURE_LOOK), &self.stop).await.is_none() {
+                        return false;
                     }
                 }
-                Gate::Open => {
-                    let permit = permit(flight, &self.account.in_flight).await;
-                    // Time has passed if there was none free.
-                    if self.watch.gate() != Gate::Open {
-                        continue;
-                    }
-                    return Turn::Start(permit);
-                }
+            }
+        }
+        false
+    }
+
+    async fn start<F: Future<Output = ()>>(&self, slot: Option<Slot>, flight: &mut FuturesUnordered<F>) -> Turn<'_> {
+        loop {
+            let permit = permit(flight, &self.account.in_flight).await;
+            // Time has passed if there was none free.
+            if self.watch.gate() == Gate::Open {
+                return Turn::Start(permit, slot);
+            }
+            drop(permit);
+            if !self.opens(flight).await {
+                return Turn::Over;
             }
         }
     }
 
     /// One attempt; its place in flight is given back at the end.
-    async fn attempt(&self, position: usize, _place: SemaphorePermit<'_>) {
+    async fn attempt(&self, place: Place, _permit: SemaphorePermit<'_>) {
+        let position = place.position;
         // Its slot is lost, and never made up; the next message may still be in time.
-        if self.slots.is_some_and(|s| s.missed(position, Instant::now())) {
+        if place.missed() {
             return self.hand_back(position);
         }
         let message = &self.messages[position];
@@ -171,7 +254,7 @@ impl Batch {
         let asks = self.case(position).asks();
         let words = if asks { Some(Words::Own) } else { self.words(message) };
         let (class, detail) = match (message.suppressed && !asks, too_late && !asks, words) {
-            (false, false, Some(words)) => return self.request(position, words).await,
+            (false, false, Some(words)) => return self.request(place, words).await,
             (false, false, None) => (Class::PermanentRecipient, Some(window::CLOSED.to_owned())),
             (true, ..) => (Class::Suppressed, None),
             (false, true, _) => (Class::Expired, None),
@@ -198,9 +281,9 @@ impl Batch {
     }
 
     /// Renders, sends or looks up, resolves, notes.
-    async fn request(&self, position: usize, words: Words<'_>) {
-        let began = Instant::now();
-        let may_start = || self.may_start(position);
+    async fn request(&self, place: Place, words: Words<'_>) {
+        let (began, position) = (Instant::now(), place.position);
+        let may_start = || self.may_start(place);
         let bound = matches!(words, Words::Own) && self.is_bound(&self.messages[position]);
         let case = Case { falls_back: bound && self.run.fallback.is_some(), ..self.case(position) };
         let rng = &self.account.store.rng;
@@ -249,9 +332,8 @@ impl Batch {
     }
 
     /// Whether its slot has not passed, and the run not been stopped, while a connection was dialled.
-    fn may_start(&self, position: usize) -> bool {
-        let in_time = self.slots.is_none_or(|s| !s.missed(position, Instant::now()));
-        in_time && !self.stop.is_cancelled() && self.watch.gate() == Gate::Open
+    fn may_start(&self, place: Place) -> bool {
+        !place.missed() && !self.stop.is_cancelled() && self.watch.gate() == Gate::Open
     }
 
     fn compose(&self, position: usize, words: Words<'_>) -> Result<OutMessage, Failure> {
@@ -277,7 +359,11 @@ impl Batch {
 
     /// Notes that the message at `position` was not started.
     fn hand_back(&self, position: usize) {
-        self.note(Settlement::of(&self.lease, position, Fate::Returned, Class::Transient));
+        self.note(self.unstarted(position));
+    }
+
+    fn unstarted(&self, position: usize) -> Settlement {
+        Settlement::of(&self.lease, position, Fate::Returned, Class::Transient)
     }
 
     fn note(&self, settlement: Settlement) {
@@ -286,18 +372,18 @@ impl Batch {
     }
 }
 
-/// Sleeps while driving what is in flight; false when told to stop.
-async fn driving<F: Future<Output = ()>>(
+/// Waits for something while driving what is in flight; `None` when told to stop.
+async fn driving<F: Future<Output = ()>, T>(
     flight: &mut FuturesUnordered<F>,
-    nap: Sleep,
+    awaited: impl Future<Output = T>,
     stop: &CancellationToken,
-) -> bool {
-    tokio::pin!(nap);
+) -> Option<T> {
+    tokio::pin!(awaited);
     loop {
         tokio::select! {
             biased;
-            () = &mut nap => return true,
-            () = stop.cancelled() => return false,
+            reached = &mut awaited => return Some(reached),
+            () = stop.cancelled() => return None,
             Some(()) = flight.next(), if !flight.is_empty() => {}
         }
     }

@@ -16,11 +16,13 @@ use crate::Error;
 use crate::account::Account;
 use crate::backend::{ClaimLoop, LeaseBackend};
 use crate::board::Board;
+use crate::claims::Claims;
 use crate::files::{FleetFiles, Remembered};
 use crate::flush::{FlushLoop, Note};
 use crate::send;
 use crate::steer::{Signs, Steering};
 use crate::tokens::FleetTokens;
+use crate::urgent_loop::Due;
 
 /// Tenant and account.
 pub type AccountKey = (i32, i64);
@@ -35,6 +37,8 @@ pub struct Serve {
     pub worker_id: i64,
     pub board: Arc<Board>,
     pub wake: Arc<Notify>,
+    /// What is urgent.
+    pub due: Due,
     /// Files that this process remembers.
     pub files: Arc<Remembered>,
     pub over: CancellationToken,
@@ -112,18 +116,13 @@ impl Serve {
 
     /// Runs the apalis worker of this account until every batch has ended.
     async fn send(&self, account: Arc<Account>, row: accounts::Account, who: Flusher, ended: CancellationToken) {
-        let claims = ClaimLoop {
-            account,
-            row,
-            who,
-            board: self.board.clone(),
-            wake: self.wake.clone(),
-            stop: ended,
-            fenced: self.over.clone(),
-        };
+        let (tell_apalis, batches) = mpsc::unbounded_channel();
+        let claims = Claims { account, who, board: self.board.clone(), stop: ended, batches: tell_apalis };
+        let claims = ClaimLoop { claims, row, wake: self.wake.clone(), fenced: self.over.clone() };
+        let backend = LeaseBackend::start(claims, self.due.clone(), batches);
         // A name may never be used twice: apalis would take it for a worker that is still there.
         let name = format!("{}-{}-{}", self.worker_id, self.key.1, self.store.ids.next());
-        let worker = WorkerBuilder::new(name.as_str()).backend(LeaseBackend::start(claims)).build(send::spawned);
+        let worker = WorkerBuilder::new(name.as_str()).backend(backend).build(send::spawned);
         if let Err(error) = worker.run().await {
             tracing::error!(account_id = self.key.1, %error, "the account's worker ended by error");
             self.over.cancel();

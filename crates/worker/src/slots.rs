@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use fanfare_store::polls::Slot;
+use fanfare_store::polls;
 use fanfare_store::queue::Lease;
 
 /// Looks at the database's clock that are remembered.
@@ -60,7 +60,7 @@ impl Slots {
     }
 
     /// The one slot of a question; none when there is no cap.
-    pub fn of_question(slot: &Slot, seen: Sighting) -> Option<Self> {
+    pub fn of_question(slot: &polls::Slot, seen: Sighting) -> Option<Self> {
         Self::from((slot.slot_us, slot.period_us), slot.lateness_us, seen)
     }
 
@@ -69,25 +69,41 @@ impl Slots {
         (period_us > 0).then_some(Self { received: seen.received, first_us, period_us, lateness_us })
     }
 
-    /// When the message at `position` may start.
-    pub fn at(&self, position: usize) -> Instant {
-        let after_us = self.first_us + self.period_us * position as i64;
+    /// The slot at this place, from 0.
+    pub fn slot(&self, place: usize) -> Slot {
+        let after_us = self.first_us + self.period_us * place as i64;
         // A slot before the look is past.
-        self.received + Duration::from_micros(after_us.max(0) as u64)
+        let after = |us: i64| self.received + Duration::from_micros(us.max(0) as u64);
+        Slot { at: after(after_us), until: after(after_us + self.lateness_us) }
     }
 
-    /// Whether it is too late to start the message at `position`: its slot is lost then.
-    pub fn missed(&self, position: usize, now: Instant) -> bool {
-        let late_us = now.saturating_duration_since(self.received).as_micros() as i64
-            - (self.first_us + self.period_us * position as i64);
-        late_us > self.lateness_us
+    /// How many slots come before this time, were there no end to them.
+    pub fn places_before(&self, time: Instant) -> usize {
+        let after_us = time.saturating_duration_since(self.received).as_micros() as i64 - self.first_us;
+        (after_us.max(0) as usize).div_ceil(self.period_us as usize)
+    }
+}
+
+/// When one message may start. It is used once, for whatever message takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// Not before.
+    pub at: Instant,
+    /// Nor after.
+    pub until: Instant,
+}
+
+impl Slot {
+    /// Whether it is too late to start anything in it: it is lost then.
+    pub fn missed(self, now: Instant) -> bool {
+        now > self.until
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fanfare_store::queue::Span;
+    use fanfare_store::queue::{Lane, Span};
 
     fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
@@ -111,11 +127,13 @@ mod tests {
             lateness_us: 10_000,
             now_us: 290_000,
             probe: false,
+            lane: Lane::Bulk,
         };
         let slots = Slots::of(&lease, clock.best().unwrap()).unwrap();
-        assert_eq!(slots.at(0), start + ms(301));
-        assert_eq!(slots.at(2), start + ms(321));
-        assert!(!slots.missed(0, start + ms(310)));
-        assert!(slots.missed(0, start + ms(312)) && !slots.missed(2, start + ms(312)));
+        assert_eq!(slots.slot(0).at, start + ms(301));
+        assert_eq!(slots.slot(2).at, start + ms(321));
+        assert!(!slots.slot(0).missed(start + ms(310)));
+        assert!(slots.slot(0).missed(start + ms(312)) && !slots.slot(2).missed(start + ms(312)));
+        assert_eq!([300, 301, 302, 311, 312, 322].map(|at| slots.places_before(start + ms(at))), [0, 0, 1, 1, 2, 3]);
     }
 }

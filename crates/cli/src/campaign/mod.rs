@@ -1,28 +1,37 @@
 //! `fanfare campaign`: from the definition to the last message.
 
 mod create;
+mod follow;
+mod life;
 pub mod plan;
-mod recipients;
+pub mod recipients;
+mod report;
+mod runs;
 mod schedule;
 pub mod status;
 mod stuck;
+mod triggered;
 pub mod watch;
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
+use fanfare_domain::cohort::Member;
 use fanfare_domain::state::{MessageState, OnUnknown, ScheduleState};
 use fanfare_scheduler::Problem;
 use fanfare_scheduler::control::{self, Changed};
 use fanfare_scheduler::launch::{Launch, launch};
+use fanfare_scheduler::life::Verdict;
+use fanfare_scheduler::resend::resend;
 use fanfare_store::campaigns::{self, Campaign};
 use fanfare_store::{PgConnection, Store, progress, schedules};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::context::{Context, Global};
+use crate::message::Addressed;
 use crate::output::{Output, Table, count, id, when};
 use crate::parse;
 use status::Status;
@@ -50,6 +59,18 @@ pub enum Command {
         #[arg(long)]
         again: bool,
     },
+    /// Send one message of a triggered campaign, ahead of all bulk; the same key again is the same message
+    Enrol {
+        /// Which
+        name: String,
+        #[command(flatten)]
+        addressed: Addressed,
+    },
+    /// Take no more messages into a triggered campaign; those that came are sent
+    Stop {
+        /// Which
+        name: String,
+    },
     /// Send nothing more until resumed
     Pause {
         /// Which
@@ -67,20 +88,81 @@ pub enum Command {
     },
     /// When it runs by itself and what became of that; pause, resume or end it
     Schedule(schedule::Options),
+    /// Change a campaign; its runs that are not over change at once. What is said, and to whom, is frozen in each
+    Set(life::Set),
+    /// Hand a campaign in, to be approved
+    Submit {
+        /// Which
+        name: String,
+    },
+    /// Let a campaign that is in review be launched, as it is now
+    Approve {
+        /// Which
+        name: String,
+    },
+    /// Send a campaign that is in review back
+    Refuse {
+        /// Which
+        name: String,
+        /// What is to be changed
+        #[arg(long)]
+        comment: String,
+    },
+    /// What comes after a campaign, and to whom
+    #[command(subcommand)]
+    FollowUp(follow::Command),
+    /// Send once more to some of a run's recipients, by what became of their messages
+    Resend {
+        /// Which
+        name: String,
+        /// To those failed, unknown, undelivered, unread, no_reply, expired or cancelled; several are separated by commas
+        #[arg(long, value_name = "STATES", value_delimiter = ',', required = true)]
+        state: Vec<Member>,
+        /// Of this run [default: the newest]
+        #[arg(long)]
+        run: Option<i64>,
+    },
+    /// List the runs of a campaign
+    Runs {
+        /// Which
+        name: String,
+    },
+    /// Every change of state of a campaign and its runs: when, by whom, why
+    History {
+        /// Which
+        name: String,
+    },
+    /// What was expected of a run beside what came of it, by country and by variant
+    Report {
+        /// Which
+        name: String,
+        /// Of this run [default: the newest]
+        #[arg(long)]
+        run: Option<i64>,
+    },
     /// Where the newest run stands
     Status {
         /// Which
         name: String,
+        /// Of this run [default: the newest]
+        #[arg(long)]
+        run: Option<i64>,
     },
     /// Follow the newest run until it is over
     Watch {
         /// Which
         name: String,
+        /// This run [default: the newest]
+        #[arg(long)]
+        run: Option<i64>,
     },
     /// List the messages of the newest run
     Recipients {
         /// Which
         name: String,
+        /// Of this run [default: the newest]
+        #[arg(long)]
+        run: Option<i64>,
         /// Only those in this state: queued, leased, retrying, sent, failed, suppressed, expired, cancelled or unknown
         #[arg(long)]
         state: Option<MessageState>,
@@ -107,6 +189,9 @@ pub enum Command {
     Export {
         /// Which
         name: String,
+        /// Of this run [default: the newest]
+        #[arg(long)]
+        run: Option<i64>,
         /// One JSON object a line
         #[arg(long, conflicts_with = "json")]
         json_lines: bool,
@@ -116,9 +201,11 @@ pub enum Command {
 }
 
 pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::Result<ExitCode> {
-    if let Command::Create(new) = &command {
-        // Bad usage is refused before the database is opened.
-        new.check()?;
+    // Bad usage is refused before the database is opened.
+    match &command {
+        Command::Create(new) => new.check()?,
+        Command::Enrol { addressed, .. } => drop(addressed.params()?),
+        _ => {}
     }
     global.with(async |context| dispatch(context, command, output).await).await
 }
@@ -128,6 +215,11 @@ async fn dispatch(context: &Context, command: Command, output: Output) -> anyhow
     match command {
         Command::Create(new) => create::run(context, &new, output).await?,
         Command::Plan { name, again } => return plan::run(context, &name, again, output).await,
+        Command::Enrol { name, addressed } => return triggered::enrol(context, &name, &addressed, output).await,
+        Command::Stop { name } => triggered::stop(context, &name, output).await?,
+        Command::Launch { name, at, .. } if triggered::is(context, &name).await? => {
+            triggered::launch(context, &name, at, output).await?;
+        }
         Command::Launch { name, at, again } => {
             launched(store, workspace_id, &name, Launch { at, again }, output).await?;
         }
@@ -135,10 +227,21 @@ async fn dispatch(context: &Context, command: Command, output: Output) -> anyhow
         Command::Resume { name } => changed(output, &control::resume(store, workspace_id, &name).await?)?,
         Command::Cancel { name } => changed(output, &control::cancel(store, workspace_id, &name).await?)?,
         Command::Schedule(options) => schedule::run(context, &options, output).await?,
-        Command::Status { name } => status::run(context, &name, output).await?,
-        Command::Watch { name } => watch::run(context, &name, output).await?,
-        Command::Recipients { name, state, json_lines } => {
-            recipients::list(context, &name, state, json_lines, output).await?;
+        Command::Set(set) => life::set(context, &set, output).await?,
+        Command::Submit { name } => life::judge(context, &name, Verdict::Submit, output).await?,
+        Command::Approve { name } => life::judge(context, &name, Verdict::Approve, output).await?,
+        Command::Refuse { name, comment } => {
+            life::judge(context, &name, Verdict::Refuse(life::comment(&comment)?), output).await?;
+        }
+        Command::FollowUp(command) => follow::run(context, command, output).await?,
+        Command::Resend { name, state, run } => resent(context, &name, run, &state, output).await?,
+        Command::Runs { name } => runs::list(context, &name, output).await?,
+        Command::History { name } => runs::history(context, &name, output).await?,
+        Command::Report { name, run } => report::run(context, &name, run, output).await?,
+        Command::Status { name, run } => status::run(context, &name, run, output).await?,
+        Command::Watch { name, run } => watch::run(context, &name, run, output).await?,
+        Command::Recipients { name, run, state, json_lines } => {
+            recipients::list(context, (&name, run), state, json_lines, output).await?;
         }
         Command::Resolve { id, resend, write_off, .. } => {
             let verdict = match (resend, write_off) {
@@ -148,7 +251,9 @@ async fn dispatch(context: &Context, command: Command, output: Output) -> anyhow
             };
             recipients::resolve(context, id, verdict, output).await?;
         }
-        Command::Export { name, json_lines } => recipients::export(context, &name, json_lines, output).await?,
+        Command::Export { name, run, json_lines } => {
+            recipients::export(context, (&name, run), json_lines, output).await?
+        }
         Command::Ls => ls(context, output).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -226,13 +331,53 @@ fn refused(name: &str, problems: &[Problem]) -> anyhow::Error {
 }
 
 fn changed(output: Output, changed: &Changed) -> anyhow::Result<()> {
-    let value = json!({ "campaign": changed.campaign, "run": id(changed.run_id), "state": changed.state });
-    output.result(&value, |_| format!("campaign {} is {}", changed.campaign, changed.state))
+    let runs: Vec<String> = changed.runs.iter().map(|run| id(*run)).collect();
+    let value = json!({
+        "campaign": changed.campaign, "run": id(changed.run_id), "state": changed.state, "runs": runs,
+    });
+    output.result(&value, |_| match runs.len() {
+        1 => format!("campaign {} is {}", changed.campaign, changed.state),
+        n => format!("campaign {} is {}, in {n} runs", changed.campaign, changed.state),
+    })
 }
 
-/// The campaign's newest run.
-async fn newest_run(c: &mut PgConnection, workspace_id: i32, name: &str) -> anyhow::Result<(Campaign, i64)> {
+async fn resent(
+    context: &Context,
+    name: &str,
+    run: Option<i64>,
+    cohort: &[Member],
+    output: Output,
+) -> anyhow::Result<()> {
+    let resent = resend(&context.store, context.workspace_id, name, run, cohort).await?;
+    let value = json!({
+        "campaign": name, "run": id(resent.run_id), "parent": id(resent.parent_run_id), "state": resent.cohort,
+    });
+    output.result(&value, |_| {
+        let twice = cohort.iter().any(Member::may_have_reached);
+        let note = if twice { "note: some of them may have got the first message, and get it twice\n" } else { "" };
+        let to = cohort.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        format!(
+            "{note}sent once more to those {to} of run {}\nnext: fanfare campaign watch {name}",
+            id(resent.parent_run_id)
+        )
+    })
+}
+
+/// A run of the campaign: the one that is named, else the newest.
+async fn run_of(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    name: &str,
+    run_id: Option<i64>,
+) -> anyhow::Result<(Campaign, i64)> {
     let campaign = campaigns::get(c, workspace_id, name).await?;
+    if let Some(run_id) = run_id {
+        let found = fanfare_store::runs::of_campaign(c, workspace_id, campaign.campaign_id, run_id).await?;
+        let found = found.with_context(|| {
+            format!("campaign {name:?} has no run {run_id}: fanfare campaign runs {name} lists them")
+        })?;
+        return Ok((campaign, found.run_id));
+    }
     match progress::newest_run(c, workspace_id, campaign.campaign_id).await? {
         Some(run_id) => Ok((campaign, run_id)),
         None => bail!("campaign {name:?} has not been launched: fanfare campaign launch {name}"),
@@ -251,7 +396,7 @@ async fn ls(context: &Context, output: Output) -> anyhow::Result<()> {
     }
     let json: Vec<_> = all
         .iter()
-        .map(|(c, s)| json!({ "id": id(c.campaign_id), "name": c.name, "template": c.template, "list": c.list, "accounts": c.accounts, "status": s }))
+        .map(|(c, s)| json!({ "id": id(c.campaign_id), "name": c.name, "kind": c.kind, "template": c.template, "list": c.list, "accounts": c.accounts, "status": s }))
         .collect();
     output.result(&json!({ "campaigns": json }), |_| {
         let mut table = Table::new(&["campaign", "template", "list", "account", "state", "sent", "total"]);

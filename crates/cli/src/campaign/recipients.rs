@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::newest_run;
+use super::run_of;
 use crate::context::Context;
 use crate::output::{self, Output, dim, id, written};
 use crate::stream::{Objects, csv_failed};
@@ -119,16 +119,31 @@ impl Run {
     }
 }
 
+/// One message, and the same as JSON; none if there is no such message.
+pub async fn one(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    (run_id, seq): (i64, i32),
+) -> anyhow::Result<Option<(Delivery, serde_json::Value)>> {
+    let run = Run { workspace_id, run_id, only: None };
+    // A seq is below the largest number that there is.
+    let range = (seq, seq.saturating_add(1));
+    let reported = receipts::of_messages(c, workspace_id, run_id, range).await?;
+    let page = deliveries::page(c, workspace_id, run_id, range, None).await?;
+    let found = page.into_iter().next();
+    found.map(|d| serde_json::to_value(run.line(&d, &reported)).map(|value| (d, value))).transpose().map_err(Into::into)
+}
+
 /// For people, or as objects.
 pub async fn list(
     context: &Context,
-    name: &str,
+    (name, run_id): (&str, Option<i64>),
     only: Option<MessageState>,
     json_lines: bool,
     output: Output,
 ) -> anyhow::Result<()> {
     let mut c = context.store.pool.acquire().await?;
-    let (_, run_id) = newest_run(&mut c, context.workspace_id, name).await?;
+    let (_, run_id) = run_of(&mut c, context.workspace_id, name, run_id).await?;
     let run = Run { workspace_id: context.workspace_id, run_id, only };
     if json_lines {
         return run.objects(&mut c, Objects::lines()).await;
@@ -182,12 +197,17 @@ fn class_name(class: Class) -> String {
 }
 
 /// As CSV, or as objects.
-pub async fn export(context: &Context, name: &str, json_lines: bool, output: Output) -> anyhow::Result<()> {
+pub async fn export(
+    context: &Context,
+    (name, run_id): (&str, Option<i64>),
+    json_lines: bool,
+    output: Output,
+) -> anyhow::Result<()> {
     if json_lines || output.json {
-        return list(context, name, None, json_lines, output).await;
+        return list(context, (name, run_id), None, json_lines, output).await;
     }
     let mut c = context.store.pool.acquire().await?;
-    let (_, run_id) = newest_run(&mut c, context.workspace_id, name).await?;
+    let (_, run_id) = run_of(&mut c, context.workspace_id, name, run_id).await?;
     let run = Run { workspace_id: context.workspace_id, run_id, only: None };
     let mut csv = csv::Writer::from_writer(std::io::stdout().lock());
     let header =
@@ -230,14 +250,13 @@ pub async fn resolve(context: &Context, id: Uuid, verdict: OnUnknown, output: Ou
             "{id} is not the id of a message of this workspace: fanfare campaign recipients NAME --state unknown --json-lines shows them"
         );
     };
-    let who = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".to_owned());
     let shard = store.rng.below(PROGRESS_SHARDS) as i16;
     let decided_at = store.clock.now();
-    let decision = Decision { workspace_id, run_id, seq, verdict, decided_by: &who, decided_at, shard };
+    let decision = Decision { workspace_id, run_id, seq, verdict, decided_by: &store.actor, decided_at, shard };
     if !queue::decide(&store.pool, &store.ids, decision).await? {
         bail!("message {id} is not in doubt: there is nothing to decide");
     }
-    let value = json!({ "id": id, "seq": seq, "run": output::id(run_id), "verdict": verdict, "by": who });
+    let value = json!({ "id": id, "seq": seq, "run": output::id(run_id), "verdict": verdict, "by": &*store.actor });
     output.result(&value, |_| match verdict {
         OnUnknown::Resend => "it is sent again".to_owned(),
         OnUnknown::WriteOff => "it is written off, and paid".to_owned(),

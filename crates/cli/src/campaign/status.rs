@@ -9,7 +9,7 @@ use fanfare_store::progress::{self, Progress};
 use fanfare_store::{PgConnection, deliveries};
 use serde::Serialize;
 
-use super::{newest_run, schedule, stuck};
+use super::{run_of, schedule, stuck};
 use crate::context::Context;
 use crate::output::{Output, count, credits, duration, fields, id, on_terminal, paint, when};
 
@@ -76,11 +76,24 @@ pub struct LeftOut {
     pub suppressed: i64,
     pub missing: i64,
     pub reached: i64,
+    /// Of the other part of the campaign.
+    pub other_part: i64,
+    /// On no list of it any more.
+    pub gone: i64,
+    /// They have answered.
+    pub answered: i64,
 }
 
 impl LeftOut {
     pub fn sum(self) -> i64 {
-        self.no_address + self.duplicate + self.suppressed + self.missing + self.reached
+        self.no_address
+            + self.duplicate
+            + self.suppressed
+            + self.missing
+            + self.reached
+            + self.other_part
+            + self.gone
+            + self.answered
     }
 }
 
@@ -130,6 +143,9 @@ impl Status {
                 suppressed: p.left_out_suppressed,
                 missing: p.left_out_missing,
                 reached: p.left_out_reached,
+                other_part: p.left_out_other_part,
+                gone: p.left_out_gone,
+                answered: p.left_out_answered,
             },
             scheduled_for: p.scheduled_for,
             started_at: p.started_at,
@@ -213,15 +229,16 @@ pub async fn read(c: &mut PgConnection, workspace_id: i32, campaign: &Campaign, 
     Status::of(campaign, &p, rate)
 }
 
-pub async fn run(context: &Context, name: &str, output: Output) -> anyhow::Result<()> {
+pub async fn run(context: &Context, name: &str, run_id: Option<i64>, output: Output) -> anyhow::Result<()> {
     let mut c = context.store.pool.acquire().await?;
     let campaign = campaigns::get(&mut c, context.workspace_id, name).await?;
-    if progress::newest_run(&mut c, context.workspace_id, campaign.campaign_id).await?.is_none()
+    if run_id.is_none()
+        && progress::newest_run(&mut c, context.workspace_id, campaign.campaign_id).await?.is_none()
         && let Some((value, text)) = schedule::waiting(&mut c, context.workspace_id, &campaign).await?
     {
         return output.result(&value, |_| text);
     }
-    let (campaign, run_id) = newest_run(&mut c, context.workspace_id, name).await?;
+    let (campaign, run_id) = run_of(&mut c, context.workspace_id, name, run_id).await?;
     let mut status = read(&mut c, context.workspace_id, &campaign, run_id).await?;
     if status.accounts.len() > 1 {
         let sent = progress::sent_by_account(&mut c, context.workspace_id, run_id).await?;
@@ -253,6 +270,9 @@ pub fn render(s: &Status) -> String {
         ("suppressed", left.suppressed),
         ("variable missing", left.missing),
         ("reached by an earlier run", left.reached),
+        ("of the other part", left.other_part),
+        ("on no list any more", left.gone),
+        ("answered", left.answered),
     ];
     let to_go = match s.eta_seconds {
         Some(eta) if !s.is_over() => format!("{} a second, {} to go", s.rate_per_second, duration(eta)),
@@ -304,6 +324,7 @@ fn through(s: &Status) -> String {
             (Some(_), _) => " (stopped)",
             (None, Some(Closed::Credit)) => " (out of credit)",
             (None, Some(Closed::Provider)) => " (closed by its provider)",
+            (None, Some(Closed::Person)) => " (taken out)",
             (None, None) => "",
         };
         format!("{}{sent}{why}", a.account)

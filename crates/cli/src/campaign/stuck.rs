@@ -24,6 +24,10 @@ pub fn why(s: &Status, p: &Progress) -> Option<String> {
                 s.campaign
             ))
         }
+        (RunState::Paused, Some(PausedReason::Failures | PausedReason::FirstPart)) => {
+            let why = p.paused_detail.as_deref().unwrap_or("too much failed");
+            Some(format!("held: {why}; look into it, then fanfare campaign resume {0}, or cancel {0}", s.campaign))
+        }
         (RunState::Paused, _) => Some(format!("paused; it goes on after fanfare campaign resume {}", s.campaign)),
         (RunState::Scheduled, _) if p.overdue => Some(
             "its time has come, and no scheduler has started it: fanfare scheduler, or all in one, fanfare up"
@@ -58,6 +62,12 @@ fn held(a: &AccountProgress, s: &Status, p: &Progress) -> Option<String> {
         (Some(Closed::Provider), code) => {
             return Some(format!(
                 "the provider of account {account} refuses what the campaign says: {code}; put it right, then fanfare campaign resume {}",
+                s.campaign
+            ));
+        }
+        (Some(Closed::Person), _) => {
+            return Some(format!(
+                "account {account} was taken out; what only it may repeat waits until it is put back with fanfare campaign set {}",
                 s.campaign
             ));
         }

@@ -9,7 +9,7 @@ use fanfare_store::campaigns::Campaign;
 use fanfare_store::progress;
 use indicatif::ProgressBar;
 
-use super::newest_run;
+use super::run_of;
 use super::status::{self, Status};
 use crate::bars;
 use crate::context::Context;
@@ -26,9 +26,9 @@ const STILL_MAX: Duration = Duration::from_secs(5);
 /// Longest absence of the database that is waited out.
 const ABSENCE_MAX: Duration = Duration::from_secs(120);
 
-pub async fn run(context: &Context, name: &str, output: Output) -> anyhow::Result<()> {
+pub async fn run(context: &Context, name: &str, run_id: Option<i64>, output: Output) -> anyhow::Result<()> {
     let (store, workspace_id) = (&context.store, context.workspace_id);
-    let (campaign, run_id) = newest_run(&mut *store.pool.acquire().await?, workspace_id, name).await?;
+    let (campaign, run_id) = run_of(&mut *store.pool.acquire().await?, workspace_id, name, run_id).await?;
     let follow = follow(store, workspace_id, &campaign, run_id, output);
     // A watch may take hours: like the roles, it sees to it that the embedded database lives.
     let status = tokio::select! {

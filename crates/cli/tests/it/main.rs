@@ -10,6 +10,7 @@ mod files;
 mod house;
 mod journey;
 mod life;
+mod message;
 mod offers;
 mod program;
 mod readme;

@@ -58,7 +58,8 @@ async fn every_tick_is_accounted_for_whoever_dies() {
     add_contacts(&home, 0).await;
     // Ticks are counted from the full minute.
     let first = (now().timestamp() + 15).div_euclid(length.every) * length.every;
-    let (start, end) = (DateTime::from_timestamp(first, 0).unwrap(), DateTime::from_timestamp(first + length.lasts, 0).unwrap());
+    let (start, end) =
+        (DateTime::from_timestamp(first, 0).unwrap(), DateTime::from_timestamp(first + length.lasts, 0).unwrap());
     create(&home, length, start, end);
 
     let outage = play(&home, length, end).await;
@@ -180,7 +181,13 @@ struct Counts {
 
 /// Holds that every instant has one fate, without a gap, and that of those that all schedulers slept through
 /// the policy made what it should.
-fn check(lines: &[Line], length: Length, (start, end): (DateTime<Utc>, DateTime<Utc>), policy: &str, outage: &Outage) -> Counts {
+fn check(
+    lines: &[Line],
+    length: Length,
+    (start, end): (DateTime<Utc>, DateTime<Utc>),
+    policy: &str,
+    outage: &Outage,
+) -> Counts {
     let every = TimeDelta::seconds(length.every);
     let (mut counts, mut next) = (Counts::default(), start);
     let mut slept: Vec<&str> = Vec::new();

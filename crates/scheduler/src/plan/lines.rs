@@ -4,8 +4,10 @@ use chrono::{DateTime, Utc};
 use fanfare_domain::message::Channel;
 use fanfare_domain::state::{OnMissing, Sharing};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::Problem;
+use crate::first::First;
 use crate::preview::Sample;
 use crate::window::WindowLine;
 
@@ -58,6 +60,8 @@ pub struct Plan {
     pub seconds: Option<f64>,
     /// When it would be done if launched now.
     pub finishes_at: Option<DateTime<Utc>>,
+    /// Who would be written to first, where not all are.
+    pub first: Option<FirstLine>,
     /// What three recipients would read: the first, one in the middle, the last.
     pub samples: Vec<Sample>,
     /// What a launch would be refused for.
@@ -96,6 +100,42 @@ pub struct Excluded {
     pub reached: i64,
     /// A variable is missing, or the text does not fit the contact's values.
     pub missing: i64,
+}
+
+/// A first part, and its rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct FirstLine {
+    /// Messages of the first part.
+    pub messages: i64,
+    /// One past the points (`domain::split`) of its recipients.
+    #[serde(skip)]
+    pub end: i64,
+}
+
+impl FirstLine {
+    pub(crate) fn of(first: &First) -> Self {
+        Self { messages: first.messages(), end: first.end() }
+    }
+}
+
+impl Plan {
+    /// The points of those whom the launch itself goes to; `None` = all.
+    pub(crate) fn part(&self) -> Option<(i64, i64)> {
+        self.first.map(|first| (0, first.end))
+    }
+
+    /// What is expected of the launch itself, to be held beside what comes of it. Of a first part the cost is its
+    /// share of the whole.
+    pub(crate) fn forecast(&self) -> serde_json::Value {
+        let recipients = self.first.map_or(self.recipients, |first| first.messages);
+        let part =
+            |whole: f64| if self.recipients == 0 { 0.0 } else { whole * recipients as f64 / self.recipients as f64 };
+        json!({
+            "recipients": recipients,
+            "cost": part(self.cost as f64).round() as i64,
+            "seconds": self.seconds.map(part),
+        })
+    }
 }
 
 /// A variable that contacts lack.

@@ -103,6 +103,16 @@ impl Plan {
         }
     }
 
+    pub(super) fn note_first(&mut self) {
+        if let Some(first) = self.first
+            && self.recipients > 0
+            && (first.messages == 0 || first.messages >= self.recipients)
+        {
+            let problem = format!("the first part is {} of {} recipients", first.messages, self.recipients);
+            self.warnings.push(Problem::new(problem, "choose another part, or leave --first out"));
+        }
+    }
+
     pub(super) fn note_expiry(&mut self, expires_after_s: Option<i64>) {
         if let (Some(limit), Some(seconds)) = (expires_after_s, self.seconds)
             && seconds > limit as f64

@@ -3,6 +3,7 @@
 use fanfare_domain::content::Feature;
 use fanfare_domain::limits::RECIPIENTS_MAX;
 use fanfare_domain::message::Channel;
+use fanfare_domain::state::Approval;
 use fanfare_providers::Kind;
 use fanfare_store::accounts::Account;
 use fanfare_store::campaigns::Campaign;
@@ -10,7 +11,7 @@ use fanfare_store::campaigns::Campaign;
 use crate::Problem;
 
 /// What is wrong with the accounts, the template for them, and the size of the list.
-pub(super) fn cheap_refusals(
+pub(crate) fn cheap_refusals(
     campaign: &Campaign,
     accounts: &[Account],
     features: &[Feature],
@@ -34,8 +35,30 @@ pub(super) fn cheap_refusals(
     refusals
 }
 
+/// That the campaign is not approved as it is now, if it is not.
+pub(crate) fn unapproved(campaign: &Campaign) -> Option<Problem> {
+    let Campaign { name, approval, approved_says, .. } = campaign;
+    let says = campaign.says();
+    match (approval, approved_says) {
+        (Approval::Approved, Some(approved)) if *approved == says => None,
+        (Approval::Approved, approved) => {
+            let approved = approved.as_deref().unwrap_or("nothing");
+            let problem = format!("campaign {name:?} says {says}, and {approved} was approved");
+            Some(Problem::new(problem, format!("have it approved anew: fanfare campaign submit {name}")))
+        }
+        (Approval::Review, _) => {
+            let remedy = format!("somebody approves it with fanfare campaign approve {name}");
+            Some(Problem::new(format!("campaign {name:?} is in review"), remedy))
+        }
+        (state, _) => {
+            let problem = format!("campaign {name:?} is not approved, which this workspace asks for: it is {state}");
+            Some(Problem::new(problem, format!("fanfare campaign submit {name}")))
+        }
+    }
+}
+
 /// That the account is stopped, if it is.
-pub(super) fn stopped(account: &Account) -> Option<Problem> {
+pub(crate) fn stopped(account: &Account) -> Option<Problem> {
     let (name, reason) = (&account.name, account.stopped_reason.as_ref()?);
     let remedy = format!("put it right, then fanfare account resume {name}");
     Some(Problem::new(format!("account {name:?} is stopped: {reason}"), remedy))

@@ -1,4 +1,4 @@
-//! Claiming: see `migrations/0020_runs.sql` for what one claim does.
+//! Claiming: see `migrations/0024_one_off.sql` for what one claim does.
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::limits::{CLAIM_LEASES_MAX, HORIZON_US, LEAD_US, RETRY_LIST_MAX};
@@ -33,6 +33,20 @@ pub struct Lease {
     pub now_us: i64,
     /// The circuit is half open: what becomes of this message decides whether it closes.
     pub probe: bool,
+    /// Of which lane.
+    pub lane: Lane,
+}
+
+/// What a lease was claimed as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// By the claim of bulk.
+    Bulk,
+    /// As urgent messages, with slots of their own.
+    Urgent,
+    /// As urgent messages without slots: they are sent in those that bulk gives away, where they are counted by
+    /// the day already.
+    Borrowing,
 }
 
 /// The messages of a lease.
@@ -51,8 +65,8 @@ pub enum Span {
         seqs: Vec<i32>,
         /// Attempts made before, by position.
         attempts: Vec<i16>,
-        /// Whether it is in doubt from an earlier attempt, by position.
-        doubts: Vec<bool>,
+        /// As what each waited, by position.
+        kinds: Vec<RetryKind>,
     },
 }
 
@@ -82,7 +96,7 @@ impl Lease {
     pub fn in_doubt(&self, position: usize) -> bool {
         match &self.span {
             Span::Range { .. } => false,
-            Span::List { doubts, .. } => doubts.get(position).copied().unwrap_or(false),
+            Span::List { kinds, .. } => kinds.get(position) == Some(&RetryKind::Unknown),
         }
     }
 }
@@ -135,23 +149,81 @@ pub async fn claim(
         .bind(now)
         .fetch_all(c)
         .await
-        .map_err(|e| match e.as_database_error().and_then(|d| d.code()) {
-            Some(code) if code == FENCED => Error::Fenced,
-            _ => e.into(),
-        })?;
-    Ok(rows.into_iter().map(Row::into_lease).collect())
+        .map_err(fenced)?;
+    leases(rows, Lane::Bulk)
+}
+
+/// The same for messages of the transactional lane that are due now; `lane` says whether with slots.
+///
+/// # Errors
+/// As [`claim`].
+#[allow(clippy::too_many_arguments, reason = "one for each argument of the function in the database")]
+pub async fn claim_urgent(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    account_id: i64,
+    worker_id: i64,
+    lease_id: i64,
+    shard: i16,
+    (want, lane): (usize, Lane),
+    now: DateTime<Utc>,
+) -> Result<Vec<Lease>> {
+    let rows: Vec<Row> =
+        sqlx::query_as("select * from claim_urgent($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) -- claim_urgent")
+            .bind(workspace_id)
+            .bind(account_id)
+            .bind(worker_id)
+            .bind(lease_id)
+            .bind(CLAIM_LEASES_MAX)
+            .bind(shard)
+            .bind(want as i32)
+            .bind(lane == Lane::Borrowing)
+            .bind(HORIZON_US)
+            .bind(LEAD_US)
+            .bind(now)
+            .fetch_all(c)
+            .await
+            .map_err(fenced)?;
+    leases(rows, lane)
+}
+
+/// Accounts, with their tenants, through which an urgent message may be claimed now, as far as it is due.
+///
+/// # Errors
+/// When the database fails.
+pub async fn urgent(c: &mut PgConnection) -> Result<Vec<(i32, i64)>> {
+    let rows = sqlx::query_as(
+        "-- urgent
+         select distinct f.workspace_id, f.account_id from flow f
+         where f.lane = 0 and f.runnable
+           and urgent_due(f, (extract(epoch from now()) * 1000000)::bigint) is not null",
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(rows)
+}
+
+fn fenced(e: sqlx::Error) -> Error {
+    match e.as_database_error().and_then(|d| d.code()) {
+        Some(code) if code == FENCED => Error::Fenced,
+        _ => e.into(),
+    }
+}
+
+fn leases(rows: Vec<Row>, lane: Lane) -> Result<Vec<Lease>> {
+    rows.into_iter().map(|row| row.into_lease(lane)).collect()
 }
 
 impl Row {
-    fn into_lease(self) -> Lease {
+    fn into_lease(self, lane: Lane) -> Result<Lease> {
         let span = match (self.seqs, self.attempts, self.kinds) {
             (Some(seqs), Some(attempts), Some(kinds)) => {
-                let doubts = kinds.iter().map(|k| *k == RetryKind::Unknown.as_i16()).collect();
-                Span::List { seqs, attempts, doubts }
+                let kind = |k| RetryKind::from_i16(k).ok_or_else(|| Error::Corrupt(format!("retry kind {k}")));
+                Span::List { seqs, attempts, kinds: kinds.into_iter().map(kind).collect::<Result<_>>()? }
             }
             _ => Span::Range { lo: self.lo, hi: self.hi },
         };
-        Lease {
+        Ok(Lease {
             id: self.lease_id,
             run_id: self.run_id,
             epoch: self.epoch,
@@ -162,7 +234,8 @@ impl Row {
             lateness_us: self.lateness_us,
             now_us: self.now_us,
             probe: self.probe,
-        }
+            lane,
+        })
     }
 }
 
@@ -193,7 +266,7 @@ pub async fn unheard(
     .bind(CLAIM_LEASES_MAX)
     .fetch_all(c)
     .await?;
-    Ok(rows.into_iter().map(Row::into_lease).collect())
+    leases(rows, Lane::Bulk)
 }
 
 /// Whether the worker still owns leases of the account.

@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 use fanfare_domain::id::Ids;
 use fanfare_domain::outcome::Class;
-use fanfare_domain::state::OnUnknown;
+use fanfare_domain::state::{OnUnknown, RunState};
 use sqlx::PgPool;
 
 use super::settle::{Verdict, settle};
-use crate::{Error, Result};
+use crate::{Error, Result, transitions};
 
 /// A person's decision.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +66,7 @@ pub async fn decide(pool: &PgPool, ids: &Ids, d: Decision<'_>) -> Result<bool> {
         }
         OnUnknown::Resend => {
             if !may_go_on(&mut tx, d).await? {
-                let why = "its run is cancelled, past its expiry, or not the campaign's newest: it sends nothing more";
+                let why = "its run is cancelled or past its expiry: it sends nothing more";
                 return Err(Error::Conflict(why.to_owned()));
             }
             // Certain again, by decision: it waits like any message that was not accepted.
@@ -109,8 +109,6 @@ async fn may_go_on(c: &mut sqlx::PgConnection, d: Decision<'_>) -> Result<bool> 
     let may = sqlx::query_scalar(
         "-- decide: may go on
          select r.state in (2, 3, 5) and coalesce(r.expires_at > clock_timestamp(), true)
-           and not exists (select from run n where n.workspace_id = r.workspace_id and n.campaign_id = r.campaign_id
-                             and n.run_id > r.run_id)
          from run r where r.workspace_id = $1 and r.run_id = $2 for no key update of r",
     )
     .bind(d.workspace_id)
@@ -166,14 +164,18 @@ async fn reopen(c: &mut sqlx::PgConnection, d: Decision<'_>) -> Result<()> {
     .execute(&mut *c)
     .await?;
     if finished.rows_affected() == 1 {
+        let change = (Some(RunState::Finished), RunState::Running);
+        let why = Some("a message in doubt is sent again");
+        transitions::of_run(c, (d.workspace_id, d.run_id), change, d.decided_by, why).await?;
         sqlx::query(
             "-- decide: flows
-             insert into flow (workspace_id, account_id, run_id, weight, runnable, vtime, reserve_each, sharing, rank, share)
+             insert into flow (workspace_id, account_id, run_id, weight, runnable, vtime, reserve_each, sharing, rank, share, lane)
              select $1, a.account_id, $2, c.weight, true,
                     coalesce((select max(f.vtime) from flow f where f.workspace_id = $1 and f.account_id = a.account_id), 0),
                     coalesce((select max(m.units * coalesce((a.prices ->> m.country)::bigint, (a.prices ->> '')::bigint, 0))
                               from recipient m where m.workspace_id = $1 and m.run_id = $2), 0),
-                    case when count(*) over () > 1 then c.sharing else 0 end, a.rank, coalesce(a.share, 1)
+                    case when count(*) over () > 1 then c.sharing else 0 end, a.rank, coalesce(a.share, 1),
+                    case r.kind when 6 then 0 else 1 end
              from run r
              join campaign c on c.workspace_id = $1 and c.campaign_id = r.campaign_id
              join run_account a on a.workspace_id = $1 and a.run_id = $2

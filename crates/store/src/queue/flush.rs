@@ -43,7 +43,7 @@ pub struct Settlement {
     pub seq: i32,
     /// Number of this attempt, from 1. For [`Fate::Returned`]: of the attempt that was not made.
     pub attempt: i16,
-    /// Whether it came from a list, and was in doubt before: a returned one goes back as it was.
+    /// If it came from a list, as what it waited: a returned one goes back as it was.
     pub was: Option<RetryKind>,
     /// What becomes of it.
     pub fate: Fate,
@@ -59,6 +59,8 @@ pub struct Settlement {
     pub detail: Option<String>,
     /// The provider has only queued it: what becomes of it is to be asked for.
     pub queued: bool,
+    /// Of one handed back: another message took its slot, and its place in the counts of the day.
+    pub swapped: bool,
 }
 
 impl Settlement {
@@ -66,10 +68,7 @@ impl Settlement {
     pub fn of(lease: &Lease, position: usize, fate: Fate, class: Class) -> Self {
         let (seq, was) = match &lease.span {
             Span::Range { lo, .. } => (lo + position as i32, None),
-            Span::List { seqs, doubts, .. } => {
-                let kind = if doubts[position] { RetryKind::Unknown } else { RetryKind::Retry };
-                (seqs[position], Some(kind))
-            }
+            Span::List { seqs, kinds, .. } => (seqs[position], Some(kinds[position])),
         };
         Self {
             lease_id: lease.id,
@@ -85,6 +84,7 @@ impl Settlement {
             provider_id: None,
             detail: None,
             queued: false,
+            swapped: false,
         }
     }
 }

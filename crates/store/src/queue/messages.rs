@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::OnUnknown;
+use fanfare_domain::state::{OnUnknown, RetryKind};
 use fanfare_domain::window;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
@@ -58,7 +58,8 @@ pub async fn messages(c: &mut PgConnection, workspace_id: i32, lease: &Lease) ->
             .fetch_all(c)
             .await?
         }
-        Span::List { seqs, doubts, .. } => {
+        Span::List { seqs, kinds, .. } => {
+            let doubts: Vec<bool> = kinds.iter().map(|kind| *kind == RetryKind::Unknown).collect();
             sqlx::query_as(
                 "-- messages of a list
                  select r.seq, r.address, r.country, r.units, r.variant, r.params, s.address is not null as suppressed,
@@ -178,7 +179,7 @@ pub async fn run_info(c: &mut PgConnection, (workspace_id, account_id): (i32, i6
     }
     let row: Row = sqlx::query_as(
         "-- run_info
-         select c.name, c.campaign_id, run_arms(r) as arms, c.fallback_id, r.fallback_version, t.channel, r.variables, ra.prices,
+         select case c.kind when 3 then ltrim(t.name) else c.name end as name, c.campaign_id, run_arms(r) as arms, c.fallback_id, r.fallback_version, t.channel, r.variables, ra.prices,
                 ra.sender,
                 coalesce(r.started_at, r.scheduled_for) as started_at, r.expires_at, c.on_unknown
          from run r

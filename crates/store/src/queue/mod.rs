@@ -11,7 +11,7 @@ mod reclaim;
 mod settle;
 mod write_off;
 
-pub use claim::{Lease, Span, claim, holds, unheard};
+pub use claim::{Lane, Lease, Span, claim, claim_urgent, holds, unheard, urgent};
 pub use days::{Contacted, TakenBack, contacted, forget_contacted, give_back, unclaim};
 pub use decide::{Decision, decide};
 pub use flush::{Fate, Flushed, Flusher, Mark, Settlement, flush};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fanfare_domain::outcome::Class;
 use fanfare_domain::rng::Rng;
-use fanfare_store::queue::{self, Fate, Flusher, Lease, Mark, Settlement};
+use fanfare_store::queue::{self, Fate, Flusher, Lane, Lease, Mark, Settlement};
 use fanfare_store::workers;
 use fanfare_testdb::TestDb;
 
@@ -58,6 +58,22 @@ impl Actor {
                 .unwrap();
         let after: i64 = sqlx::query_scalar(not_its).bind(self.account_id).fetch_one(&mut *c).await.unwrap();
         assert_eq!(before, after, "what is in doubt goes through no other account");
+        let claimed = leases.iter().map(Lease::len).sum();
+        assert!(claimed <= want, "{claimed} claimed of {want} wanted");
+        for lease in leases {
+            queue::messages(&mut c, WORKSPACE, &lease).await.unwrap();
+            self.held.push(Held { settled: vec![false; lease.len()], lease });
+        }
+        claimed
+    }
+
+    /// Claims what is urgent, with slots of its own or without.
+    pub async fn claim_urgent(&mut self, db: &TestDb, want: usize, lane: Lane) -> usize {
+        let mut c = db.store.pool.acquire().await.unwrap();
+        let (base, now, who) = (db.store.ids.next(), db.store.clock.now(), self.who());
+        let leases = queue::claim_urgent(&mut c, WORKSPACE, self.account_id, who.worker_id, base, 0, (want, lane), now)
+            .await
+            .unwrap();
         let claimed = leases.iter().map(Lease::len).sum();
         assert!(claimed <= want, "{claimed} claimed of {want} wanted");
         for lease in leases {

@@ -19,10 +19,15 @@ const PAGE: i32 = 97;
 /// Reads every message of the run in one snapshot, and holds that counting them by state gives what
 /// progress counted.
 pub async fn assert_agree(db: &TestDb, note: &str) {
+    assert_agree_of(db, RUN, note).await;
+}
+
+/// The same of any run.
+pub async fn assert_agree_of(db: &TestDb, run_id: i64, note: &str) {
     let mut c = db.store.pool.acquire().await.unwrap();
     let mut tx = c.begin_with("begin isolation level repeatable read read only").await.unwrap();
-    let p = progress::progress(&mut tx, WORKSPACE, RUN).await.unwrap();
-    let all = read(&mut tx, None).await;
+    let p = progress::progress(&mut tx, WORKSPACE, run_id).await.unwrap();
+    let all = read_of(&mut tx, run_id, None).await;
     let mut found: BTreeMap<&str, i64> = BTreeMap::new();
     for d in &all {
         *found.entry(d.state.as_str()).or_default() += 1;
@@ -45,11 +50,15 @@ pub async fn assert_agree(db: &TestDb, note: &str) {
 }
 
 async fn read(c: &mut fanfare_store::PgConnection, only: Option<MessageState>) -> Vec<Delivery> {
-    let total = deliveries::total(c, WORKSPACE, RUN).await.unwrap();
+    read_of(c, RUN, only).await
+}
+
+async fn read_of(c: &mut fanfare_store::PgConnection, run_id: i64, only: Option<MessageState>) -> Vec<Delivery> {
+    let total = deliveries::total(c, WORKSPACE, run_id).await.unwrap();
     let mut all = vec![];
     for lo in (0..total).step_by(PAGE as usize) {
         let hi = total.min(lo + PAGE);
-        all.extend(deliveries::page(c, WORKSPACE, RUN, (lo, hi), only).await.unwrap());
+        all.extend(deliveries::page(c, WORKSPACE, run_id, (lo, hi), only).await.unwrap());
     }
     all
 }

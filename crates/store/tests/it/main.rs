@@ -5,6 +5,7 @@ mod definitions;
 mod deliveries;
 mod embedded;
 mod key;
+mod one_off;
 mod open;
 mod polls;
 mod queue;

@@ -16,7 +16,7 @@ use crate::scene::{ACCOUNT, RUN, Scene, WORKSPACE};
 const OPERATIONS: usize = 250;
 
 /// Any fate that a worker could find.
-fn any_fate(rng: &Rng, lease: &Lease, position: usize) -> (Fate, Class) {
+pub fn any_fate(rng: &Rng, lease: &Lease, position: usize) -> (Fate, Class) {
     let doubt = lease.in_doubt(position);
     match rng.below(10) {
         0..=4 => (Fate::Final { cost: 3 + rng.below(5) as i64 }, Class::Sent),
@@ -28,7 +28,7 @@ fn any_fate(rng: &Rng, lease: &Lease, position: usize) -> (Fate, Class) {
     }
 }
 
-async fn assert_balanced(db: &TestDb, seed: u64, step: usize, what: &str) {
+pub async fn assert_balanced(db: &TestDb, seed: u64, step: usize, what: &str) {
     let mut c = db.store.pool.acquire().await.unwrap();
     let audit = audit::audit(&mut c, WORKSPACE).await.unwrap();
     let broken: Vec<_> = audit.checks.iter().filter(|c| !c.ok).collect();

@@ -11,6 +11,7 @@ use fanfare_domain::state::{OnUnknown, Sharing};
 use fanfare_domain::template::{Template, Text, Variant};
 use fanfare_providers::Kind;
 use fanfare_scheduler::launch::{Launch, launch};
+use fanfare_scheduler::one_off::{self, Message, Of, Submitted};
 use fanfare_scheduler::{expand, tick};
 use fanfare_sim::{Config, Handle, Sim};
 use fanfare_store::accounts::{Limits, NewAccount};
@@ -51,6 +52,10 @@ pub struct Stage {
     pub others: Vec<Other>,
     pub sharing: Sharing,
     pub share: Option<i32>,
+    /// More templates, by name and text.
+    pub templates: &'static [(&'static str, &'static str)],
+    /// What else is said of the campaign.
+    pub campaign: for<'a> fn(NewCampaign<'a>) -> NewCampaign<'a>,
 }
 
 /// Another account, at a provider of its own.
@@ -103,6 +108,8 @@ impl Default for Stage {
             others: Vec::new(),
             sharing: Sharing::Together,
             share: None,
+            templates: &[],
+            campaign: |campaign| campaign,
         }
     }
 }
@@ -177,8 +184,8 @@ impl Stage {
             play.sim.post_receipts_to(play.hook.parse().unwrap());
         }
         let db = &play.db;
-        let run = launch(&db.store, WORKSPACE, CAMPAIGN, Launch::default()).await.unwrap();
-        while expand::expand_next(&db.store, WORKSPACE, run.run_id).await.unwrap() == expand::Expanded::More {}
+        launch(&db.store, WORKSPACE, CAMPAIGN, Launch::default()).await.unwrap();
+        play.expand().await;
         play
     }
 
@@ -232,13 +239,19 @@ impl Stage {
             let template = Template::compile(self.account.channel, vec![variant]).unwrap();
             templates::add(store, WORKSPACE, name, &template).await.unwrap();
         }
+        for (name, body) in self.templates {
+            let text = Text::Body { subject: None, body: (*body).to_owned() };
+            let variant = Variant { language: String::new(), text, defaults: Default::default() };
+            let template = Template::compile(self.account.channel, vec![variant]).unwrap();
+            templates::add(store, WORKSPACE, name, &template).await.unwrap();
+        }
         let campaign = NewCampaign {
             fallback: self.account.fallback.as_ref().map(|_| "approved"),
             sharing: self.sharing,
             on_unknown: self.on_unknown,
             ..NewCampaign::of(CAMPAIGN, "hello", "l", &through)
         };
-        campaigns::create(store, WORKSPACE, campaign).await.unwrap();
+        campaigns::create(store, WORKSPACE, (self.campaign)(campaign)).await.unwrap();
     }
 }
 
@@ -321,11 +334,53 @@ impl Play {
         done
     }
 
+    /// Expands whatever is to be expanded.
+    pub async fn expand(&self) {
+        let store = &self.db.store;
+        loop {
+            let due = expand::due(store).await.unwrap();
+            for (workspace_id, run_id) in &due {
+                expand::expand_next(store, *workspace_id, *run_id).await.unwrap();
+            }
+            if due.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Submits messages that come one by one, each to a recipient of its own, through the same account.
+    pub async fn submit(&self, recipients: std::ops::Range<u32>) -> Vec<Submitted> {
+        let mut all = Vec::new();
+        for i in recipients {
+            let (to, of) = (format!("+2136{:08}", 60_000_000 + i), Of::Template { account: "demo", template: "hello" });
+            let params = serde_json::Map::from_iter([("name".to_owned(), "Ali".into())]);
+            let message = Message { of, to: &to, params: &params, key: Some(&to) };
+            all.push(one_off::submit(&self.db.store, WORKSPACE, message).await.unwrap());
+        }
+        all
+    }
+
+    /// Waits until the run of these messages is as it should be.
+    pub async fn until_of(&self, of: &[Submitted], what: &str, reached: impl Fn(&Progress) -> bool) -> Progress {
+        let began = std::time::Instant::now();
+        loop {
+            let mut c = self.db.store.pool.acquire().await.unwrap();
+            let status = progress(&mut c, WORKSPACE, of[0].run_id).await.unwrap();
+            drop(c);
+            assert_eq!(status.imbalance(), 0, "{status:?}");
+            if reached(&status) {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "{what}: never reached: {status:?}\n{:?}", self.sim.stats());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Launches the campaign once more, and expands its audience.
     pub async fn launch_again(&self) {
         let again = Launch { again: true, ..Launch::default() };
-        let run = launch(&self.db.store, WORKSPACE, CAMPAIGN, again).await.unwrap();
-        while expand::expand_next(&self.db.store, WORKSPACE, run.run_id).await.unwrap() == expand::Expanded::More {}
+        launch(&self.db.store, WORKSPACE, CAMPAIGN, again).await.unwrap();
+        self.expand().await;
     }
 
     pub async fn assert_books(&self) {

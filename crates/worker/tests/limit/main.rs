@@ -27,6 +27,8 @@ async fn the_fleet_keeps_the_cap_as_the_provider_counts_it() {
     let questions = seen.requests - 900;
     // One slot in ten, and some more once the last messages are claimed.
     assert!((10..=160).contains(&questions), "{questions} questions beside 900 messages");
+
+    urgent_beside_bulk().await;
 }
 
 /// Drains it by three workers, with questions asked all the while.
@@ -46,6 +48,26 @@ async fn drained(stage: Stage, asking: bool) -> AccountStats {
         worker.stop().await;
     }
     of_account
+}
+
+/// Three workers, and urgent messages all the while.
+async fn urgent_beside_bulk() {
+    let play = Stage { contacts: 900, caps: &["200/s"], ..Stage::default() }.launch().await;
+    play.scheduler();
+    let workers = [play.worker(), play.worker(), play.worker()];
+    let mut submitted = Vec::new();
+    for i in 0..200 {
+        submitted.extend(play.submit(i..i + 1).await);
+    }
+    play.until_of(&submitted, "all urgent ones are sent", |p| p.sent == 200).await;
+    play.finished().await;
+    let seen = play.sim.stats();
+    let most = seen.accounts.into_values().next().unwrap().max_in_window["1s"];
+    assert!(most <= 200, "{most} in one second");
+    assert_eq!(seen.accepted_messages, 1_100);
+    for worker in workers {
+        worker.stop().await;
+    }
 }
 
 /// Makes questions due at once.

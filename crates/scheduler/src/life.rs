@@ -1,0 +1,110 @@
+//! What people decide about a campaign beside its runs: whether it may be launched, and what changes while it runs.
+
+use fanfare_domain::state::{Approval, Sharing};
+use fanfare_store::campaigns::{self, Campaign, Through};
+use fanfare_store::tx::run_tx;
+use fanfare_store::{Store, flows, runs};
+
+use crate::{Error, Result};
+
+/// What a person says of a campaign that is to be approved.
+#[derive(Debug, Clone, Copy)]
+pub enum Verdict<'a> {
+    /// It is ready to be looked at.
+    Submit,
+    /// It may be launched as it is now.
+    Approve,
+    /// It may not, and why.
+    Refuse(&'a str),
+}
+
+/// Moves a campaign on its way to approval.
+///
+/// # Errors
+/// [`Error::State`] when its state does not allow that, by name; else when it does not exist or the database fails.
+pub async fn judge(store: &Store, workspace_id: i32, name: &str, verdict: Verdict<'_>) -> Result<Campaign> {
+    run_tx("judge campaign", || try_judge(store, workspace_id, name, verdict)).await?.map_err(Error::State)
+}
+
+async fn try_judge(
+    store: &Store,
+    workspace_id: i32,
+    name: &str,
+    verdict: Verdict<'_>,
+) -> fanfare_store::Result<std::result::Result<Campaign, String>> {
+    use Approval::{Approved, Draft, Refused, Review};
+    let mut tx = store.pool.begin().await?;
+    let id = campaigns::get(&mut tx, workspace_id, name).await?.campaign_id;
+    campaigns::lock(&mut tx, workspace_id, id).await?;
+    let campaign = campaigns::get(&mut tx, workspace_id, name).await?;
+    let stale = campaign.approved_says.as_ref().is_some_and(|says| *says != campaign.says());
+    let next = match (verdict, campaign.approval) {
+        (Verdict::Submit, Draft | Refused) => Ok((Review, None)),
+        (Verdict::Submit, Approved) if stale => Ok((Review, Some("says something else than was approved"))),
+        (Verdict::Submit, Review) => Err("is in review already: fanfare campaign approve, or refuse"),
+        (Verdict::Submit, Approved) => Err("is approved already"),
+        (Verdict::Approve, Review) => Ok((Approved, None)),
+        (Verdict::Refuse(why), Review) => Ok((Refused, Some(why))),
+        (_, Draft) => Err("is a draft: fanfare campaign submit first"),
+        (_, Refused) => Err("was refused: change it, then fanfare campaign submit"),
+        (Verdict::Approve, Approved) => Err("is approved already"),
+        (Verdict::Refuse(_), Approved) => Err("is approved already; to stop what runs, fanfare campaign cancel"),
+    };
+    let (to, why) = match next {
+        Err(why) => return Ok(Err(format!("campaign {name:?} {why}"))),
+        Ok(next) => next,
+    };
+    campaigns::set_approval(&mut tx, workspace_id, &campaign, to, (&store.actor, why)).await?;
+    let campaign = campaigns::get(&mut tx, workspace_id, name).await?;
+    tx.commit().await?;
+    Ok(Ok(campaign))
+}
+
+/// What is to change of a campaign, and at once of its runs that are not over. What is said, and to whom, is frozen
+/// in each run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Edit<'a> {
+    /// Its share of each account beside other campaigns.
+    pub weight: Option<i32>,
+    /// Its accounts, and how they divide it. An account that it had keeps its sender.
+    pub through: Option<(&'a [Through<'a>], Sharing)>,
+    /// A run is paused once more failed than this, in thousandths; 0 = never.
+    pub fails_at_permille: Option<i32>,
+}
+
+/// Changes a campaign and its runs that are not over; gives it, and how many those are.
+///
+/// # Errors
+/// When it, or an account, does not exist, an account is named twice, or the database fails; nothing is changed then.
+pub async fn edit(store: &Store, workspace_id: i32, name: &str, edit: Edit<'_>) -> Result<(Campaign, usize)> {
+    Ok(run_tx("edit campaign", || try_edit(store, workspace_id, name, edit)).await?)
+}
+
+async fn try_edit(
+    store: &Store,
+    workspace_id: i32,
+    name: &str,
+    edit: Edit<'_>,
+) -> fanfare_store::Result<(Campaign, usize)> {
+    let mut tx = store.pool.begin().await?;
+    let id = campaigns::get(&mut tx, workspace_id, name).await?.campaign_id;
+    campaigns::lock(&mut tx, workspace_id, id).await?;
+    campaigns::set_policies(&mut tx, workspace_id, id, edit.weight, edit.fails_at_permille).await?;
+    if let Some((through, sharing)) = edit.through {
+        campaigns::set_accounts(&mut tx, workspace_id, id, through, sharing).await?;
+    }
+    let open = runs::unfinished(&mut tx, workspace_id, id).await?;
+    for run in &open {
+        flows::lock(&mut tx, workspace_id, run.run_id).await?;
+        if let Some(weight) = edit.weight {
+            flows::weigh(&mut tx, workspace_id, run.run_id, weight).await?;
+        }
+        if edit.through.is_some() {
+            flows::divert(&mut tx, workspace_id, run.run_id).await?;
+        }
+    }
+    let campaign = campaigns::get(&mut tx, workspace_id, name).await?;
+    tx.commit().await?;
+    tracing::info!(workspace_id, campaign_id = id, runs = open.len(), "campaign changed");
+    Ok((campaign, open.len()))
+}

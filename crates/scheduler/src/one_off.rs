@@ -1,0 +1,380 @@
+//! Messages that come one by one: checked as a contact of a list is, entered once for each key.
+
+use fanfare_domain::email;
+use fanfare_domain::id::message_id;
+use fanfare_domain::limits::{KEY_BYTES_MAX, PARAMS_BYTES_MAX};
+use fanfare_domain::message::Channel;
+use fanfare_domain::phone;
+use fanfare_domain::state::{CampaignKind, OnMissing, PausedReason};
+use fanfare_domain::template::{Fallback, Template, TemplateError, Text, Variant};
+use fanfare_providers::Kind;
+use fanfare_store::accounts::Account;
+use fanfare_store::audience::Contact;
+use fanfare_store::campaigns::{self, Campaign, NewCampaign, Through};
+use fanfare_store::one_off::{self, Entered, Keyed, Live, OneOff, Standing};
+use fanfare_store::{Error as StoreError, PgConnection, Store, accounts, credits, suppressions, templates};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::approved::measured;
+use crate::audience::{Audience, Exclusion};
+use crate::{Error, Problem, Result, live};
+
+/// The one variable of the template that says nothing but a text it is given.
+const TEXT: &str = "text";
+
+/// Whose message it is.
+#[derive(Debug, Clone, Copy)]
+pub enum Of<'a> {
+    /// A triggered campaign's.
+    Campaign(&'a str),
+    /// Of none: a template through an account.
+    Template {
+        /// Name of the account.
+        account: &'a str,
+        /// Name of the template.
+        template: &'a str,
+    },
+    /// Of none: a text through an account.
+    Text {
+        /// Name of the account.
+        account: &'a str,
+        /// By which channel; `None` for the one that the address and the account's kind suggest.
+        channel: Option<Channel>,
+        /// The text.
+        text: &'a str,
+    },
+}
+
+/// A message as it comes.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// Whose it is.
+    pub of: Of<'a>,
+    /// To whom, as people write it.
+    pub to: &'a str,
+    /// Values of the template's variables.
+    pub params: &'a Map<String, Value>,
+    /// The same key again is the same message.
+    pub key: Option<&'a str>,
+}
+
+/// A message that was entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Submitted {
+    /// Its id.
+    pub id: Uuid,
+    /// Its run.
+    pub run_id: i64,
+    /// Its number in the run.
+    pub seq: i32,
+    /// Whether its key was used before: then it is the message of that time.
+    pub repeated: bool,
+}
+
+/// Enters a message, which is due at once; or finds the one that its key stands for.
+///
+/// # Errors
+/// [`Error::Refused`] with what stands in the way, [`Error::State`] when the key stands for another message or
+/// the campaign takes none; else when something named does not exist or the database fails. Nothing is entered
+/// then.
+pub async fn submit(store: &Store, workspace_id: i32, m: Message<'_>) -> Result<Submitted> {
+    m.key.map_or(Ok(()), check_key)?;
+    let mut c = store.pool.acquire().await.map_err(StoreError::from)?;
+    let campaign = match m.of {
+        Of::Campaign(name) => triggered(&mut c, workspace_id, name).await?,
+        Of::Template { account, template } => single(store, &mut c, workspace_id, (account, template)).await?,
+        Of::Text { account, channel, .. } => of_text(store, &mut c, workspace_id, account, (channel, m.to)).await?,
+    };
+    let to = address(campaign.channel, m.to)?;
+    let scope = if campaign.kind == CampaignKind::Single { 0 } else { campaign.campaign_id };
+    let mut params = m.params.clone();
+    if let Of::Text { text, .. } = m.of {
+        params.insert(TEXT.to_owned(), text.into());
+    }
+    let digest = digest(&campaign, &params)?;
+    let used = async |c: &mut PgConnection| match m.key {
+        Some(key) => one_off::keyed(c, workspace_id, (scope, key)).await,
+        None => Ok(None),
+    };
+    // Before all else: what is repeated is answered, whatever has become of the campaign.
+    if let (Some(keyed), Some(key)) = (used(&mut c).await?, m.key) {
+        return repeated(workspace_id, keyed, key, &digest, &to.0);
+    }
+    drop(c);
+    let live = match campaign.kind {
+        CampaignKind::Single => live::current(store, workspace_id, campaign.clone()).await?,
+        _ => of_campaign(store, workspace_id, &campaign).await?,
+    };
+    refuse_closed(&campaign, live.standing()?)?;
+    let mut c = store.pool.acquire().await.map_err(StoreError::from)?;
+    let fit = judge(&mut c, workspace_id, &campaign, &live, &to, &params).await?;
+    let entry = OneOff {
+        run_id: live.run_id,
+        campaign_id: scope,
+        key: m.key,
+        digest: &digest,
+        address: &to.0,
+        country: to.1.as_deref(),
+        units: fit.units,
+        variant: fit.variant,
+        params: fit.values.as_ref(),
+        costs: &fit.costs,
+    };
+    let (id, run_id) = (|seq| message_id(workspace_id, live.run_id, seq), live.run_id);
+    match one_off::enter(&store.pool, workspace_id, entry).await? {
+        Entered::As(seq) => Ok(Submitted { id: id(seq), run_id, seq, repeated: false }),
+        Entered::Refused(standing) => {
+            refuse_closed(&campaign, standing)?;
+            Err(Error::State(format!("campaign {:?} changed meanwhile: try again", campaign.name)))
+        }
+        Entered::Used => match (used(&mut c).await?, m.key) {
+            (Some(keyed), Some(key)) => repeated(workspace_id, keyed, key, &digest, &to.0),
+            _ => Err(Error::State("the key was used meanwhile: try again".to_owned())),
+        },
+    }
+}
+
+fn check_key(key: &str) -> Result<()> {
+    if key.trim().is_empty() || key.len() > KEY_BYTES_MAX || key.chars().any(char::is_control) {
+        let expected = format!("expected 1 to {KEY_BYTES_MAX} bytes without line breaks");
+        return Err(Error::State(format!("{key:?} is no key: {expected}, for example order-17")));
+    }
+    Ok(())
+}
+
+fn repeated(workspace_id: i32, keyed: Keyed, key: &str, digest: &[u8], to: &str) -> Result<Submitted> {
+    let Keyed { run_id, seq, digest: before, address } = keyed;
+    let id = message_id(workspace_id, run_id, seq);
+    let other = match (address == to, before == digest) {
+        (true, true) => return Ok(Submitted { id, run_id, seq, repeated: true }),
+        (false, _) => "to another recipient",
+        (true, false) => "with other content",
+    };
+    Err(Error::State(format!(
+        "key {key:?} stands for message {id}, {other}: repeat that as it was, or choose another key"
+    )))
+}
+
+/// What a message is to say and through what, without its recipient.
+fn digest(campaign: &Campaign, params: &Map<String, Value>) -> Result<Vec<u8>> {
+    let accounts: Vec<i64> = campaign.accounts.iter().map(|a| a.account_id).collect();
+    // The keys of an object are in order.
+    let said = json!([accounts, campaign.template_id, params]).to_string();
+    if said.len() > PARAMS_BYTES_MAX {
+        let remedy = format!("at most {PARAMS_BYTES_MAX} are sent");
+        return Err(Error::Refused(vec![Problem::new(format!("the values take {} bytes", said.len()), remedy)]));
+    }
+    Ok(Sha256::digest(said).to_vec())
+}
+
+async fn triggered(c: &mut PgConnection, workspace_id: i32, name: &str) -> Result<Campaign> {
+    let campaign = campaigns::get(c, workspace_id, name).await?;
+    if campaign.kind == CampaignKind::Broadcast { Err(live::not_triggered(name)) } else { Ok(campaign) }
+}
+
+/// The campaign of nobody's name that says a template through an account; made if need be.
+async fn single(
+    store: &Store,
+    c: &mut PgConnection,
+    workspace_id: i32,
+    (account, template): (&str, &str),
+) -> Result<Campaign> {
+    let account = accounts::get(c, workspace_id, account).await?;
+    let head = templates::get(c, workspace_id, template).await?;
+    // Nobody can choose a name that begins with a blank.
+    let name = format!(" {}.{}", account.account_id, head.template_id);
+    let through = [Through::account(&account.name)];
+    let new = NewCampaign {
+        kind: CampaignKind::Single,
+        // What it lacks is refused; no list is there to be gone through.
+        on_missing: OnMissing::Refuse,
+        ..NewCampaign::of(&name, &head.name, "", &through)
+    };
+    match campaigns::get(c, workspace_id, &name).await {
+        Err(StoreError::NotFound { .. }) => {}
+        found => return Ok(found?),
+    }
+    match campaigns::create(store, workspace_id, new).await {
+        // Somebody else has made it meanwhile.
+        Err(StoreError::Conflict(_)) => Ok(campaigns::get(c, workspace_id, &name).await?),
+        made => Ok(made?),
+    }
+}
+
+/// The same for a text.
+async fn of_text(
+    store: &Store,
+    c: &mut PgConnection,
+    workspace_id: i32,
+    account: &str,
+    (channel, to): (Option<Channel>, &str),
+) -> Result<Campaign> {
+    let found = accounts::get(c, workspace_id, account).await?;
+    let channel = channel_of(&found, channel, to)?;
+    let name = templates::of_text(channel);
+    if let Err(StoreError::NotFound { .. }) = templates::get(c, workspace_id, &name).await {
+        // An e-mail's subject comes as a value of its own.
+        let subject = (channel == Channel::Email).then(|| "{{ subject }}".to_owned());
+        let text = Text::Body { subject, body: format!("{{{{ {TEXT} }}}}") };
+        let variant = Variant { language: String::new(), text, defaults: Default::default() };
+        let template = Template::compile(channel, vec![variant]).map_err(corrupt)?;
+        templates::add(store, workspace_id, &name, &template).await?;
+    }
+    single(store, c, workspace_id, (account, &name)).await
+}
+
+/// The channel that is wanted; else one that suits the address. A text by SMS has no window to wait for.
+fn channel_of(account: &Account, wanted: Option<Channel>, to: &str) -> Result<Channel> {
+    let Account { name, kind, .. } = account;
+    let known = Kind::named(kind)
+        .ok_or_else(|| Error::State(format!("account {name:?} is of kind {kind}, which this program does not know")))?;
+    let channels: Vec<Channel> = known.channels().collect();
+    let mut suiting =
+        [Channel::Sms, Channel::Whatsapp, Channel::Email].into_iter().filter(|c| c.by_phone() != to.contains('@'));
+    let found = match wanted {
+        Some(wanted) => Some(wanted).filter(|wanted| channels.contains(wanted)),
+        None => suiting.find(|c| channels.contains(c)),
+    };
+    found.ok_or_else(|| {
+        let list = channels.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(", ");
+        let what = wanted.map_or(format!("nothing to {to:?}"), |wanted| format!("no {wanted}"));
+        Error::State(format!("account {name:?} of kind {kind} carries {what}: it carries {list}"))
+    })
+}
+
+async fn of_campaign(store: &Store, workspace_id: i32, campaign: &Campaign) -> Result<Live> {
+    let mut c = store.pool.acquire().await.map_err(StoreError::from)?;
+    let live = one_off::live(&mut c, workspace_id, campaign.campaign_id).await?;
+    live.ok_or_else(|| closed(campaign, "is not live"))
+}
+
+fn closed(campaign: &Campaign, what: &str) -> Error {
+    Error::State(format!("campaign {0:?} {what}: fanfare campaign launch {0} makes it live", campaign.name))
+}
+
+fn refuse_closed(campaign: &Campaign, standing: Standing) -> Result<()> {
+    let (name, resume) = (&campaign.name, format!("fanfare campaign resume {}", campaign.name));
+    match standing {
+        Standing::Open => Ok(()),
+        Standing::Stopped => Err(closed(campaign, "was stopped")),
+        Standing::Paused(PausedReason::Credit) => Err(poor()),
+        // Nobody can name it, so that it goes on with the next message once the cause is gone.
+        Standing::Paused(_) => Err(Error::State(format!("campaign {name:?} is paused: {resume}"))),
+    }
+}
+
+fn poor() -> Error {
+    let problem = "the workspace is out of credit".to_owned();
+    Error::Refused(vec![Problem::new(problem, "top it up: fanfare credits topup MICRO")])
+}
+
+/// An address for a channel, with its country.
+fn address(channel: Channel, text: &str) -> Result<(String, Option<String>)> {
+    let refuse = |why: String, example: &str| {
+        let problem = format!("{text:?} cannot be written to by {channel}: {why}");
+        Error::Refused(vec![Problem::new(problem, format!("write it as {example}"))])
+    };
+    if channel.by_phone() {
+        let phone = phone::parse(text, None).map_err(|e| refuse(e.to_string(), "+213555123456"))?;
+        return Ok((phone.e164, phone.region.map(|region| region.as_str().to_owned())));
+    }
+    Ok((email::parse(text).map_err(|e| refuse(e.to_string(), "amina@example.org"))?, None))
+}
+
+/// What is entered of a message beside its address.
+struct Fit {
+    units: i16,
+    variant: i16,
+    values: Option<Value>,
+    costs: Vec<(i64, i64)>,
+}
+
+/// Holds a message to all that a contact of a list is held to.
+async fn judge(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    campaign: &Campaign,
+    live: &Live,
+    (address, country): &(String, Option<String>),
+    params: &Map<String, Value>,
+) -> Result<Fit> {
+    let (mut audience, through) = audience(c, workspace_id, campaign, live).await?;
+    let suppressed = !suppressions::among(c, workspace_id, &[address.as_str()]).await?.is_empty();
+    let attributes = Value::Object(params.clone()).to_string();
+    let text = |name: &str| params.get(name).and_then(Value::as_str);
+    let language = text("language").map(str::to_lowercase);
+    let contact = Contact {
+        address,
+        email: text("email"),
+        name: text("name"),
+        country: country.as_deref(),
+        language: language.as_deref(),
+        attributes: Some(&attributes),
+        suppressed,
+        duplicate: false,
+        reached: false,
+        row_no: 0,
+        import_id: 0,
+        heard_at: None,
+    };
+    let found = audience.judge(&contact).map_err(|why| excluded(&why, &audience, address))?;
+    let (units, variant, country) = (found.units, found.variant, country.as_deref());
+    let costs: Vec<(i64, i64)> = live.accounts.iter().map(|a| (a.account_id, a.prices.of(country, units))).collect();
+    if through.iter().all(|account| account.stopped_reason.is_some()) {
+        return Err(Error::Refused(through.iter().filter_map(crate::plan::stopped).collect()));
+    }
+    let needs = costs.iter().map(|(_, micro)| *micro).min().unwrap_or(0);
+    if credits::balance(c, workspace_id).await?.available() < needs {
+        return Err(poor());
+    }
+    let values = (!live.variables.is_empty()).then(|| Value::from(audience.values().to_vec()));
+    Ok(Fit { units, variant, values, costs })
+}
+
+/// Who judges, and the accounts of the run.
+async fn audience(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    campaign: &Campaign,
+    live: &Live,
+) -> Result<(Audience, Vec<Account>)> {
+    let mut through = Vec::new();
+    for account in &live.accounts {
+        through.push(accounts::by_id(c, workspace_id, account.account_id).await?);
+    }
+    let says = templates::arms(c, workspace_id, campaign.campaign_id, &live.arms).await?;
+    let says =
+        says.try_map(|template| Ok(measured(template.ordered_as(&live.variables)?, &through))).map_err(corrupt)?;
+    let fallback = match (&campaign.fallback, live.fallback_version) {
+        (Some(head), Some(version)) => {
+            let fallback = templates::compile(c, workspace_id, head.template_id, version).await?;
+            Some(Fallback::ordered_as(measured(fallback, &through), &live.variables).map_err(corrupt)?)
+        }
+        _ => None,
+    };
+    Ok((Audience::new(says, campaign.on_missing).with_fallback(fallback), through))
+}
+
+fn corrupt(e: TemplateError) -> StoreError {
+    StoreError::Corrupt(format!("template of a live run: {e}"))
+}
+
+fn excluded(why: &Exclusion, audience: &Audience, address: &str) -> Error {
+    let problem = match why {
+        Exclusion::Suppressed => {
+            let remedy = format!("if the recipient wants to be written to again: fanfare list unsuppress {address}");
+            Problem::new(format!("{address} is suppressed"), remedy)
+        }
+        Exclusion::Missing => {
+            let names: Vec<&str> =
+                audience.lacking().iter().map(|i| audience.says().variables()[*i].as_str()).collect();
+            let remedy = names.iter().map(|name| format!("--param {name}=…")).collect::<Vec<_>>().join(" ");
+            Problem::new(format!("the template needs {}, and has no default for it", names.join(", ")), remedy)
+        }
+        Exclusion::Unfit(why) => Problem::new(why.to_string(), "change the values, or the template"),
+        other => Problem::new(format!("{address} cannot be written to: {other:?}"), "give another address"),
+    };
+    Error::Refused(vec![problem])
+}

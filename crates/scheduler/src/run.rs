@@ -1,0 +1,67 @@
+//! Making a run that no person launches: its audience is not examined beforehand, but counted by the expand.
+
+use fanfare_domain::cohort::Member;
+use fanfare_domain::price::Prices;
+use fanfare_domain::state::{PausedReason, RunKind};
+use fanfare_store::campaigns::Campaign;
+use fanfare_store::runs::{self, NewRun, NewRunAccount, RunArm};
+use fanfare_store::{PgConnection, Result, Store, accounts, prices};
+
+use crate::window::Said;
+
+/// What is particular about it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Particulars<'a> {
+    pub kind: RunKind,
+    pub actor: &'a str,
+    pub arms: &'a [RunArm],
+    pub parent_run_id: i64,
+    pub step: Option<i16>,
+    pub cohort: &'a [Member],
+    pub part: Option<(i64, i64)>,
+    pub planned: i64,
+    pub held: Option<PausedReason>,
+}
+
+/// Inserts the run, which starts now, in the caller's transaction. What a message of it may cost is found by the
+/// expand, with each segment.
+///
+/// # Errors
+/// [`fanfare_store::Error::Conflict`] when there is such a run already; else when the database fails.
+pub(crate) async fn begin(
+    c: &mut PgConnection,
+    store: &Store,
+    workspace_id: i32,
+    campaign: &Campaign,
+    particulars: Particulars<'_>,
+) -> Result<i64> {
+    let (mut through, mut account_prices): (Vec<_>, Vec<Prices>) = (Vec::new(), Vec::new());
+    for account in &campaign.accounts {
+        through.push(accounts::by_id(c, workspace_id, account.account_id).await?);
+        account_prices.push(prices::load(c, workspace_id, account.account_id).await?);
+    }
+    let said = Said::read(c, workspace_id, campaign, particulars.arms, &through).await?;
+    let accounts = campaign.accounts.iter().zip(&account_prices).map(|(account, prices)| NewRunAccount {
+        account_id: account.account_id,
+        share: account.share,
+        sender: account.sender.as_deref(),
+        prices,
+        reserve_each: 0,
+    });
+    let accounts: Vec<NewRunAccount<'_>> = accounts.collect();
+    let run = NewRun {
+        kind: particulars.kind,
+        parent_run_id: Some(particulars.parent_run_id),
+        step: particulars.step,
+        arms: particulars.arms,
+        cohort: particulars.cohort,
+        part: particulars.part,
+        held: particulars.held,
+        planned: particulars.planned,
+        accounts: &accounts,
+        variables: &said.variables,
+        ..NewRun::of(campaign, store.ids.next(), particulars.actor, store.clock.now())
+    };
+    runs::insert(c, workspace_id, &run).await?;
+    Ok(run.run_id)
+}
