@@ -14,6 +14,7 @@ mod message;
 mod offers;
 mod program;
 mod readme;
+mod schedule;
 mod several;
 mod ticks;
 mod usage;
