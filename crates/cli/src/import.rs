@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use clap::Args;
 use fanfare_domain::phone::Region;
+use fanfare_domain::segment::tag;
 use fanfare_importer::{
-    Encoding, Options, Position, Progress, Reject, Source, Stage, Summary, import, parse_country, parse_delimiter,
-    parse_encoding,
+    Encoding, Given, Options, Position, Progress, Reject, Source, Stage, Summary, import, parse_country,
+    parse_delimiter, parse_encoding,
 };
 use fanfare_store::contacts::OnDuplicate;
 use fanfare_store::workspaces::DEFAULT;
@@ -18,7 +19,7 @@ use serde::Serialize;
 use crate::bars;
 use crate::context::{Context, Global};
 use crate::output::{Output, Usage, bold, count, dim, on_terminal, paint, quoted};
-use crate::parse::name;
+use crate::parse::{self, name};
 
 /// Refused rows that people are shown.
 const REJECTS_SHOWN_MAX: usize = 8;
@@ -56,6 +57,15 @@ pub struct Import {
     /// fills in what is missing [default: skip]
     #[arg(long, value_name = "skip|overwrite|merge", default_value = "skip", hide_default_value = true, value_parser = on_duplicate)]
     on_duplicate: OnDuplicate,
+    /// A tag that every contact of the files gets; repeat it for several
+    #[arg(long = "tag", value_name = "TAG", value_parser = tag)]
+    tags: Vec<String>,
+    /// Whether the contacts have opted in to marketing, where their row does not say it
+    #[arg(long, value_name = "yes|unknown", value_parser = parse::consent)]
+    consent: Option<bool>,
+    /// Where the contacts come from, where their row does not say it [default: the file's name]
+    #[arg(long, value_name = "TEXT", value_parser = parse::name)]
+    source: Option<String>,
     /// Where refused rows go, to be put right and imported again; of several files, each gets its own,
     /// with the file's name in it
     #[arg(long, value_name = "FILE")]
@@ -124,9 +134,14 @@ impl Import {
             delimiter: self.delimiter,
             encoding: self.encoding,
             on_duplicate: self.on_duplicate,
+            given: self.given(),
             rejects,
             dry_run: self.dry_run,
         }
+    }
+
+    fn given(&self) -> Given {
+        Given { tags: self.tags.clone(), consent: self.consent, source: self.source.clone() }
     }
 
     /// The rejects files, one for each file: as given, or of several `rejects-contacts.xlsx.csv`.
@@ -159,9 +174,12 @@ impl Import {
         let policy = (self.on_duplicate != OnDuplicate::Skip).then(|| self.on_duplicate.to_string());
         let delimiter = self.delimiter.map(|d| char::from(d).to_string());
         let workspace = (workspace != DEFAULT).then(|| workspace.to_owned());
+        let tags = self.tags.iter().map(|tag| ("tag", Some(tag.clone())));
+        let consent = self.consent.map(|consents| if consents { "yes" } else { "unknown" }.to_owned());
         let maps = self.map.iter().map(|(field, column)| ("map", Some(format!("{field}={column}"))));
         let one = [("country", country), ("on-duplicate", policy), ("delimiter", delimiter), ("workspace", workspace)];
-        for (option, value) in one.into_iter().chain(maps) {
+        let given = [("consent", consent), ("source", self.source.clone())];
+        for (option, value) in one.into_iter().chain(maps).chain(tags).chain(given) {
             if let Some(value) = value {
                 told.push_str(&format!(" --{option} {}", quoted(&value)));
             }

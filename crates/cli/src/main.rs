@@ -5,6 +5,7 @@ mod attach;
 mod audit;
 mod bars;
 mod campaign;
+mod contact;
 mod context;
 mod credits;
 mod db;
@@ -24,6 +25,7 @@ mod sim;
 mod stream;
 mod template;
 mod words;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -58,6 +60,9 @@ enum Command {
     /// Lists, their contacts, and addresses never to write to
     #[command(subcommand)]
     List(list::Command),
+    /// Contacts: all that is known of one, its tags and attributes, the right to be forgotten
+    #[command(subcommand)]
+    Contact(contact::Command),
     /// Templates: what is said
     #[command(subcommand)]
     Template(template::Command),
@@ -76,6 +81,9 @@ enum Command {
     /// Top up and show the credit of the workspace
     #[command(subcommand)]
     Credits(credits::Command),
+    /// The rules of the workspace: consent, how often a contact is written to, and when
+    #[command(subcommand)]
+    Workspace(workspace::Command),
     /// Check every book of the workspace against what it is kept of
     Audit,
     /// Simulate a provider on loopback, with faults; it judges what it is sent
@@ -108,10 +116,12 @@ async fn dispatch(global: Global, command: Command, output: Output) -> anyhow::R
         Command::Worker => roles::worker(&global, output).await,
         Command::Scheduler => roles::scheduler(&global, output).await,
         Command::List(command) => list::run(&global, command, output).await,
+        Command::Contact(command) => contact::run(&global, command, output).await,
         Command::Template(command) => template::run(&global, command, output).await,
         Command::Account(command) => account::run(&global, command, output).await,
         Command::Campaign(command) => campaign::run(&global, command, output).await,
         Command::Schedule(command) => schedule::run(command, output),
+        Command::Workspace(command) => workspace::run(&global, command, output).await,
         Command::Message(command) => message::run(&global, command, output).await,
         Command::Credits(command) => credits::run(&global, command, output).await,
         Command::Audit => audit::run(&global, output).await,

@@ -123,6 +123,12 @@ pub const WINDOW_MARGIN: Duration = Duration::from_secs(60);
 /// Longest post of a provider: Meta's are up to 3 MB.
 pub const HOOK_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// What is claimed within this of a window's closing may leave after it, so nothing is: a horizon and the
+/// lateness of a slot, and a little for machines whose clocks differ.
+pub const HOURS_MARGIN: Duration = Duration::from_secs(6);
+/// A run by its recipients' clocks starts this long before the first of them shows its time.
+pub const LOCAL_LEAD: Duration = Duration::from_secs(600);
+
 /// Contacts in the first segment of a run: small, so that sending starts at once.
 pub const FIRST_SEGMENT_CONTACTS: i64 = 5_000;
 /// Contacts in each later segment.
@@ -175,6 +181,21 @@ pub const OPT_WORD_CHARS_MAX: usize = 60;
 /// Most changes of a workspace to the words that are built in.
 pub const OPT_WORDS_MAX: i64 = 1_000;
 
+/// Longest expression that says which contacts are meant.
+pub const EXPRESSION_BYTES_MAX: usize = 4_096;
+/// Most parentheses inside each other, each `not` counted as one.
+pub const EXPRESSION_DEPTH_MAX: usize = 32;
+/// Most terms of an expression.
+pub const EXPRESSION_TERMS_MAX: usize = 200;
+/// Longest time that an expression looks back.
+pub const EXPRESSION_WITHIN_HOURS_MAX: u32 = 3_660 * 24;
+/// Longest tag of a contact.
+pub const TAG_CHARS_MAX: usize = 100;
+/// Most tags of a contact.
+pub const TAGS_MAX: usize = 100;
+/// Most lists that a campaign goes to, and most that it leaves out.
+pub const CAMPAIGN_LISTS_MAX: usize = 50;
+
 /// Longest cell of a contact file; a row with a longer one is refused.
 pub const CELL_BYTES_MAX: usize = 64 * 1024;
 /// Longest row of a contact file; a file with a longer one is refused, since a quote is left open, most
@@ -220,6 +241,7 @@ const _: () = {
     assert!(HEARTBEAT_EVERY.as_millis() * 3 <= WORKER_TTL.as_millis());
     assert!(CONNECT_TIMEOUT.as_secs() + REQUEST_TIMEOUT.as_secs() < WINDOW_MARGIN.as_secs());
     assert!(WINDOW_MARGIN.as_secs() < WINDOW.as_secs());
+    assert!(HORIZON_US + LATENESS_MAX_US < HOURS_MARGIN.as_micros() as i64);
     assert!(FIRST_SEGMENT_CONTACTS <= SEGMENT_CONTACTS);
     assert!((MADE_UP_MAX as usize) < TICKS_AT_ONCE_MAX && SECONDS_TICKS_MAX as usize <= TICKS_AT_ONCE_MAX);
     // A row number is stored as an int.

@@ -282,3 +282,25 @@ stored! {
         Unknown = 9 "unknown",
     }
 }
+
+stored! {
+    /// What a campaign is for: which rules hold for it.
+    Category, "category" {
+        /// Advertises. Goes to those who opted in, and not too often.
+        Marketing = 1 "marketing",
+        /// Answers what the recipient has done: a receipt, a code.
+        Transactional = 2 "transactional",
+        /// Tells what the recipient has to know: a delivery, a change.
+        Utility = 3 "utility",
+    }
+}
+
+stored! {
+    /// Whom a workspace lets marketing go to.
+    Consent, "consent" {
+        /// Everybody counts as opted in.
+        Assumed = 1 "assumed",
+        /// Only those of whom it is known.
+        Required = 2 "required",
+    }
+}

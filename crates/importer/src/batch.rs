@@ -16,6 +16,7 @@ const ROW_BYTES: usize = 200;
 pub(crate) struct Batcher {
     policy: OnDuplicate,
     origin: String,
+    source: String,
     seen: Seen,
     at: i64,
     rows: Vec<Row>,
@@ -27,7 +28,8 @@ pub(crate) struct Batcher {
 impl Batcher {
     pub(crate) fn new(policy: OnDuplicate, origin: &str) -> Self {
         let (seen, rows) = (Seen::new(), Vec::new());
-        Self { policy, origin: origin.to_owned(), seen, at: 0, rows, bytes: 0, read: 0, rejected: 0 }
+        let source = origin.rsplit('/').next().unwrap_or(origin).to_owned();
+        Self { policy, origin: origin.to_owned(), source, seen, at: 0, rows, bytes: 0, read: 0, rejected: 0 }
     }
 
     /// A row that an earlier run of this import has dealt with.
@@ -61,7 +63,8 @@ impl Batcher {
 
     /// The batch gathered so far, and a new one begun.
     pub(crate) fn take(&mut self) -> Batch {
-        let mut batch = Batch { at: self.at, origin: self.origin.clone(), ..Batch::default() };
+        let mut batch =
+            Batch { at: self.at, origin: self.origin.clone(), source: self.source.clone(), ..Batch::default() };
         let mut rows = std::mem::replace(&mut self.rows, Vec::with_capacity(IMPORT_BATCH_ROWS));
         rows.sort_unstable_by(|a, b| {
             (&a.contact.address, a.contact.row_no).cmp(&(&b.contact.address, b.contact.row_no))
@@ -116,6 +119,14 @@ fn fill_gaps(into: &mut NewContact, from: &NewContact) {
     into.name = into.name.take().or_else(|| from.name.clone());
     into.country = into.country.or(from.country);
     into.language = into.language.take().or_else(|| from.language.clone());
+    if let Some(from) = &from.extra {
+        let extra = into.extra.get_or_insert_default();
+        extra.tags.extend(from.tags.iter().cloned());
+        extra.tags.sort_unstable();
+        extra.tags.dedup();
+        extra.consent = extra.consent.max(from.consent);
+        extra.source = extra.source.take().or_else(|| from.source.clone());
+    }
     into.attributes = match (into.attributes.take(), &from.attributes) {
         (Some(first), Some(second)) => Some(joined(&first, second)),
         (first, second) => first.or_else(|| second.clone()),
@@ -139,11 +150,9 @@ mod tests {
         let contact = NewContact {
             row_no,
             address: address.to_owned(),
-            email: None,
             name: name.map(str::to_owned),
-            country: None,
-            language: None,
             attributes: attributes.map(str::to_owned),
+            ..NewContact::default()
         };
         Row { contact, opted_out: false }
     }

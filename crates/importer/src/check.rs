@@ -3,16 +3,18 @@
 use std::borrow::Cow;
 
 use fanfare_domain::email;
-use fanfare_domain::limits::CELL_BYTES_MAX;
+use fanfare_domain::limits::{CELL_BYTES_MAX, TAGS_MAX};
 use fanfare_domain::phone::{self, PhoneError, Region};
-use fanfare_store::contacts::NewContact;
+use fanfare_domain::segment::tag;
+use fanfare_store::contacts::{Extra, NewContact};
 use fanfare_store::load::Row;
 
 use crate::headers::Field;
 use crate::map::Mapping;
+use crate::options::Given;
 use crate::places;
 use crate::record::{CellKind, Record};
-use crate::values::{is_nothing, push_json, push_string, yes_or_no};
+use crate::values::{consents, is_nothing, push_json, push_string, yes_or_no};
 use crate::words::{shortened, trimmed};
 
 /// Why a row is refused.
@@ -32,15 +34,16 @@ type Checked<T> = Result<T, Refusal>;
 pub(crate) struct Checker<'a> {
     mapping: &'a Mapping,
     region: Option<Region>,
+    given: &'a Given,
     json: String,
     /// The last cell that named a country, and what it came to: most files repeat one.
     country: (String, Option<Region>),
 }
 
 impl<'a> Checker<'a> {
-    /// With the default region of phones.
-    pub(crate) fn new(mapping: &'a Mapping, region: Option<Region>) -> Self {
-        Self { mapping, region, json: String::new(), country: (String::new(), None) }
+    /// With the default region of phones, and what is said of all rows.
+    pub(crate) fn new(mapping: &'a Mapping, region: Option<Region>, given: &'a Given) -> Self {
+        Self { mapping, region, given, json: String::new(), country: (String::new(), None) }
     }
 
     /// The contact of a row.
@@ -64,17 +67,15 @@ impl<'a> Checker<'a> {
                 other("language", language_cell, json);
             }
         })?;
-        let row_no = row as i32;
-        let contact = match (phone, email) {
-            (Some(phone), email) => {
-                let country = phone.region.or(named);
-                NewContact { row_no, address: phone.e164, email, name, country, language, attributes }
-            }
-            (None, Some(address)) => {
-                NewContact { row_no, address, email: None, name, country: named, language, attributes }
-            }
+        let (address, email, country) = match (phone, email) {
+            (Some(phone), email) => (phone.e164, email, phone.region.or(named)),
+            (None, Some(address)) => (address, None, named),
             (None, None) => return Err(self.nothing()),
         };
+        let extra = Extra { tags: self.tags(record)?, consent: self.consent(record)?, source: self.source(record)? };
+        let extra = (extra != Extra::default()).then(|| Box::new(extra));
+        let row_no = row as i32;
+        let contact = NewContact { row_no, address, email, name, country, language, attributes, extra };
         Ok(Row { contact, opted_out })
     }
 
@@ -152,6 +153,43 @@ impl<'a> Checker<'a> {
         }
         let kind = column.map_or(CellKind::Untyped, |i| record.kind(i));
         yes_or_no(cell, kind).ok_or_else(|| refusal(record, column, "neither yes nor no: has this person opted out?"))
+    }
+
+    /// The tags of the row and those of every row, each once, in order.
+    fn tags(&self, record: &Record) -> Checked<Vec<String>> {
+        let column = self.mapping.column(Field::Tags);
+        let cell = text(record, column)?;
+        let mut tags = self.given.tags.clone();
+        if !is_nothing(cell) {
+            for part in cell.split([',', ';', '|', '\n']).filter(|part| !part.trim().is_empty()) {
+                let refused = |reason: String| Refusal { column, value: shortened(cell), reason: reason.into() };
+                tags.push(tag(part).map_err(refused)?);
+            }
+        }
+        tags.sort_unstable();
+        tags.dedup();
+        if tags.len() > TAGS_MAX {
+            let reason = format!("{} tags: a contact has at most {TAGS_MAX}", tags.len());
+            return Err(Refusal { column, value: shortened(cell), reason: reason.into() });
+        }
+        Ok(tags)
+    }
+
+    fn consent(&self, record: &Record) -> Checked<Option<bool>> {
+        let column = self.mapping.column(Field::Consent);
+        let cell = text(record, column)?;
+        if is_nothing(cell) {
+            return Ok(self.given.consent);
+        }
+        let kind = column.map_or(CellKind::Untyped, |i| record.kind(i));
+        consents(cell, kind)
+            .map(Some)
+            .ok_or_else(|| refusal(record, column, "neither yes nor no: has this person opted in?"))
+    }
+
+    fn source(&self, record: &Record) -> Checked<Option<String>> {
+        let cell = text(record, self.mapping.column(Field::Source))?;
+        Ok(if is_nothing(cell) { self.given.source.clone() } else { Some(one_line(cell)) })
     }
 
     fn name(&self, record: &Record) -> Checked<Option<String>> {
@@ -254,13 +292,19 @@ mod tests {
         let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(csv.as_bytes());
         let records: Vec<Record> = reader.byte_records().map(|fields| Record::untyped(fields.unwrap())).collect();
         let mapping = Mapping::find("f.csv", &records, &Options::default(), region, false).unwrap();
-        match Checker::new(&mapping, region).check(&records[1], 1) {
+        match Checker::new(&mapping, region, &Given::default()).check(&records[1], 1) {
             Ok(Row { contact: c, opted_out }) => {
                 let of = |x: &Option<String>| x.clone().unwrap_or_default();
                 let country = c.country.map(|r| r.to_string());
                 let parts =
                     [c.address.clone(), of(&c.email), of(&c.name), of(&country), of(&c.language), of(&c.attributes)];
-                format!("{}{}", parts.join("|"), if opted_out { "|out" } else { "" })
+                let more = [
+                    (!c.tags().is_empty()).then(|| format!("|{}", c.tags().join("+"))),
+                    c.consent().map(|consents| format!("|{}", if consents { "in" } else { "not in" })),
+                    c.source().map(|source| format!("|from {source}")),
+                    opted_out.then(|| "|out".to_owned()),
+                ];
+                format!("{}{}", parts.join("|"), more.into_iter().flatten().collect::<String>())
             }
             Err(r) => format!("{}: {}: {}", r.column.map_or("row", |i| &mapping.headers[i]), r.value, r.reason),
         }
@@ -281,6 +325,11 @@ mod tests {
         check("phone,pays\n0555123456,Atlantis\n", r#"+213555123456|||DZ||{"country":"Atlantis"}"#);
         check("phone,email,opt out\n0555123456,n/a,Oui\n", "+213555123456|||DZ|||out");
         check("phone,name\n0555123456\n", "+213555123456|||DZ||");
+        check(
+            "phone,tags,opt-in,source\n0555123456,\"VIP; new,vip\",subscribed, Web  form\n",
+            "+213555123456|||DZ|||new+vip|in|from Web form",
+        );
+        check("phone,consent\n0555123456,STOP\n", "+213555123456|||DZ|||not in");
     }
 
     #[test]
@@ -293,6 +342,9 @@ mod tests {
             "phone,opt out\n0555123456,perhaps\n",
             "opt out: perhaps: neither yes nor no: has this person opted out?",
         );
+        check("phone,consent\n0555123456,perhaps\n", "consent: perhaps: neither yes nor no: has this person opted in?");
+        let long = format!("phone,tags\n0555123456,{}\n", "é".repeat(101));
+        assert!(checked(&long).contains("is no tag: expected 1 to 100 characters"), "{}", checked(&long));
         check(
             "phone,name\n0555123456,Ali,Ben\n",
             "row: Ben: 3 fields where there are 2 columns: put a value that holds the delimiter in quotes",

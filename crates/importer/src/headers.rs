@@ -24,10 +24,16 @@ pub(crate) enum Field {
     Language,
     /// Whether the person has opted out.
     OptOut,
+    /// The tags, with commas, semicolons or bars between them.
+    Tags,
+    /// Whether the person has opted in.
+    Consent,
+    /// Where the contact came from.
+    Source,
 }
 
 impl Field {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Phone,
         Self::Email,
         Self::Name,
@@ -36,6 +42,9 @@ impl Field {
         Self::Country,
         Self::Language,
         Self::OptOut,
+        Self::Tags,
+        Self::Consent,
+        Self::Source,
     ];
 
     /// As `--map` and the attributes call it.
@@ -49,6 +58,9 @@ impl Field {
             Self::Country => "country",
             Self::Language => "language",
             Self::OptOut => "opt_out",
+            Self::Tags => "tags",
+            Self::Consent => "consent",
+            Self::Source => "source",
         }
     }
 
@@ -73,7 +85,7 @@ use Meaning::{Field as F, SomeName};
 
 /// Spelling, case, accents and punctuation do not matter. In order: English, French, Spanish, Portuguese,
 /// German, Italian, Arabic, Turkish, Russian, Hindi, Chinese.
-const NAMES: [(Meaning, &[&str]); 15] = [
+const NAMES: [(Meaning, &[&str]); 18] = [
     (
         F(Field::Phone, 0),
         &[
@@ -591,6 +603,31 @@ const NAMES: [(Meaning, &[&str]); 15] = [
     (F(Field::Email, 1), &["email 1", "e-mail 1", "mail 1", "e-mail 1 value", "correo 1", "courriel 1"]),
     (F(Field::Country, 1), &["region code", "nationalité", "nationality", "nacionalidad", "الجنسية"]),
     (F(Field::OptOut, 1), &["excluded", "exclu", "suppressed", "do not disturb"]),
+    (F(Field::Tags, 0), &["tags", "tag", "labels", "étiquettes", "etiquetas", "الوسوم"]),
+    (
+        F(Field::Consent, 0),
+        &[
+            "consent",
+            "opt in",
+            "opt-in",
+            "optin",
+            "opted in",
+            "has opted in",
+            "sms opt in",
+            "email opt in",
+            "whatsapp opt in",
+            "marketing consent",
+            "accepts marketing",
+            "accepts email marketing",
+            "accepts sms marketing",
+            "consentement",
+            "consentimiento",
+            "consentimento",
+            "einwilligung",
+            "الموافقة",
+        ],
+    ),
+    (F(Field::Source, 0), &["source", "lead source", "contact source", "provenance", "fuente", "المصدر"]),
 ];
 
 static MEANINGS: LazyLock<HashMap<String, Meaning>> = LazyLock::new(|| {

@@ -94,7 +94,8 @@ fn open(
         return Err(ImportError::RejectsOverContacts(input.name.clone()));
     }
     let content_sha256 = input.sha256()?;
-    Ok((Walk { input, table, mapping, region, policy: options.on_duplicate }, content_sha256))
+    let (policy, given) = (options.on_duplicate, options.given.clone());
+    Ok((Walk { input, table, mapping, region, policy, given }, content_sha256))
 }
 
 /// Does `work`, and tells how far it is: now and then, and whenever it has `moved` on.

@@ -37,6 +37,6 @@ mod words;
 pub use encoding_rs::Encoding;
 pub use error::ImportError;
 pub use import::import;
-pub use options::{Options, Source, parse_country, parse_delimiter, parse_encoding};
+pub use options::{Given, Options, Source, parse_country, parse_delimiter, parse_encoding};
 pub use progress::{Position, Progress, Quiet, Stage};
 pub use summary::{Reject, Summary};

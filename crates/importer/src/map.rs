@@ -21,7 +21,8 @@ const TITLE_ROWS_MAX: usize = 20;
 /// Of a column's values in the sample, this share must be addresses, in percent, if its name does not say so.
 const ADDRESSES_PERCENT_MIN: usize = 60;
 /// Names that attributes cannot have: contacts have them already.
-const RESERVED: [&str; 7] = ["address", "phone", "email", "name", "country", "language", "opt_out"];
+const RESERVED: [&str; 10] =
+    ["address", "phone", "email", "name", "country", "language", "opt_out", "tags", "consent", "source"];
 
 /// Where the fields of a contact are found in a row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

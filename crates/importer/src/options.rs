@@ -37,6 +37,17 @@ impl Source {
     }
 }
 
+/// What is said of all rows of a file, where a row does not say it itself; tags are added to the row's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Given {
+    /// Tags, as [`fanfare_domain::segment::tag`] has them.
+    pub tags: Vec<String>,
+    /// Whether they have opted in.
+    pub consent: Option<bool>,
+    /// Where they came from; else the file's name.
+    pub source: Option<String>,
+}
+
 /// How a file is read, and into what.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -57,6 +68,8 @@ pub struct Options {
     pub encoding: Option<&'static Encoding>,
     /// What becomes of an address that is met again.
     pub on_duplicate: OnDuplicate,
+    /// What is said of all rows.
+    pub given: Given,
     /// Where the refused rows go.
     pub rejects: Option<PathBuf>,
     /// Write nothing.
@@ -68,7 +81,7 @@ impl Options {
     pub(crate) fn identity(&self) -> serde_json::Value {
         let mut map: Vec<String> = self.map.iter().map(|(field, column)| format!("{field}={column}")).collect();
         map.sort();
-        serde_json::json!({
+        let mut identity = serde_json::json!({
             "country": self.country.map(|region| region.to_string()),
             "map": map,
             "no_header": self.no_header,
@@ -76,7 +89,13 @@ impl Options {
             "delimiter": self.delimiter.map(char::from),
             "encoding": self.encoding.map(Encoding::name),
             "on_duplicate": self.on_duplicate,
-        })
+        });
+        // Only then: an import from before they could be said is still the same.
+        if self.given != Given::default() {
+            let Given { tags, consent, source } = &self.given;
+            identity["given"] = serde_json::json!({ "tags": tags, "consent": consent, "source": source });
+        }
+        identity
     }
 }
 

@@ -15,6 +15,7 @@ use crate::check::Checker;
 use crate::error::{ImportError, Result};
 use crate::input::Input;
 use crate::map::Mapping;
+use crate::options::Given;
 use crate::rejects::Rejects;
 use crate::table::Table;
 
@@ -25,6 +26,7 @@ pub(crate) struct Walk {
     pub(crate) mapping: Mapping,
     pub(crate) region: Option<Region>,
     pub(crate) policy: OnDuplicate,
+    pub(crate) given: Given,
 }
 
 /// What a walk came to.
@@ -43,7 +45,7 @@ impl Walk {
         done: &AtomicU64,
         batches: &mpsc::Sender<Batch>,
     ) -> Result<Walked> {
-        let mut checker = Checker::new(&self.mapping, self.region);
+        let mut checker = Checker::new(&self.mapping, self.region, &self.given);
         let mut batcher = Batcher::new(self.policy, &self.input.name);
         let (mut record_no, mut row): (usize, u32) = (0, 0);
         let mut unheard = false;

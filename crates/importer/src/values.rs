@@ -91,6 +91,17 @@ pub(crate) fn yes_or_no(cell: &str, kind: CellKind) -> Option<bool> {
     }
 }
 
+/// Whether a cell says that the person has opted in.
+pub(crate) fn consents(cell: &str, kind: CellKind) -> Option<bool> {
+    match plain(cell).as_str() {
+        "subscribed" | "opt in" | "optin" | "opted in" | "active" | "actif" | "activo" | "abonne" | "inscrit" => {
+            Some(true)
+        }
+        "unsubscribed" | "opt out" | "optout" | "opted out" | "stop" | "unknown" | "inconnu" => Some(false),
+        _ => yes_or_no(cell, kind),
+    }
+}
+
 /// Appends a cell as a JSON value; false if it says nothing.
 pub(crate) fn push_json(cell: &str, kind: CellKind, json: &mut String) -> bool {
     if cell.is_empty() || kind == CellKind::Error {

@@ -6,7 +6,7 @@ use std::fmt;
 
 use fanfare_domain::state::OnMissing;
 use fanfare_domain::template::{Arms, CONTACT_VARIABLES, Fallback, RenderError, is_missing, variable_name};
-use fanfare_store::audience::{Contact, Source};
+use fanfare_store::audience::{Barred, Contact, Filter, Source};
 use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
@@ -31,6 +31,10 @@ pub struct Recipient<'c> {
 /// Why a contact is not written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exclusion {
+    /// It is on a list that the campaign leaves out.
+    Minus,
+    /// The campaign's expression does not hold for it.
+    Outside,
     /// It has no address for the channel.
     NoAddress,
     /// Its mailbox belongs to another contact of the list too, whose address is smaller.
@@ -39,6 +43,10 @@ pub enum Exclusion {
     Suppressed,
     /// Another run of the campaign has reached it, or may.
     Reached,
+    /// It has not opted in, and the campaign is marketing.
+    NoConsent,
+    /// It has had as many marketing messages as a contact may.
+    Capped,
     /// It lacks a variable.
     Missing,
     /// The text does not fit its values, or becomes too long.
@@ -123,10 +131,10 @@ impl Audience {
         &self.says
     }
 
-    /// The contacts of a list, with what is needed to judge them.
-    pub fn source(&self, workspace_id: i32, list_id: i64) -> Source<'static> {
+    /// The contacts of some lists, with what is needed to judge them.
+    pub fn source<'a>(&self, workspace_id: i32, lists: &'a [i64], filter: &'a Filter) -> Source<'a> {
         let attributes = self.columns.iter().any(|c| c.may_be_attribute());
-        Source { workspace_id, list_id, by_phone: self.by_phone, attributes, heard_by: &[], reached_in: None }
+        Source { workspace_id, lists, by_phone: self.by_phone, attributes, heard_by: &[], filter }
     }
 
     /// Judges a contact. Reasons go in the order of [`Exclusion`]: the first that holds counts. A
@@ -136,6 +144,11 @@ impl Audience {
     /// Why it is left out.
     pub fn judge<'c>(&mut self, contact: &Contact<'c>) -> Result<Recipient<'c>, Exclusion> {
         self.lacking.clear();
+        match contact.barred {
+            Some(Barred::Minus) => return Err(Exclusion::Minus),
+            Some(Barred::Outside) => return Err(Exclusion::Outside),
+            Some(Barred::NoConsent | Barred::Capped | Barred::Reached) | None => {}
+        }
         let address = self.address(contact).ok_or(Exclusion::NoAddress)?;
         if contact.duplicate {
             return Err(Exclusion::Duplicate);
@@ -143,8 +156,11 @@ impl Audience {
         if contact.suppressed {
             return Err(Exclusion::Suppressed);
         }
-        if contact.reached {
-            return Err(Exclusion::Reached);
+        match contact.barred {
+            Some(Barred::NoConsent) => return Err(Exclusion::NoConsent),
+            Some(Barred::Reached) => return Err(Exclusion::Reached),
+            Some(Barred::Capped) => return Err(Exclusion::Capped),
+            Some(Barred::Minus | Barred::Outside) | None => {}
         }
         self.take_values(contact);
         let variant = self.says.pick(address, contact.language);

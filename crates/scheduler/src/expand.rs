@@ -4,6 +4,10 @@
 //! one goes on after them. A segment holds the contacts as they were when it was written: a contact
 //! that is changed, added or removed while a large list is being expanded is taken as the segment that
 //! reaches its address finds it. Nothing of the run changes any more once its segment is written.
+//!
+//! Of a run with windows a stretch of contacts gives a segment for each wave ([`divided`]).
+
+mod divided;
 
 use std::ops::ControlFlow;
 
@@ -11,15 +15,18 @@ use fanfare_domain::cohort::Member;
 use fanfare_domain::limits::{FIRST_SEGMENT_CONTACTS, SEGMENT_BYTES_MAX, SEGMENT_CONTACTS};
 use fanfare_domain::split::{self, Purpose};
 use fanfare_domain::template::{Fallback, TemplateError};
-use fanfare_store::audience::{self as store_audience, Contact, LeftOut, NewSegment, Priced, Source, Unfinished};
+use fanfare_store::audience::{self as store_audience, Contact, Filter, LeftOut, NewSegment, Priced, Unfinished, Whom};
 use fanfare_store::cohorts::{self, Cohort, Missing};
 use fanfare_store::copy::Rows;
 use fanfare_store::tx::run_tx;
-use fanfare_store::{Error, PgConnection, Result, Store, accounts, deliveries, runs, templates};
+use fanfare_store::{
+    Error, PgConnection, Result, Store, accounts, campaigns, deliveries, hours, runs, segments, templates, workspaces,
+};
 use tokio::sync::mpsc;
 
 use crate::approved::measured;
 use crate::audience::{Audience, Exclusion};
+use divided::Divided;
 
 /// Recipients are written in pieces of about this size.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -97,22 +104,34 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
         None => None,
     };
     let audience = Audience::new(says, run.on_missing()?).with_fallback(fallback);
+    let filter = filter(c, store, (workspace_id, run_id), &run).await?;
     let (chunks, coming) = mpsc::unbounded_channel();
-    let stretch = Stretch::new(workspace_id, run_id, &run);
+    let mut stretch = Stretch::new(workspace_id, run_id, &run);
+    let windowed = hours::windowed(c, workspace_id, run_id).await?;
+    stretch.divided = windowed.map(|windowed| Divided::new((workspace_id, run_id), windowed));
     // Beside a second connection that reads, this one writes meanwhile. Else it reads all, then writes.
     let (stretch, written) = match store.pool.try_acquire() {
         Some(mut reader) => {
-            tokio::join!(stretch.read(&mut reader, &run, audience, chunks), store_audience::write_recipients(c, coming))
+            tokio::join!(
+                stretch.read(&mut reader, &run, &filter, audience, chunks),
+                store_audience::write_recipients(c, coming)
+            )
         }
-        None => (stretch.read(c, &run, audience, chunks).await, store_audience::write_recipients(c, coming).await),
+        None => {
+            (stretch.read(c, &run, &filter, audience, chunks).await, store_audience::write_recipients(c, coming).await)
+        }
     };
-    let Stretch { contacts, complete, priced, next_seq, left_out, last, .. } = stretch?;
+    let Stretch { contacts, complete, priced, next_seq, left_out, last, divided, .. } = stretch?;
     let written = written?;
     if contacts > 0 {
         let (segment_no, lo, hi) = (run.segment_no, run.seq, next_seq);
         let after_address = run.expanded_to.clone().unwrap_or_default();
-        let segment = NewSegment { segment_no, lo, hi, after_address, left_out };
-        store_audience::write_segment(c, (workspace_id, run_id), &segment, written).await?;
+        let whole = NewSegment { segment_no, lo, hi, after_address, left_out, wave: None };
+        let segments = match divided {
+            Some(divided) => divided.segments(&whole, store.clock.now()),
+            None => vec![whole],
+        };
+        store_audience::write_segments(c, (workspace_id, run_id), &segments, written).await?;
     }
     let dearest: Vec<(i64, i64)> = priced.iter().map(|(account, dearest)| (account.account_id, *dearest)).collect();
     let (expanded_to, complete_at) = (last.or(run.expanded_to), complete.then(|| store.clock.now()));
@@ -123,6 +142,32 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
     Ok(if complete { Expanded::Complete } else { Expanded::More })
 }
 
+/// What leaves contacts out. Spans of time count back from the start of the run, for all of its segments.
+async fn filter(
+    c: &mut PgConnection,
+    store: &Store,
+    (workspace_id, run_id): (i32, i64),
+    run: &Unfinished,
+) -> Result<Filter> {
+    // Of another run's recipients: whom the campaign chooses was decided then.
+    let chooses = run.parent_run_id.is_none() || run.cohort()?.is_none();
+    let segment = match run.audience.as_ref().filter(|_| chooses) {
+        Some(text) => Some(segments::bind(c, workspace_id, &run.lists, &campaigns::segment(text)?).await?),
+        None => None,
+    };
+    let accounts: Vec<i64> = run.accounts.iter().map(|account| account.account_id).collect();
+    let minus = if chooses { run.minus.as_slice() } else { &[] };
+    let (category, now) = (run.category()?, run.started_at);
+    let whom = Whom { minus, segment: segment.as_ref(), category, accounts: &accounts, now };
+    let mut filter = Filter::of(c, store.seal.pepper(), workspace_id, whom).await?;
+    filter.reached = (chooses && run.once_per_contact).then_some((run.campaign_id, run_id));
+    if filter.cap.is_some() {
+        // Before the contacts are read: of two runs for a contact the second must see the first.
+        workspaces::hold(c, workspace_id).await?;
+    }
+    Ok(filter)
+}
+
 /// The contacts of one segment, being turned into recipients.
 struct Stretch<'r> {
     workspace_id: i32,
@@ -130,8 +175,10 @@ struct Stretch<'r> {
     /// The accounts, and the dearest message through each, micro-credits.
     priced: Vec<(&'r Priced, i64)>,
     rows: Rows,
-    /// Sent in chunks so far.
+    /// Sent in chunks so far, or put aside by wave.
     bytes: usize,
+    /// By wave, where the run has windows: then nothing is sent before all are read.
+    divided: Option<Divided>,
     next_seq: i32,
     left_out: LeftOut,
     contacts: i64,
@@ -148,6 +195,7 @@ impl<'r> Stretch<'r> {
             priced: run.accounts.iter().map(|account| (account, 0)).collect(),
             rows: Rows::default(),
             bytes: 0,
+            divided: None,
             next_seq: run.seq,
             left_out: LeftOut::default(),
             contacts: 0,
@@ -162,14 +210,15 @@ impl<'r> Stretch<'r> {
         mut self,
         c: &mut PgConnection,
         run: &Unfinished,
+        filter: &Filter,
         mut audience: Audience,
         chunks: mpsc::UnboundedSender<Vec<u8>>,
     ) -> Result<Self> {
         if let Some(cohort) = run.cohort()? {
-            return self.read_cohort(c, run, &cohort, audience, chunks).await;
+            return self.read_cohort(c, run, (&cohort, filter), audience, chunks).await;
         }
-        let reached_in = run.once_per_contact.then_some((run.campaign_id, Some(self.run_id)));
-        let source = Source { reached_in, ..audience.source(self.workspace_id, run.list_id) };
+        let mut source = audience.source(self.workspace_id, &run.lists, filter);
+        source.attributes |= self.divided.is_some();
         let limit = if run.segment_no == 0 { FIRST_SEGMENT_CONTACTS } else { SEGMENT_CONTACTS };
         let after = run.expanded_to.as_deref().unwrap_or_default();
         store_audience::each_contact(c, source, after, limit, |contact| {
@@ -184,7 +233,7 @@ impl<'r> Stretch<'r> {
             ControlFlow::Continue(())
         })
         .await?;
-        self.send(&chunks);
+        self.send_all(&chunks);
         self.complete = self.last.is_none();
         Ok(self)
     }
@@ -194,7 +243,7 @@ impl<'r> Stretch<'r> {
         mut self,
         c: &mut PgConnection,
         run: &Unfinished,
-        members: &[Member],
+        (members, filter): (&[Member], &Filter),
         mut audience: Audience,
         chunks: mpsc::UnboundedSender<Vec<u8>>,
     ) -> Result<Self> {
@@ -205,7 +254,8 @@ impl<'r> Stretch<'r> {
         let hi = total.min(lo.saturating_add(SEGMENT_CONTACTS as i32));
         let cohort = Cohort {
             workspace_id: self.workspace_id,
-            lists: &[run.list_id],
+            lists: &run.lists,
+            filter,
             by_phone: audience.says().channel().by_phone(),
             parent_run_id,
             members,
@@ -229,10 +279,18 @@ impl<'r> Stretch<'r> {
             ControlFlow::Continue(())
         })
         .await?;
-        self.send(&chunks);
+        self.send_all(&chunks);
         self.complete = hi >= total;
         self.last = Some(hi.to_string());
         Ok(self)
+    }
+
+    /// Sends what is left, and what was put aside.
+    fn send_all(&mut self, chunks: &mpsc::UnboundedSender<Vec<u8>>) {
+        self.send(chunks);
+        if let Some(divided) = &mut self.divided {
+            self.next_seq = divided.send(self.next_seq, chunks);
+        }
     }
 
     fn send(&mut self, chunks: &mpsc::UnboundedSender<Vec<u8>>) {
@@ -245,6 +303,10 @@ impl<'r> Stretch<'r> {
         self.contacts += 1;
         let recipient = match audience.judge(contact) {
             Ok(recipient) => recipient,
+            Err(Exclusion::Minus) => return self.left_out.minus += 1,
+            Err(Exclusion::Outside) => return self.left_out.outside += 1,
+            Err(Exclusion::NoConsent) => return self.left_out.no_consent += 1,
+            Err(Exclusion::Capped) => return self.left_out.capped += 1,
             Err(Exclusion::NoAddress) => return self.left_out.no_address += 1,
             Err(Exclusion::Duplicate) => return self.left_out.duplicate += 1,
             Err(Exclusion::Suppressed) => return self.left_out.suppressed += 1,
@@ -261,12 +323,16 @@ impl<'r> Stretch<'r> {
             // Strings, numbers and nulls always serialise.
             values => Some(serde_json::to_string(values).unwrap_or_default()),
         };
-        let key = (self.workspace_id, self.run_id, self.next_seq);
-        let (how, whom) = ((recipient.units, recipient.variant), (recipient.address, recipient.country));
-        store_audience::push_recipient(&mut self.rows, key, how, whom, params.as_deref());
         for (account, dearest) in &mut self.priced {
             *dearest = (*dearest).max(account.prices.of(recipient.country, recipient.units));
         }
+        let (how, whom) = ((recipient.units, recipient.variant), (recipient.address, recipient.country));
+        if let Some(divided) = &mut self.divided {
+            self.bytes += divided.push(contact, how, whom, params.as_deref());
+            return;
+        }
+        let key = (self.workspace_id, self.run_id, self.next_seq);
+        store_audience::push_recipient(&mut self.rows, key, how, whom, params.as_deref());
         self.next_seq += 1;
     }
 }

@@ -226,7 +226,7 @@ async fn insert_run(
     campaign: &str,
     at: DateTime<Utc>,
 ) -> Result<i64> {
-    let prepared = prepare(c, workspace_id, campaign).await?;
+    let prepared = prepare(c, store, workspace_id, campaign).await?;
     if !prepared.refusals.is_empty() {
         return Err(Error::Refused(prepared.refusals));
     }

@@ -6,6 +6,7 @@
 //! - [`fire`] makes runs of the ticks of schedules; [`schedule`] is what a person does with one.
 //! - [`live`] opens and stops the runs whose messages come one by one, [`one_off`] enters these.
 //! - [`control`] pauses, resumes and cancels.
+//! - [`waves`] divides the recipients by their clocks, [`hours`] moves the windows of what waits on.
 //! - [`tick`] is the scheduler process: fires ticks, starts runs at their time, expands, reclaims, finishes.
 //!
 //! [`audience`] is the one place that decides who is written to.
@@ -19,6 +20,7 @@ pub mod fire;
 pub mod first;
 pub mod follow;
 pub mod guard;
+pub mod hours;
 pub mod launch;
 pub mod life;
 pub mod live;
@@ -31,6 +33,7 @@ mod run;
 pub mod schedule;
 mod tally;
 pub mod tick;
+pub mod waves;
 pub mod window;
 
 pub use error::{Error, Problem, Result};

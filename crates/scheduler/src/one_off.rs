@@ -5,14 +5,17 @@ use fanfare_domain::id::message_id;
 use fanfare_domain::limits::{KEY_BYTES_MAX, PARAMS_BYTES_MAX};
 use fanfare_domain::message::Channel;
 use fanfare_domain::phone;
-use fanfare_domain::state::{CampaignKind, OnMissing, PausedReason};
+use fanfare_domain::state::{CampaignKind, Category, OnMissing, PausedReason};
 use fanfare_domain::template::{Fallback, Template, TemplateError, Text, Variant};
 use fanfare_providers::Kind;
 use fanfare_store::accounts::Account;
-use fanfare_store::audience::Contact;
+use fanfare_store::audience::{Contact, Filter, Whom};
 use fanfare_store::campaigns::{self, Campaign, NewCampaign, Through};
 use fanfare_store::one_off::{self, Entered, Keyed, Live, OneOff, Standing};
-use fanfare_store::{Error as StoreError, PgConnection, Store, accounts, credits, suppressions, templates};
+
+use fanfare_store::{
+    Error as StoreError, PgConnection, Store, accounts, audience as store_audience, credits, templates,
+};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -109,7 +112,7 @@ pub async fn submit(store: &Store, workspace_id: i32, m: Message<'_>) -> Result<
     };
     refuse_closed(&campaign, live.standing()?)?;
     let mut c = store.pool.acquire().await.map_err(StoreError::from)?;
-    let fit = judge(&mut c, workspace_id, &campaign, &live, &to, &params).await?;
+    let fit = judge(&mut c, store, workspace_id, &campaign, &live, &to, &params).await?;
     let entry = OneOff {
         run_id: live.run_id,
         campaign_id: scope,
@@ -188,6 +191,7 @@ async fn single(
     let through = [Through::account(&account.name)];
     let new = NewCampaign {
         kind: CampaignKind::Single,
+        category: Category::Transactional,
         // What it lacks is refused; no list is there to be gone through.
         on_missing: OnMissing::Refuse,
         ..NewCampaign::of(&name, &head.name, "", &through)
@@ -294,6 +298,7 @@ struct Fit {
 /// Holds a message to all that a contact of a list is held to.
 async fn judge(
     c: &mut PgConnection,
+    store: &Store,
     workspace_id: i32,
     campaign: &Campaign,
     live: &Live,
@@ -301,7 +306,11 @@ async fn judge(
     params: &Map<String, Value>,
 ) -> Result<Fit> {
     let (mut audience, through) = audience(c, workspace_id, campaign, live).await?;
-    let suppressed = !suppressions::among(c, workspace_id, &[address.as_str()]).await?.is_empty();
+    let accounts: Vec<i64> = live.accounts.iter().map(|account| account.account_id).collect();
+    let (category, now) = (campaign.category, store.clock.now());
+    let whom = Whom { minus: &[], segment: None, category, accounts: &accounts, now };
+    let filter = Filter::of(c, store.seal.pepper(), workspace_id, whom).await?;
+    let (suppressed, barred) = store_audience::one(c, workspace_id, &filter, address).await?;
     let attributes = Value::Object(params.clone()).to_string();
     let text = |name: &str| params.get(name).and_then(Value::as_str);
     let language = text("language").map(str::to_lowercase);
@@ -314,10 +323,10 @@ async fn judge(
         attributes: Some(&attributes),
         suppressed,
         duplicate: false,
-        reached: false,
         row_no: 0,
         import_id: 0,
         heard_at: None,
+        barred,
     };
     let found = audience.judge(&contact).map_err(|why| excluded(&why, &audience, address))?;
     let (units, variant, country) = (found.units, found.variant, country.as_deref());
@@ -367,6 +376,14 @@ fn excluded(why: &Exclusion, audience: &Audience, address: &str) -> Error {
             let remedy = format!("if the recipient wants to be written to again: fanfare list unsuppress {address}");
             Problem::new(format!("{address} is suppressed"), remedy)
         }
+        Exclusion::NoConsent => {
+            let remedy = "note the consent, fanfare contact set ADDRESS --consent yes; what advertises nothing is of another --category";
+            Problem::new(format!("{address} has not opted in, and the campaign is marketing"), remedy)
+        }
+        Exclusion::Capped => Problem::new(
+            format!("{address} has had as many marketing messages as a contact may"),
+            "send it later, or see fanfare workspace show",
+        ),
         Exclusion::Missing => {
             let names: Vec<&str> =
                 audience.lacking().iter().map(|i| audience.says().variables()[*i].as_str()).collect();

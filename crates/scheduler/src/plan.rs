@@ -4,6 +4,7 @@ mod expected;
 mod lines;
 mod notes;
 mod obstacles;
+mod waves;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use fanfare_domain::forecast::forecast;
@@ -11,10 +12,15 @@ use fanfare_domain::price::Prices;
 use fanfare_domain::state::{CampaignKind, RunState, ScheduleForm};
 use fanfare_domain::window;
 use fanfare_store::accounts::{self, Account};
+use fanfare_store::audience::{Filter, Whom};
 use fanfare_store::campaigns::{self, Campaign};
 use fanfare_store::credits::{self, Credit};
+use fanfare_store::hours;
 use fanfare_store::runs::{RunArm, Standing};
-use fanfare_store::{PgConnection, Store, audience as store_audience, imports, prices, runs, schedules};
+use fanfare_store::workspaces::Rules;
+use fanfare_store::{
+    PgConnection, Store, audience as store_audience, imports, prices, runs, schedules, segments, workspaces,
+};
 
 use crate::approved::fitness;
 use crate::audience::Audience;
@@ -24,8 +30,11 @@ use crate::window::Said;
 use crate::{Error, Problem, Result};
 use expected::{account_lines, blend, shares};
 pub(crate) use obstacles::{cheap_refusals, stopped, unapproved};
+use waves::timed;
 
 pub use lines::{AccountLine, CountryLine, CreditLine, Excluded, FirstLine, MissingVariable, Plan, UnfitRow};
+pub(crate) use waves::Divided;
+pub use waves::{HoursLine, InvalidZone, WaveLine};
 
 /// What is read before the contacts are.
 pub(crate) struct Prepared {
@@ -38,10 +47,17 @@ pub(crate) struct Prepared {
     pub prices: Vec<Prices>,
     pub variables: Vec<String>,
     pub size: i64,
+    lists: Vec<i64>,
+    filter: Filter,
+    rules: Rules,
     /// The accounts that may say the template's own words only to those who wrote to them lately.
     heard_by: Vec<i64>,
     credit: Credit,
     audience: Audience,
+    /// When its recipients may be written to.
+    pub times: hours::Rules,
+    /// When it would start, if not now.
+    pub starts_at: Option<DateTime<Utc>>,
     /// What stands in the way, as far as it is known without reading the contacts.
     pub refusals: Vec<Problem>,
     /// What should be known, as far as that.
@@ -62,7 +78,7 @@ pub async fn plan(
     mut progress: impl FnMut(i64, i64) + Send,
 ) -> Result<Plan> {
     let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
-    let mut prepared = prepare(&mut c, workspace_id, campaign).await?;
+    let mut prepared = prepare(&mut c, store, workspace_id, campaign).await?;
     let schedule = schedules::get(&mut c, workspace_id, prepared.campaign.campaign_id).await?;
     // What a schedule runs again and again was meant to be.
     let again = again || schedule.is_some_and(|schedule| schedule.form != ScheduleForm::Once);
@@ -93,7 +109,12 @@ pub(crate) fn before(campaign: &str, standing: Standing, again: bool) -> Option<
 }
 
 /// Reads what a plan needs beside the contacts.
-pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &str) -> Result<Prepared> {
+pub(crate) async fn prepare(
+    c: &mut PgConnection,
+    store: &Store,
+    workspace_id: i32,
+    campaign: &str,
+) -> Result<Prepared> {
     let campaign = campaigns::get(c, workspace_id, campaign).await?;
     if campaign.kind != CampaignKind::Broadcast {
         let name = &campaign.name;
@@ -106,14 +127,19 @@ pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &
         through.push(accounts::by_id(c, workspace_id, account.account_id).await?);
         account_prices.push(prices::load(c, workspace_id, account.account_id).await?);
     }
-    let size = store_audience::size(c, workspace_id, campaign.list_id).await?;
+    let lists = campaign.list_ids(false);
+    let size = store_audience::size(c, workspace_id, &lists).await?;
     let arms = campaign.arms();
     let said = Said::read(c, workspace_id, &campaign, &arms, &through).await?;
     let mut refusals = cheap_refusals(&campaign, &through, &said.features(), size);
     refusals.extend(said.refusal.clone());
+    let times = hours::of_campaign(c, workspace_id, campaign.campaign_id).await?;
+    refusals.extend(waves::never_opens(&times));
     if campaigns::need_review(c, workspace_id).await? {
         refusals.extend(unapproved(&campaign));
     }
+    let (filter, unknown) = filter(c, store, workspace_id, &campaign).await?;
+    refusals.extend(unknown);
     let mut hints = Vec::new();
     for account in &through {
         let fitness = fitness(c, account, said.approved()).await?;
@@ -126,16 +152,53 @@ pub(crate) async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: &
         heard_by: said.windowed(&through),
         variables: said.variables,
         credit: credits::balance(c, workspace_id).await?,
+        times,
+        starts_at: None,
         refusals,
         hints,
         audience: Audience::new(said.says, campaign.on_missing)
             .with_fallback(said.fallback)
             .with_first(campaign.first_part.map(|part| First::new(campaign.campaign_id, part))),
         arms,
+        rules: workspaces::rules(c, workspace_id).await?,
         campaign,
         accounts: through,
         size,
+        lists,
+        filter,
     })
+}
+
+/// What leaves contacts out; or that the campaign's expression names what is not there any more.
+async fn filter(
+    c: &mut PgConnection,
+    store: &Store,
+    workspace_id: i32,
+    campaign: &Campaign,
+) -> Result<(Filter, Option<Problem>)> {
+    let (mut bound, mut problem) = (None, None);
+    if let Some(segment) = &campaign.audience {
+        match segments::check(c, workspace_id, &campaign.list_ids(false), segment).await {
+            Ok(found) => bound = Some(found),
+            Err(fanfare_store::Error::Segment(e)) => {
+                let remedy = "import what is missing, or create the campaign anew with another --segment";
+                problem = Some(Problem::new(format!("segment {:?}, {e}", segment.text()), remedy));
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+    let accounts: Vec<i64> = campaign.accounts.iter().map(|account| account.account_id).collect();
+    let whom = Whom {
+        minus: &campaign.list_ids(true),
+        segment: bound.as_ref(),
+        category: campaign.category,
+        accounts: &accounts,
+        now: store.clock.now(),
+    };
+    let mut filter = Filter::of(c, store.seal.pepper(), workspace_id, whom).await?;
+    // Of no run of its own: all of the campaign's count.
+    filter.reached = campaign.once_per_contact.then_some((campaign.campaign_id, 0));
+    Ok((filter, problem))
 }
 
 /// Reads the contacts and puts the plan together.
@@ -147,27 +210,38 @@ pub(crate) async fn examine(
 ) -> Result<(Plan, Prepared)> {
     let campaign = &prepared.campaign;
     let available = prepared.credit.available();
-    let key = (prepared.workspace_id, campaign.list_id);
+    let key = (prepared.workspace_id, prepared.lists.as_slice(), &prepared.filter);
     let price = (prepared.prices.as_slice(), available);
     let heard_by = prepared.heard_by.clone();
     let window = (!heard_by.is_empty()).then(|| (heard_by.as_slice(), window::open_since(now)));
-    let reached_in = campaign.once_per_contact.then_some(campaign.campaign_id);
+    let from = prepared.starts_at.unwrap_or(now);
+    let mut divided = Divided::new(prepared.times.clone(), from);
+    let waves = divided.as_mut();
     let mut tally =
-        Tally::take(c, key, &mut prepared.audience, price, (prepared.size, window, reached_in), progress).await?;
+        Tally::take(c, key, &mut prepared.audience, price, (prepared.size, window), waves, progress).await?;
     let mut unfit = Vec::new();
     for (import_id, row, why) in std::mem::take(&mut tally.unfit_first) {
         unfit.push(UnfitRow { file: imports::file_name(c, prepared.workspace_id, import_id).await?, row, why });
     }
-    let attributes = store_audience::attribute_names(c, prepared.workspace_id, campaign.list_id);
-    let unknown: Vec<String> = prepared.audience.unseen().map(str::to_owned).collect();
-    let attributes = if unknown.is_empty() { Vec::new() } else { attributes.await? };
-
     let paces: Vec<_> = prepared.accounts.iter().map(Account::pace).zip(shares(campaign)).collect();
     let expected = forecast(campaign.sharing, &paces, tally.recipients.unsigned_abs());
     let (seconds, cost) = (expected.seconds, blend(&tally.costs, &expected));
+    let rate = seconds.filter(|s| *s > 0.0).map(|s| tally.recipients as f64 / s);
+    let starts = (from, campaign.expires_after_s);
+    let timed = timed(c, prepared.workspace_id, divided, rate, starts).await?;
+    let unknown: Vec<String> = prepared.audience.unseen().map(str::to_owned).collect();
+    let attributes = match unknown.is_empty() {
+        true => Vec::new(),
+        false => store_audience::attribute_names(c, prepared.workspace_id, &prepared.lists).await?,
+    };
+
     let mut plan = Plan {
         campaign: campaign.name.clone(),
-        list: campaign.list.clone(),
+        list: campaign.list_names(false),
+        minus: Some(campaign.list_names(true)).filter(|names| !names.is_empty()),
+        segment: campaign.audience.as_ref().map(ToString::to_string),
+        category: campaign.category,
+        rules: prepared.rules,
         accounts: account_lines(campaign, &tally, &expected),
         sharing: campaign.sharing,
         template: campaign.template.clone(),
@@ -199,7 +273,13 @@ pub(crate) async fn examine(
             covers: tally.covered,
         },
         seconds,
-        finishes_at: seconds.and_then(|s| now.checked_add_signed(TimeDelta::try_milliseconds((s * 1e3) as i64)?)),
+        starts_at: timed.starts_at,
+        finishes_at: match timed.hours {
+            Some(_) => timed.finishes_at(),
+            None => seconds.and_then(|s| from.checked_add_signed(TimeDelta::try_milliseconds((s * 1e3) as i64)?)),
+        },
+        hours: timed.hours,
+        waves: timed.waves,
         first: prepared.audience.first().map(FirstLine::of),
         samples: tally.samples,
         refusals: prepared.refusals.clone(),
@@ -214,8 +294,10 @@ pub(crate) async fn examine(
     plan.note_unknown(&unknown, &attributes, tally.contacts);
     plan.note_unfit(tally.unfit);
     plan.note_missing();
+    plan.note_rules();
     plan.note_credit();
     plan.note_window();
+    plan.note_hours();
     plan.note_expiry(campaign.expires_after_s);
     plan.note_first();
     Ok((plan, prepared))

@@ -7,6 +7,7 @@ use fanfare_domain::message::Channel;
 use fanfare_domain::sms;
 use fanfare_domain::state::OnMissing;
 use fanfare_domain::template::Arms;
+use fanfare_store::audience::Filter;
 use fanfare_store::{Store, audience as store_audience, lists, templates};
 use serde::Serialize;
 
@@ -91,7 +92,8 @@ pub async fn preview(store: &Store, workspace_id: i32, template: &str, list: &st
     let list_id = lists::get(&mut c, workspace_id, list).await?.list_id;
     let template = templates::compile(&mut c, workspace_id, head.template_id, head.version).await?;
     let mut audience = Audience::new(template.into(), OnMissing::Default);
-    let source = audience.source(workspace_id, list_id);
+    let (lists, filter) = ([list_id], Filter::default());
+    let source = audience.source(workspace_id, &lists, &filter);
     let mut previews = Vec::new();
     store_audience::each_contact(&mut c, source, "", limit, |contact| {
         let judged = audience.judge(&contact);
@@ -113,6 +115,10 @@ pub async fn preview(store: &Store, workspace_id: i32, template: &str, list: &st
 
 fn in_words(why: &Exclusion) -> String {
     match why {
+        Exclusion::Minus => "it is on a list that is left out".to_owned(),
+        Exclusion::Outside => "the segment does not hold for it".to_owned(),
+        Exclusion::NoConsent => "it has not opted in".to_owned(),
+        Exclusion::Capped => "it has had as many marketing messages as a contact may".to_owned(),
         Exclusion::NoAddress => "it has no address for this channel".to_owned(),
         Exclusion::Duplicate => "another contact of the list has the same e-mail".to_owned(),
         Exclusion::Suppressed => "its address is suppressed".to_owned(),

@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::price::Prices;
-use fanfare_store::audience::{self as store_audience, Contact, Source};
+use fanfare_store::audience::{self as store_audience, Contact, Filter, Source};
 use fanfare_store::{PgConnection, Result};
 
 use crate::audience::{Audience, Exclusion};
-use crate::plan::{CountryLine, Excluded};
+use crate::plan::{CountryLine, Divided, Excluded};
 use crate::preview::Sample;
 
 /// Contacts in one query. Short queries, because a snapshot held for long keeps the database from
@@ -70,30 +70,34 @@ pub(crate) struct Tally<'a> {
 
 impl<'a> Tally<'a> {
     /// Reads all contacts of the list. With a `window` those are the accounts and the time since when their
-    /// conversations must have been heard of; with a campaign whom its runs reach are left out. `progress` is told contacts read and contacts in all.
+    /// conversations must have been heard of. The recipients are `divided` by their clocks, if asked for.
+    /// `progress` is told contacts read and contacts in all.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn take(
         c: &mut PgConnection,
-        (workspace_id, list_id): (i32, i64),
+        (workspace_id, lists, filter): (i32, &[i64], &Filter),
         audience: &mut Audience,
         (prices, available): (&'a [Prices], i64),
-        (expected, window, reached_in): (i64, Option<Window<'_>>, Option<i64>),
+        (expected, window): (i64, Option<Window<'_>>),
+        mut divided: Option<&mut Divided>,
         progress: &mut (dyn FnMut(i64, i64) + Send),
     ) -> Result<Self> {
         let mut tally = Self::new(audience.says().variables().len(), prices, available, expected);
         tally.open_since = window.map(|(_, since)| since);
-        let source = Source {
-            heard_by: window.map_or(&[], |(by, _)| by),
-            reached_in: reached_in.map(|campaign_id| (campaign_id, None)),
-            ..audience.source(workspace_id, list_id)
-        };
+        let mut source =
+            Source { heard_by: window.map_or(&[], |(by, _)| by), ..audience.source(workspace_id, lists, filter) };
+        source.attributes |= divided.is_some();
         let mut after = String::new();
         loop {
             let start = tally.contacts;
             store_audience::each_contact(c, source, &after.clone(), PAGE_CONTACTS, |contact| {
+                let before = tally.recipients;
                 tally.add(audience, &contact);
+                if let Some(divided) = divided.as_deref_mut().filter(|_| tally.recipients > before) {
+                    divided.add(&contact, tally.contacts);
+                }
                 if tally.contacts - start == PAGE_CONTACTS {
                     contact.address.clone_into(&mut after);
                 }
@@ -144,6 +148,10 @@ impl<'a> Tally<'a> {
         }
         let recipient = match judged {
             Ok(recipient) => recipient,
+            Err(Exclusion::Minus) => return self.excluded.minus += 1,
+            Err(Exclusion::Outside) => return self.excluded.outside += 1,
+            Err(Exclusion::NoConsent) => return self.excluded.no_consent += 1,
+            Err(Exclusion::Capped) => return self.excluded.capped += 1,
             Err(Exclusion::NoAddress) => return self.excluded.no_address += 1,
             Err(Exclusion::Duplicate) => return self.excluded.duplicate += 1,
             Err(Exclusion::Suppressed) => return self.excluded.suppressed += 1,

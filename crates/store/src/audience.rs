@@ -1,15 +1,17 @@
-//! Audiences: reading the contacts of a list, and freezing them as the recipients of a run.
+//! Audiences: reading the contacts of lists, and freezing them as the recipients of a run.
 
-use std::ops::ControlFlow;
+mod filter;
+pub mod pick;
+mod source;
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use fanfare_domain::cohort::Member;
+use fanfare_domain::hours::Window;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{OnMissing, RunKind};
-use futures::TryStreamExt as _;
+use fanfare_domain::state::{Category, OnMissing, RunKind};
 use serde::Deserialize;
-use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgConnection, Row as _};
+use sqlx::{FromRow, PgConnection};
 use tokio::sync::mpsc;
 
 use crate::copy::{self, Rows};
@@ -18,178 +20,8 @@ use crate::follow_ups::members;
 use crate::runs::RunArm;
 use crate::{Error, Result, flows};
 
-/// Contacts that are looked at to learn which attributes a list has.
-const ATTRIBUTE_SAMPLE_CONTACTS: i64 = 10_000;
-
-/// The contacts of a list, as a channel sees them.
-#[derive(Debug, Clone, Copy)]
-pub struct Source<'a> {
-    /// Tenant.
-    pub workspace_id: i32,
-    /// The list.
-    pub list_id: i64,
-    /// Whether the channel writes to phones (else to e-mails).
-    pub by_phone: bool,
-    /// Whether attributes are wanted.
-    pub attributes: bool,
-    /// The accounts whose conversations are wanted, of a channel that writes to phones.
-    pub heard_by: &'a [i64],
-    /// The campaign, and the run that is being expanded, if contacts are to be told whom another run of the
-    /// campaign reaches.
-    pub reached_in: Option<(i64, Option<i64>)>,
-}
-
-/// A contact, borrowed from the row it was read in.
-#[derive(Debug, Clone, Copy)]
-pub struct Contact<'r> {
-    /// Phone in E.164, else the e-mail.
-    pub address: &'r str,
-    /// The e-mail, where the address is a phone.
-    pub email: Option<&'r str>,
-    /// Full name.
-    pub name: Option<&'r str>,
-    /// ISO 3166 alpha-2.
-    pub country: Option<&'r str>,
-    /// BCP 47 tag.
-    pub language: Option<&'r str>,
-    /// A JSON object; `None` also when not asked for.
-    pub attributes: Option<&'r str>,
-    /// Whether the address for the channel is suppressed.
-    pub suppressed: bool,
-    /// Whether a contact with a smaller address has the same e-mail; false for phones.
-    pub duplicate: bool,
-    /// Whether another run of the campaign has reached it, or may still; false also when not asked for.
-    pub reached: bool,
-    /// Row of the file it came from, from 1.
-    pub row_no: i32,
-    /// The import of that file.
-    pub import_id: i64,
-    /// Since when they have written to every one of the accounts; `None` also when not asked for.
-    pub heard_at: Option<DateTime<Utc>>,
-}
-
-impl<'r> Contact<'r> {
-    pub(crate) fn of(row: &'r PgRow, heard: bool) -> Result<Self> {
-        Ok(Self {
-            address: row.try_get_unchecked(0)?,
-            email: row.try_get_unchecked(1)?,
-            name: row.try_get_unchecked(2)?,
-            country: row.try_get_unchecked(3)?,
-            language: row.try_get_unchecked(4)?,
-            attributes: row.try_get_unchecked(5)?,
-            suppressed: row.try_get_unchecked(6)?,
-            duplicate: row.try_get_unchecked(7)?,
-            row_no: row.try_get_unchecked(8)?,
-            import_id: row.try_get_unchecked(9)?,
-            reached: row.try_get_unchecked(10)?,
-            heard_at: if heard { row.try_get_unchecked(11)? } else { None },
-        })
-    }
-}
-
-const BY_PHONE: &str = "-- each_contact by phone
-    select c.address, c.email, c.name, c.country, c.language, case when $5 then c.attributes::text end,
-           s.address is not null, false, c.row_no, c.import_id,
-           case when $6::bigint is null then false else reached($1, $6, $7, c.address) end
-    from contact c
-    left join suppression s on s.workspace_id = c.workspace_id and s.address = c.address
-    where c.workspace_id = $1 and c.list_id = $2 and c.address > $3 order by c.address limit $4";
-
-const BY_PHONE_HEARD: &str = "-- each_contact by phone, heard
-    select c.address, c.email, c.name, c.country, c.language, case when $5 then c.attributes::text end,
-           s.address is not null, false, c.row_no, c.import_id,
-           case when $6::bigint is null then false else reached($1, $6, $7, c.address) end, v.heard_at
-    from contact c
-    left join suppression s on s.workspace_id = c.workspace_id and s.address = c.address
-    left join lateral (
-      select min(v.heard_at) as heard_at from conversation v
-      where v.workspace_id = c.workspace_id and v.account_id = any ($8) and v.address = c.address
-      having count(*) = cardinality($8)) v on true
-    where c.workspace_id = $1 and c.list_id = $2 and c.address > $3 order by c.address limit $4";
-
-const BY_EMAIL: &str = "-- each_contact by e-mail
-    select c.address, c.email, c.name, c.country, c.language, case when $5 then c.attributes::text end,
-           s.address is not null,
-           exists (select from contact d where d.workspace_id = $1 and d.list_id = $2
-                     and d.email = m.email and d.address < c.address)
-           or (c.email < c.address
-               and exists (select from contact d where d.workspace_id = $1 and d.list_id = $2 and d.address = c.email)),
-           c.row_no, c.import_id,
-           case when $6::bigint is null then false else reached($1, $6, $7, m.email) end
-    from contact c
-    cross join lateral (select case when c.address like '+%' then c.email else c.address end as email) m
-    left join suppression s on s.workspace_id = c.workspace_id and s.address = m.email
-    where c.workspace_id = $1 and c.list_id = $2 and c.address > $3 order by c.address limit $4";
-
-/// Calls `visit` with the contacts whose address comes after `after`, in the order of the address, at
-/// most `limit` of them, until it breaks off. Says how many it was called with.
-///
-/// # Errors
-/// When the database fails.
-pub async fn each_contact(
-    c: &mut PgConnection,
-    source: Source<'_>,
-    after: &str,
-    limit: i64,
-    mut visit: impl FnMut(Contact<'_>) -> ControlFlow<()>,
-) -> Result<i64> {
-    let heard = source.by_phone && !source.heard_by.is_empty();
-    let query = match (source.by_phone, heard) {
-        (true, false) => BY_PHONE,
-        (true, true) => BY_PHONE_HEARD,
-        (false, _) => BY_EMAIL,
-    };
-    let query = sqlx::query(query)
-        .bind(source.workspace_id)
-        .bind(source.list_id)
-        .bind(after)
-        .bind(limit)
-        .bind(source.attributes)
-        .bind(source.reached_in.map(|(campaign_id, _)| campaign_id))
-        .bind(source.reached_in.and_then(|(_, run_id)| run_id));
-    let mut rows = if heard { query.bind(source.heard_by) } else { query }.fetch(c);
-    let mut visited = 0;
-    while let Some(row) = rows.try_next().await? {
-        visited += 1;
-        if visit(Contact::of(&row, heard)?).is_break() {
-            break;
-        }
-    }
-    Ok(visited)
-}
-
-/// How many contacts the list has.
-///
-/// # Errors
-/// When the database fails.
-pub async fn size(c: &mut PgConnection, workspace_id: i32, list_id: i64) -> Result<i64> {
-    let n = sqlx::query_scalar("-- size\n select count(*) from contact where workspace_id = $1 and list_id = $2")
-        .bind(workspace_id)
-        .bind(list_id)
-        .fetch_one(c)
-        .await?;
-    Ok(n)
-}
-
-/// Names of the attributes that the first contacts of the list have.
-///
-/// # Errors
-/// When the database fails.
-pub async fn attribute_names(c: &mut PgConnection, workspace_id: i32, list_id: i64) -> Result<Vec<String>> {
-    let names = sqlx::query_scalar(
-        "-- attribute_names
-         select distinct k from (
-           select attributes from contact
-           where workspace_id = $1 and list_id = $2 and attributes is not null order by address limit $3
-         ) c, jsonb_object_keys(c.attributes) k order by k",
-    )
-    .bind(workspace_id)
-    .bind(list_id)
-    .bind(ATTRIBUTE_SAMPLE_CONTACTS)
-    .fetch_all(c)
-    .await?;
-    Ok(names)
-}
+pub use filter::{Barred, Cap, Filter, Whom, one};
+pub use source::{Contact, Source, all_attribute_names, attribute_names, each_contact, explain, has_attribute, size};
 
 /// Runs whose audience is not complete, those that started first in front, in every workspace. Forgets
 /// those that were cancelled before.
@@ -275,8 +107,15 @@ pub struct Priced {
 /// What a run is expanded from, and how far it is.
 #[derive(Debug, Clone, FromRow)]
 pub struct Unfinished {
-    /// The list.
-    pub list_id: i64,
+    /// Its lists.
+    pub lists: Vec<i64>,
+    /// The lists that it leaves out.
+    pub minus: Vec<i64>,
+    /// Which contacts of the lists are meant.
+    pub audience: Option<String>,
+    category: i16,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
     /// Its accounts, in their order.
     #[sqlx(json)]
     pub accounts: Vec<Priced>,
@@ -320,6 +159,14 @@ impl Unfinished {
         OnMissing::from_i16(self.on_missing).ok_or_else(|| Error::Corrupt(format!("on_missing {}", self.on_missing)))
     }
 
+    /// What the campaign is for.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for a number that is no category.
+    pub fn category(&self) -> Result<Category> {
+        Category::from_i16(self.category).ok_or_else(|| Error::Corrupt(format!("category {}", self.category)))
+    }
+
     /// To which of its parent's recipients it goes, if it goes to those.
     ///
     /// # Errors
@@ -347,7 +194,13 @@ impl Unfinished {
 pub async fn unfinished(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Option<Unfinished>> {
     let row = sqlx::query_as(
         "-- unfinished
-         select c.list_id, c.campaign_id, run_arms(r) as arms, c.fallback_id, r.fallback_version, r.variables, c.on_missing,
+         select array_prepend(c.list_id, array(
+                  select l.list_id from campaign_list l where l.workspace_id = $1 and l.campaign_id = c.campaign_id
+                    and not l.minus order by l.rank)) as lists,
+                array(select l.list_id from campaign_list l where l.workspace_id = $1 and l.campaign_id = c.campaign_id
+                    and l.minus order by l.rank) as minus,
+                c.audience, c.category, coalesce(r.started_at, r.scheduled_for) as started_at, c.campaign_id,
+                run_arms(r) as arms, c.fallback_id, r.fallback_version, r.variables, c.on_missing,
                 c.once_per_contact,
                 r.kind, r.parent_run_id, r.cohort, r.part_from, r.part_to, r.expanded_to, g.segment_no, g.seq,
                 array(with recursive up as (
@@ -384,6 +237,14 @@ pub struct LeftOut {
     pub missing: i32,
     /// Another run of the campaign has reached it, or may.
     pub reached: i32,
+    /// On a list that is left out.
+    pub minus: i32,
+    /// The expression does not hold for it.
+    pub outside: i32,
+    /// Has not opted in.
+    pub no_consent: i32,
+    /// Has had as many marketing messages as a contact may.
+    pub capped: i32,
     /// They belong to the other part of the campaign.
     pub other_part: i32,
     /// No list of the campaign has them any more.
@@ -405,6 +266,19 @@ pub struct NewSegment {
     pub after_address: String,
     /// Contacts of the source range that were left out.
     pub left_out: LeftOut,
+    /// The wave of its recipients, of a run with windows.
+    pub wave: Option<Wave>,
+}
+
+/// A wave, and when it may be sent to.
+#[derive(Debug, Clone, Copy)]
+pub struct Wave {
+    /// Its number.
+    pub wave: i16,
+    /// Where its recipients live.
+    pub zone: Tz,
+    /// When they may be sent to first.
+    pub window: Window,
 }
 
 /// Appends a recipient to the rows of a segment; `params` is a JSON array.
@@ -434,23 +308,33 @@ pub async fn write_recipients(c: &mut PgConnection, chunks: mpsc::UnboundedRecei
     .await
 }
 
-/// Writes the segment of the `written` recipients before it.
+/// Writes the segments of the `written` recipients before them.
 ///
 /// # Errors
-/// When they are not as many, the segment exists already, or the database fails.
-pub async fn write_segment(
+/// When they are not as many, a segment exists already, or the database fails.
+pub async fn write_segments(
     c: &mut PgConnection,
-    (workspace_id, run_id): (i32, i64),
-    segment: &NewSegment,
+    key: (i32, i64),
+    segments: &[NewSegment],
     written: u64,
 ) -> Result<()> {
-    ensure_affected("write_recipients", written, u64::from((segment.hi - segment.lo).unsigned_abs()))?;
-    let left_out = segment.left_out;
+    let covered: u64 = segments.iter().map(|s| u64::from((s.hi - s.lo).unsigned_abs())).sum();
+    ensure_affected("write_recipients", written, covered)?;
+    for segment in segments {
+        write_segment(c, key, segment).await?;
+    }
+    Ok(())
+}
+
+async fn write_segment(c: &mut PgConnection, (workspace_id, run_id): (i32, i64), segment: &NewSegment) -> Result<()> {
+    let (left_out, wave) = (segment.left_out, segment.wave);
     sqlx::query(
         "-- write_segment
          insert into segment (workspace_id, run_id, segment_no, lo, hi, next_seq, after_address,
-           no_address, duplicate, suppressed, missing, reached, other_part, gone, answered)
-         values ($1, $2, $3, $4, $5, $4, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+           no_address, duplicate, suppressed, missing, minus, outside, no_consent, capped, other_part, gone, answered,
+           wave, zone, opens_at, closes_at, reached)
+         values ($1, $2, $3, $4, $5, $4, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+           $19, $20, $21, $22)",
     )
     .bind(workspace_id)
     .bind(run_id)
@@ -462,10 +346,18 @@ pub async fn write_segment(
     .bind(left_out.duplicate)
     .bind(left_out.suppressed)
     .bind(left_out.missing)
-    .bind(left_out.reached)
+    .bind(left_out.minus)
+    .bind(left_out.outside)
+    .bind(left_out.no_consent)
+    .bind(left_out.capped)
     .bind(left_out.other_part)
     .bind(left_out.gone)
     .bind(left_out.answered)
+    .bind(wave.map_or(0, |w| w.wave))
+    .bind(wave.map(|w| w.zone.name()))
+    .bind(wave.map(|w| w.window.opens))
+    .bind(wave.and_then(|w| w.window.closes))
+    .bind(left_out.reached)
     .execute(c)
     .await?;
     Ok(())

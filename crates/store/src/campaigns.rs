@@ -1,18 +1,23 @@
 //! Campaigns: what to say, to whom, through which account, under which policies.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
+use fanfare_domain::limits::CAMPAIGN_LISTS_MAX;
 use fanfare_domain::message::Channel;
-use fanfare_domain::state::{Approval, CampaignKind, OnMissing, OnUnknown, Sharing};
+use fanfare_domain::segment::Segment;
+use fanfare_domain::state::{Approval, CampaignKind, Category, OnMissing, OnUnknown, Sharing};
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
 
 use crate::arms::{self, CampaignArm};
 use crate::error::ensure_affected;
 use crate::first_part::{self, FirstPart};
+use crate::hours::{self, NewHours};
 use crate::nearest::nearest;
 use crate::runs::RunArm;
 use crate::schedules::{self, NewSchedule};
-use crate::{Error, Result, Store, accounts, lists, templates, transitions};
+use crate::{Error, Result, Store, accounts, lists, segments, templates, transitions};
 
 /// A campaign to be created.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +32,14 @@ pub struct NewCampaign<'a> {
     pub fallback: Option<&'a str>,
     /// Name of its list; of no meaning where messages come one by one.
     pub list: &'a str,
+    /// Names of more lists. Of an address on several of them, the contact of the first counts.
+    pub more_lists: &'a [String],
+    /// Names of lists whose contacts are left out.
+    pub minus: &'a [String],
+    /// Which contacts of the lists are meant; `None` = all.
+    pub audience: Option<&'a Segment>,
+    /// What it is for.
+    pub category: Category,
     /// Its accounts, in their order.
     pub accounts: &'a [Through<'a>],
     /// How they divide it.
@@ -43,6 +56,8 @@ pub struct NewCampaign<'a> {
     pub schedule: Option<NewSchedule<'a>>,
     /// Whether a contact whom an earlier run has reached, or may still reach, is left out.
     pub once_per_contact: bool,
+    /// When it may write to people.
+    pub hours: NewHours<'a>,
     /// Templates and weights that are tried against each other, `template` the first; empty = that alone.
     pub arms: &'a [(&'a str, i32)],
     /// How many it goes to first, and when the rest follows.
@@ -60,6 +75,10 @@ impl<'a> NewCampaign<'a> {
             template,
             fallback: None,
             list,
+            more_lists: &[],
+            minus: &[],
+            audience: None,
+            category: Category::Marketing,
             accounts,
             sharing: Sharing::Together,
             weight: 1,
@@ -68,6 +87,7 @@ impl<'a> NewCampaign<'a> {
             expires_after_s: None,
             schedule: None,
             once_per_contact: false,
+            hours: NewHours::default(),
             arms: &[],
             first_part: None,
             fails_at_permille: None,
@@ -141,6 +161,12 @@ pub struct Campaign {
     pub list_id: i64,
     /// Name of the list; empty where there is none.
     pub list: String,
+    /// The lists beside it: more of those it goes to, then those it leaves out.
+    pub more_lists: Vec<CampaignList>,
+    /// Which contacts of the lists are meant; `None` = all.
+    pub audience: Option<Segment>,
+    /// What it is for.
+    pub category: Category,
     /// Its accounts, in their order; at least one.
     pub accounts: Vec<CampaignAccount>,
     /// How they divide it.
@@ -160,6 +186,20 @@ pub struct Campaign {
 }
 
 impl Campaign {
+    /// Its lists, or those that it leaves out.
+    pub fn list_ids(&self, minus: bool) -> Vec<i64> {
+        let first = Some(self.list_id).filter(|id| !minus && *id > 0);
+        let more = self.more_lists.iter().filter(|list| list.minus == minus).map(|list| list.list_id);
+        first.into_iter().chain(more).collect()
+    }
+
+    /// The names of its lists, or of those that it leaves out, with commas between them.
+    pub fn list_names(&self, minus: bool) -> String {
+        let first = Some(self.list.as_str()).filter(|name| !minus && !name.is_empty());
+        let more = self.more_lists.iter().filter(|list| list.minus == minus).map(|list| list.name.as_str());
+        first.into_iter().chain(more).collect::<Vec<_>>().join(", ")
+    }
+
     /// What a run of it says now.
     pub fn arms(&self) -> Vec<RunArm> {
         let only = RunArm { template_id: self.template_id, version: self.template_version, weight: 1 };
@@ -179,6 +219,17 @@ impl Campaign {
     pub fn expires_at(&self, start: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.expires_after_s.and_then(TimeDelta::try_seconds).and_then(|after| start.checked_add_signed(after))
     }
+}
+
+/// A list of a campaign beside its first.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct CampaignList {
+    /// The list.
+    pub list_id: i64,
+    /// Its name.
+    pub name: String,
+    /// Whether its contacts are left out.
+    pub minus: bool,
 }
 
 /// The fallback of a campaign.
@@ -214,6 +265,10 @@ struct Row {
     list_id: i64,
     list: String,
     #[sqlx(json)]
+    more_lists: Vec<CampaignList>,
+    audience: Option<String>,
+    category: i16,
+    #[sqlx(json)]
     accounts: Vec<CampaignAccount>,
     sharing: i16,
     weight: i32,
@@ -248,6 +303,9 @@ impl Row {
             fails_at_permille: self.fails_at_permille,
             list_id: self.list_id,
             list: self.list,
+            more_lists: self.more_lists,
+            audience: self.audience.as_deref().map(segment).transpose()?,
+            category: Category::from_i16(self.category).ok_or_else(|| corrupt("category", self.category))?,
             sharing: Sharing::from_i16(self.sharing).ok_or_else(|| corrupt("sharing", self.sharing))?,
             accounts: self.accounts,
             weight: self.weight,
@@ -258,11 +316,20 @@ impl Row {
     }
 }
 
+/// An expression as it is kept.
+///
+/// # Errors
+/// [`Error::Corrupt`] when it is none.
+pub fn segment(text: &str) -> Result<Segment> {
+    text.parse().map_err(|e| Error::Corrupt(format!("expression {text:?}: {e}")))
+}
+
 /// Creates a campaign.
 ///
 /// # Errors
-/// [`Error::NotFound`] when template, list or account do not exist; [`Error::Conflict`] when the name
-/// is taken, or the fallback cannot be one; else when the database fails.
+/// [`Error::NotFound`] when template, list or account do not exist; [`Error::Segment`] when an attribute or
+/// campaign of the expression does not; [`Error::Conflict`] when the name is taken, a list or account is named
+/// twice, or the fallback cannot be one; else when the database fails.
 pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> Result<Campaign> {
     let mut tx = store.pool.begin().await?;
     let template = templates::get(&mut tx, workspace_id, new.template).await?;
@@ -274,12 +341,18 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
         CampaignKind::Broadcast => Some(lists::get(&mut tx, workspace_id, new.list).await?.list_id),
         CampaignKind::Triggered | CampaignKind::Single => None,
     };
+    let (more, minus) = match list_id {
+        Some(list_id) => chosen(&mut tx, workspace_id, list_id, &new).await?,
+        None => (Vec::new(), Vec::new()),
+    };
     let campaign_id = store.ids.next();
     let done = sqlx::query(
         "-- create
          insert into campaign (workspace_id, campaign_id, name, template_id, list_id, sharing, weight,
-           on_missing, on_unknown, expires_after_s, created_at, fallback_id, once_per_contact, fails_at_permille, kind)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) on conflict (workspace_id, name) do nothing",
+           on_missing, on_unknown, expires_after_s, created_at, fallback_id, once_per_contact, fails_at_permille, kind,
+           audience, category)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+         on conflict (workspace_id, name) do nothing",
     )
     .bind(workspace_id)
     .bind(campaign_id)
@@ -296,6 +369,8 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     .bind(new.once_per_contact)
     .bind(new.fails_at_permille)
     .bind(new.kind.as_i16())
+    .bind(new.audience.map(Segment::text))
+    .bind(new.category.as_i16())
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {
@@ -304,12 +379,18 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
             "campaign {name:?} exists already: choose another name, or launch it with fanfare campaign launch {name}"
         )));
     }
+    for (is_minus, lists) in [(false, more), (true, minus)] {
+        for (rank, list_id) in (0..).zip(lists) {
+            add_list(&mut tx, workspace_id, campaign_id, (list_id, rank, is_minus)).await?;
+        }
+    }
     for (rank, through) in (0..).zip(new.accounts) {
         add_account(&mut tx, workspace_id, campaign_id, rank, through).await?;
     }
     if let Some(schedule) = &new.schedule {
         schedules::insert(&mut tx, workspace_id, campaign_id, schedule).await?;
     }
+    hours::set_campaign(&mut tx, (workspace_id, campaign_id), new.hours, store.clock.now()).await?;
     arms::add(&mut tx, (workspace_id, campaign_id), &template, new.arms).await?;
     if let Some(part) = new.first_part {
         first_part::set(&mut tx, (workspace_id, campaign_id), part).await?;
@@ -319,6 +400,63 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     tx.commit().await?;
     tracing::info!(workspace_id, campaign_id = campaign.campaign_id, "campaign created");
     Ok(campaign)
+}
+
+/// The lists beside the first, and those to be left out; what the expression names exists.
+async fn chosen(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    list_id: i64,
+    new: &NewCampaign<'_>,
+) -> Result<(Vec<i64>, Vec<i64>)> {
+    let (more, minus) = more_lists(c, workspace_id, new).await?;
+    if let Some(segment) = new.audience {
+        let all: Vec<i64> = [list_id].into_iter().chain(more.iter().copied()).collect();
+        segments::check(c, workspace_id, &all, segment).await?;
+    }
+    Ok((more, minus))
+}
+
+/// The lists beside the first, and those to be left out. None is named twice.
+async fn more_lists(c: &mut PgConnection, workspace_id: i32, new: &NewCampaign<'_>) -> Result<(Vec<i64>, Vec<i64>)> {
+    let mut named = HashSet::from([new.list]);
+    let mut found = (Vec::new(), Vec::new());
+    for (names, ids) in [(new.more_lists, &mut found.0), (new.minus, &mut found.1)] {
+        if names.len() >= CAMPAIGN_LISTS_MAX {
+            return Err(Error::Conflict(format!(
+                "a campaign has fewer than {CAMPAIGN_LISTS_MAX} more lists: merge them with fanfare list merge"
+            )));
+        }
+        for name in names {
+            if !named.insert(name) {
+                return Err(Error::Conflict(format!(
+                    "list {name:?} is named twice: name it once, to go to it or to leave it out"
+                )));
+            }
+            ids.push(lists::get(c, workspace_id, name).await?.list_id);
+        }
+    }
+    Ok(found)
+}
+
+async fn add_list(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    campaign_id: i64,
+    (list_id, rank, minus): (i64, i16, bool),
+) -> Result<()> {
+    sqlx::query(
+        "-- create: list
+         insert into campaign_list (workspace_id, campaign_id, list_id, rank, minus) values ($1, $2, $3, $4, $5)",
+    )
+    .bind(workspace_id)
+    .bind(campaign_id)
+    .bind(list_id)
+    .bind(rank)
+    .bind(minus)
+    .execute(c)
+    .await?;
+    Ok(())
 }
 
 async fn add_account(
@@ -397,7 +535,12 @@ async fn select(c: &mut PgConnection, workspace_id: i32, name: Option<&str>) -> 
     let rows = sqlx::query_as(
         "-- select
          select c.campaign_id, c.name, c.kind, c.template_id, t.name as template, t.version as template_version, t.channel,
-                coalesce(c.list_id, 0) as list_id, coalesce(l.name, '') as list, c.sharing, c.weight, c.on_missing, c.on_unknown, c.expires_after_s, c.once_per_contact, c.created_at,
+                coalesce(c.list_id, 0) as list_id, coalesce(l.name, '') as list, c.audience, c.category,
+                (select coalesce(jsonb_agg(jsonb_build_object('list_id', m.list_id, 'name', n.name, 'minus', m.minus)
+                                           order by m.minus, m.rank), '[]')
+                 from campaign_list m join list n on n.workspace_id = m.workspace_id and n.list_id = m.list_id
+                 where m.workspace_id = c.workspace_id and m.campaign_id = c.campaign_id) as more_lists,
+                c.sharing, c.weight, c.on_missing, c.on_unknown, c.expires_after_s, c.once_per_contact, c.created_at,
                 c.approval, c.approved_says, c.fails_at_permille,
                 (select coalesce(jsonb_agg(jsonb_build_object('template_id', a.template_id, 'template', t.name,
                           'version', t.version, 'weight', a.weight) order by a.arm), '[]')

@@ -7,20 +7,24 @@ use fanfare_domain::cohort::Member;
 use fanfare_domain::outcome::FailureKind;
 use fanfare_domain::retry::attempts_max;
 use futures::TryStreamExt as _;
-use sqlx::{PgConnection, Row as _};
+use sqlx::postgres::PgArguments;
+use sqlx::{Arguments as _, PgConnection, QueryBuilder, Row as _};
 
 use crate::Result;
-use crate::audience::Contact;
+use crate::audience::{Contact, Filter};
 use crate::deliveries::found;
 use crate::queue::BY_RECEIPT;
 
 /// Of which recipients.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Cohort<'a> {
     /// Tenant.
     pub workspace_id: i32,
     /// The lists that the contacts are looked for in, the first before the others.
     pub lists: &'a [i64],
+    /// What leaves contacts out. That they are on a list left out, or outside an expression, was decided when
+    /// the parent was expanded.
+    pub filter: &'a Filter,
     /// Whether the channel writes to phones (else to e-mails).
     pub by_phone: bool,
     /// The run that they are recipients of.
@@ -42,6 +46,7 @@ pub enum Missing {
     Answered,
 }
 
+/// The members with their contacts, up to whether they are suppressed.
 const MEMBERS: &str = concat!(
     "-- each_member\n ",
     found!(),
@@ -71,13 +76,18 @@ const MEMBERS: &str = concat!(
            when 'replied' then p.replied
            else w.word = any (p.answers) end, false))
      )
-     select c.address, c.email, c.name, c.country, c.language, c.attributes::text,
-            exists (select from suppression s where s.workspace_id = $1 and s.address = m.address collate \"C\"),
-            false, c.row_no, c.import_id, m.seq,
+     select c.address, c.email, c.name, c.country, c.language, c.attributes::text, "
+);
+
+/// And behind that.
+const ANSWERED: &str = ", false, c.row_no, c.import_id, m.seq,
             m.replied or exists (
               select from recipient x
               join receipt y on y.workspace_id = x.workspace_id and y.run_id = x.run_id and y.seq = x.seq
-              where x.workspace_id = $1 and x.address collate \"C\" = m.address and x.run_id = any ($11) and y.kind >= 5)
+              where x.workspace_id = $1 and x.address collate \"C\" = m.address and x.run_id = any ($11) and y.kind >= 5), ";
+
+/// And behind why the filter leaves them out.
+const CONTACTS: &str = "
      from members m
      left join lateral (
        select c.* from contact c
@@ -91,8 +101,7 @@ const MEMBERS: &str = concat!(
          and (y.state < 5 or exists (
            select from outcome o where o.workspace_id = $1 and o.run_id = x.run_id and o.seq = x.seq
              and o.class in (1, 6, 9))))
-     order by m.seq"
-);
+     order by m.seq";
 
 /// Calls `visit` with the members of the cohort among the parent's recipients of seqs from `lo` to `hi` − 1.
 /// Those who have answered are no members, unless the cohort is of those who did.
@@ -107,26 +116,34 @@ pub async fn each_member(
 ) -> Result<()> {
     let words: Vec<String> = cohort.members.iter().map(Member::to_string).collect();
     let leaves = !cohort.members.iter().any(Member::wants_answers);
-    let mut rows = sqlx::query(MEMBERS)
-        .bind(cohort.workspace_id)
-        .bind(cohort.parent_run_id)
-        .bind(lo)
-        .bind(hi)
-        .bind(attempts_max(FailureKind::Throttled))
-        .bind(attempts_max(FailureKind::Transient))
-        .bind(BY_RECEIPT)
-        .bind(words)
-        .bind(cohort.lists)
-        .bind(cohort.by_phone)
-        .bind(cohort.ancestors)
-        .bind(cohort.once)
-        .fetch(c);
+    let mut arguments = PgArguments::default();
+    let bound = [
+        arguments.add(cohort.workspace_id),
+        arguments.add(cohort.parent_run_id),
+        arguments.add(lo),
+        arguments.add(hi),
+        arguments.add(attempts_max(FailureKind::Throttled)),
+        arguments.add(attempts_max(FailureKind::Transient)),
+        arguments.add(BY_RECEIPT),
+        arguments.add(words),
+        arguments.add(cohort.lists),
+        arguments.add(cohort.by_phone),
+        arguments.add(cohort.ancestors),
+        arguments.add(cohort.once),
+    ];
+    bound.into_iter().collect::<std::result::Result<(), _>>().map_err(sqlx::Error::Encode)?;
+    let mut q = QueryBuilder::with_arguments(MEMBERS, arguments);
+    cohort.filter.push_suppressed(&mut q, cohort.workspace_id, "(m.address collate \"C\")");
+    q.push(ANSWERED);
+    cohort.filter.push_barred(&mut q, cohort.workspace_id, None);
+    q.push(CONTACTS);
+    let mut rows = q.build().fetch(c);
     while let Some(row) = rows.try_next().await? {
         let (gone, answered): (Option<&str>, bool) = (row.try_get_unchecked(0)?, row.try_get(11)?);
         let found = match (leaves && answered, gone) {
             (true, _) => Err(Missing::Answered),
             (false, None) => Err(Missing::Gone),
-            (false, Some(_)) => Ok(Contact::of(&row, false)?),
+            (false, Some(_)) => Ok(Contact::of_member(&row)?),
         };
         if visit(found).is_break() {
             break;

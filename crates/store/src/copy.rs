@@ -13,6 +13,10 @@ const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 const CHUNK_ROWS: usize = 500;
 /// Stands after the last row.
 const END: i16 = -1;
+/// The length of a field that is null.
+const NULL: [u8; 4] = (-1i32).to_be_bytes();
+/// The type text.
+const TEXT_OID: i32 = 25;
 
 /// A COPY stream being put together in memory.
 #[derive(Debug)]
@@ -78,8 +82,31 @@ impl Rows {
     pub fn text(&mut self, v: Option<&str>) -> &mut Self {
         match v {
             Some(v) => self.field(v.as_bytes()),
-            None => self.put(&(-1i32).to_be_bytes()),
+            None => self.put(&NULL),
         }
+    }
+
+    /// A field of type timestamptz, from µs since the Unix epoch, or null.
+    pub fn maybe_timestamp_us(&mut self, v: Option<i64>) -> &mut Self {
+        match v {
+            Some(v) => self.timestamp_us(v),
+            None => self.put(&NULL),
+        }
+    }
+
+    /// A field of type text[]; null when there are none (PostgreSQL source, `array_recv`).
+    pub fn texts(&mut self, all: &[String]) -> &mut Self {
+        if all.is_empty() {
+            return self.put(&NULL);
+        }
+        let bytes = 20 + all.iter().map(|text| 4 + text.len()).sum::<usize>();
+        // One dimension, no nulls, the elements' type, how many, counted from 1.
+        self.length(bytes).put(&1i32.to_be_bytes()).put(&0i32.to_be_bytes()).put(&TEXT_OID.to_be_bytes());
+        self.put(&(all.len() as i32).to_be_bytes()).put(&1i32.to_be_bytes());
+        for text in all {
+            self.field(text.as_bytes());
+        }
+        self
     }
 
     /// A field of type jsonb, or null.
@@ -89,8 +116,13 @@ impl Rows {
                 self.length(json.len() + 1).put(&[1]);
                 self.put(json.as_bytes())
             }
-            None => self.put(&(-1i32).to_be_bytes()),
+            None => self.put(&NULL),
         }
+    }
+
+    /// Rows that follow others in a stream.
+    pub fn further() -> Self {
+        Self { buffer: Vec::new(), rows: 0 }
     }
 
     /// Takes the bytes gathered since the last time: a chunk for [`stream`].

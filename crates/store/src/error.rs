@@ -60,6 +60,9 @@ pub enum Error {
         /// Names that exist, nearest first.
         near: Vec<String>,
     },
+    /// An expression names what does not exist.
+    #[error(transparent)]
+    Segment(#[from] fanfare_domain::segment::SegmentError),
     /// Something named exists already, or is in the way.
     #[error("{0}")]
     Conflict(String),

@@ -1,6 +1,8 @@
 //! Imports: the checkpoint of a load while it runs, its account afterwards.
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use sqlx::{FromRow, PgConnection};
 
 use crate::error::ensure_affected;
@@ -126,6 +128,39 @@ pub async fn begin(
     ensure_affected("begin", done.rows_affected(), 1)?;
     tx.commit().await?;
     Ok(Import { import_id, finished: false, counts: Counts::default() })
+}
+
+/// Puts on record what came into a list otherwise than from a file, as an import that is finished.
+///
+/// # Errors
+/// When the database fails.
+pub async fn record(
+    c: &mut PgConnection,
+    (workspace_id, import_id): (i32, i64),
+    list_id: i64,
+    what: &str,
+    counts: Counts,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let hash = Sha256::digest(import_id.to_be_bytes());
+    let done = sqlx::query(
+        "-- record
+         insert into import (workspace_id, import_id, list_id, content_sha256, options_sha256, file_name, options, state,
+           rows, imported, duplicates, started_at, finished_at)
+         values ($1, $2, $3, $4, $4, $5, '{}', 2, $6, $7, $8, $9, $9)",
+    )
+    .bind(workspace_id)
+    .bind(import_id)
+    .bind(list_id)
+    .bind(hash.as_slice())
+    .bind(what)
+    .bind(counts.rows)
+    .bind(counts.imported)
+    .bind(counts.duplicates)
+    .bind(now)
+    .execute(c)
+    .await?;
+    ensure_affected("record", done.rows_affected(), 1)
 }
 
 /// Whether no other import has put a contact into the list, nor is about to. Who holds the list may rely on

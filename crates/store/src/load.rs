@@ -11,9 +11,10 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use tokio::sync::Mutex;
 
-use crate::contacts::{self, NewContact, OnDuplicate, Place};
+use crate::contacts::{self, NewContact, OnDuplicate, Place, Stamp};
 use crate::imports::{self, Counts};
 use crate::lists::{self, Hold};
+use crate::pepper::Pepper;
 use crate::suppressions::{self, Reason};
 use crate::{Error, Result, Store};
 
@@ -47,11 +48,17 @@ pub struct Batch {
     pub repeated: Vec<Row>,
     /// What suppressions by this file are said to come from, e.g. the file's name.
     pub origin: String,
+    /// The source of new contacts whose row names none.
+    pub source: String,
 }
 
 impl Batch {
     fn rows(&self) -> impl Iterator<Item = &Row> {
         self.fresh.iter().chain(&self.met).chain(&self.repeated)
+    }
+
+    fn stamp(&self, now: DateTime<Utc>) -> Stamp<'_> {
+        Stamp { source: &self.source, now }
     }
 }
 
@@ -87,7 +94,8 @@ impl Load {
         let mut tx = self.begin().await?;
         let alone = self.hold_alone(&mut tx).await?;
         if alone {
-            contacts::insert(&mut tx, self.place, &contacts_of(&batch.fresh)).await.map_err(lost_race)?;
+            let stamp = batch.stamp(self.store.clock.now());
+            contacts::insert(&mut tx, self.place, stamp, &contacts_of(&batch.fresh)).await.map_err(lost_race)?;
         } else {
             // Lets go of the list: two that hold it together cannot both come to hold it for themselves.
             tx.rollback().await?;
@@ -130,7 +138,8 @@ impl Prepared<'_> {
         imports::lock(&mut self.tx, workspace_id, import_id, batch.at).await?;
         let now = self.load.store.clock.now();
         let any = suppressions::any(&mut self.tx, workspace_id).await?;
-        let work = Work { place: self.load.place, policy: self.load.policy, inserted: self.alone, any, now };
+        let (place, policy, pepper) = (self.load.place, self.load.policy, self.load.store.seal.pepper().clone());
+        let work = Work { place, policy, inserted: self.alone, any, now, pepper };
         let counts = work.put_in(&mut self.tx, batch).await?;
         imports::advance(&mut self.tx, workspace_id, import_id, batch.at, counts).await?;
         self.tx.commit().await?;
@@ -145,6 +154,7 @@ pub struct Rehearsal {
     policy: OnDuplicate,
     alone: bool,
     now: DateTime<Utc>,
+    pepper: Pepper,
 }
 
 impl Rehearsal {
@@ -158,7 +168,8 @@ impl Rehearsal {
         // What was prepared until now means the real tables.
         connection.clear_cached_statements().await?;
         contacts::rehearse(&mut connection).await?;
-        Ok(Self { connection, place, policy, alone, now: store.clock.now() })
+        let (now, pepper) = (store.clock.now(), store.seal.pepper().clone());
+        Ok(Self { connection, place, policy, alone, now, pepper })
     }
 
     /// Says what would become of the rows.
@@ -167,12 +178,14 @@ impl Rehearsal {
     /// When the database fails.
     pub async fn settle(&mut self, batch: &Batch) -> Result<Counts> {
         let mut tx = self.connection.begin().await?;
-        contacts::rehearse_with(&mut tx, self.place, &addresses(batch.rows())).await?;
+        contacts::rehearse_with(&mut tx, &self.pepper, self.place, &addresses(batch.rows())).await?;
         if self.alone {
-            contacts::insert(&mut tx, self.place, &contacts_of(&batch.fresh)).await?;
+            contacts::insert(&mut tx, self.place, batch.stamp(self.now), &contacts_of(&batch.fresh)).await?;
         }
         let Self { place, policy, now, alone: inserted, .. } = *self;
-        let counts = Work { place, policy, inserted, any: true, now }.put_in(&mut tx, batch).await?;
+        let counts = Work { place, policy, inserted, any: true, now, pepper: self.pepper.clone() }
+            .put_in(&mut tx, batch)
+            .await?;
         tx.commit().await?;
         Ok(counts)
     }
@@ -187,6 +200,7 @@ struct Work {
     /// The workspace may suppress something.
     any: bool,
     now: DateTime<Utc>,
+    pepper: Pepper,
 }
 
 impl Work {
@@ -199,11 +213,11 @@ impl Work {
             met.extend(contacts_of(&batch.fresh));
             met.sort_unstable_by(|a, b| a.address.cmp(&b.address));
         }
-        let merged = contacts::merge(c, self.place, self.policy, &met).await?;
+        let merged = contacts::merge(c, self.place, batch.stamp(self.now), self.policy, &met).await?;
         counts += Counts { rows: 0, ..merged };
         // Each of these has met its contact in this batch: they are counted already.
         let repeats: Vec<&NewContact> = batch.repeats.iter().collect();
-        contacts::merge(c, self.place, self.policy, &repeats).await?;
+        contacts::merge(c, self.place, batch.stamp(self.now), self.policy, &repeats).await?;
         counts.suppressed = self.suppress(c, batch).await?;
         Ok(counts)
     }
@@ -214,7 +228,7 @@ impl Work {
             return Ok(0);
         }
         let workspace_id = self.place.workspace_id;
-        let known = suppressions::among(c, workspace_id, &addresses(batch.rows())).await?;
+        let known = suppressions::among(c, &self.pepper, workspace_id, &addresses(batch.rows())).await?;
         let mut suppressed: HashSet<&str> = known.iter().map(String::as_str).collect();
         let mut in_order: Vec<&Row> = batch.rows().collect();
         in_order.sort_unstable_by_key(|row| row.contact.row_no);

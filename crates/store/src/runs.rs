@@ -239,8 +239,8 @@ async fn insert_account(
     let sharing = if run.accounts.len() == 1 { 0 } else { run.sharing.as_i16() };
     sqlx::query(
         "-- insert: flow
-         insert into flow (workspace_id, account_id, run_id, weight, runnable, reserve_each, sharing, rank, share, lane)
-         values ($1, $2, $3, $4, false, $5, $6, $7, $8, $9)",
+         insert into flow (workspace_id, account_id, run_id, weight, runnable, reserve_each, sharing, rank, share, lane, windowed)
+         values ($1, $2, $3, $4, false, $5, $6, $7, $8, $9, $9 = 1 and is_windowed($1, $10))",
     )
     .bind(workspace_id)
     .bind(account.account_id)
@@ -251,6 +251,7 @@ async fn insert_account(
     .bind(rank)
     .bind(account.share.unwrap_or(1))
     .bind(i16::from(run.kind != RunKind::Live))
+    .bind(run.campaign_id)
     .execute(c)
     .await?;
     Ok(())

@@ -12,13 +12,17 @@ use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use fanfare_domain::rng::Rng;
 use tempfile::NamedTempFile;
 
+use crate::pepper::Pepper;
 use crate::{Error, Result};
 
 const NONCE_BYTES: usize = 24;
 
 /// The installation's key. It has no `Debug` and is never printed.
 #[derive(Clone)]
-pub struct Seal(XChaCha20Poly1305);
+pub struct Seal {
+    cipher: XChaCha20Poly1305,
+    pepper: Pepper,
+}
 
 impl Seal {
     /// From 32 bytes in base64 (`FANFARE_KEY`).
@@ -29,7 +33,12 @@ impl Seal {
         let bytes: [u8; 32] = STANDARD.decode(key.trim()).ok().and_then(|b| b.try_into().ok()).ok_or_else(|| {
             Error::Key("not 32 bytes in base64; make one with: head -c 32 /dev/urandom | base64".into())
         })?;
-        Ok(Self(XChaCha20Poly1305::new(&bytes.into())))
+        Ok(Self { cipher: XChaCha20Poly1305::new(&bytes.into()), pepper: Pepper::derive(&bytes) })
+    }
+
+    /// The key under which erased addresses are hashed.
+    pub fn pepper(&self) -> &Pepper {
+        &self.pepper
     }
 
     /// From a key file.
@@ -61,7 +70,7 @@ impl Seal {
         rng.fill(&mut nonce);
         let payload = Payload { msg: secret.as_bytes(), aad: owner.as_bytes() };
         // Encryption fails only for messages above 256 GiB.
-        let sealed = self.0.encrypt(&XNonce::from(nonce), payload).expect("a secret fits into memory");
+        let sealed = self.cipher.encrypt(&XNonce::from(nonce), payload).expect("a secret fits into memory");
         [nonce.as_slice(), &sealed].concat()
     }
 
@@ -77,7 +86,7 @@ impl Seal {
         };
         let (nonce, body) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or_else(wrong)?;
         let payload = Payload { msg: body, aad: owner.as_bytes() };
-        let plain = self.0.decrypt(&XNonce::from(*nonce), payload).map_err(|_| wrong())?;
+        let plain = self.cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| wrong())?;
         String::from_utf8(plain).map_err(|_| wrong())
     }
 }

@@ -1,8 +1,11 @@
 //! Workspaces: the tenants. One is made by its first use, [`DEFAULT`] by any.
 
 use chrono::{DateTime, Utc};
+use fanfare_domain::state::Consent;
+use serde::Serialize;
 use sqlx::PgConnection;
 
+use crate::error::ensure_affected;
 use crate::nearest::nearest;
 use crate::{Error, Result};
 
@@ -64,4 +67,66 @@ pub async fn all(c: &mut PgConnection) -> Result<Vec<(i32, String)>> {
     let rows =
         sqlx::query_as("-- all\n select workspace_id, name from workspace order by workspace_id").fetch_all(c).await?;
     Ok(rows)
+}
+
+/// What a workspace asks of its marketing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Rules {
+    /// Whom it may go to.
+    pub consent: Consent,
+    /// How often.
+    pub cap: Option<Cap>,
+}
+
+/// Most marketing messages to a contact in a span of time, over all campaigns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Cap {
+    /// Messages.
+    pub messages: i32,
+    /// In so many hours.
+    pub hours: i32,
+}
+
+/// The rules of the workspace.
+///
+/// # Errors
+/// When the database fails.
+pub async fn rules(c: &mut PgConnection, workspace_id: i32) -> Result<Rules> {
+    let (consent, messages, hours): (i16, Option<i32>, Option<i32>) =
+        sqlx::query_as("-- rules\n select consent, cap_messages, cap_hours from workspace where workspace_id = $1")
+            .bind(workspace_id)
+            .fetch_one(c)
+            .await?;
+    let consent = Consent::from_i16(consent).ok_or_else(|| Error::Corrupt(format!("workspace.consent {consent}")))?;
+    Ok(Rules { consent, cap: messages.zip(hours).map(|(messages, hours)| Cap { messages, hours }) })
+}
+
+/// Changes the rules of the workspace.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_rules(c: &mut PgConnection, workspace_id: i32, rules: Rules) -> Result<()> {
+    let done = sqlx::query(
+        "-- set_rules
+         update workspace set consent = $2, cap_messages = $3, cap_hours = $4 where workspace_id = $1",
+    )
+    .bind(workspace_id)
+    .bind(rules.consent.as_i16())
+    .bind(rules.cap.map(|cap| cap.messages))
+    .bind(rules.cap.map(|cap| cap.hours))
+    .execute(c)
+    .await?;
+    ensure_affected("set_rules", done.rows_affected(), 1)
+}
+
+/// Lets one expansion at a time decide who gets marketing, where a cap counts what others have decided.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hold(c: &mut PgConnection, workspace_id: i32) -> Result<()> {
+    sqlx::query("-- hold\n select from workspace where workspace_id = $1 for no key update")
+        .bind(workspace_id)
+        .execute(c)
+        .await?;
+    Ok(())
 }

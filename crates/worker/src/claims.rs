@@ -78,7 +78,8 @@ impl Claims {
     /// The messages of a lease; where that matters, with the times when their recipients wrote.
     async fn messages(&self, c: &mut PgConnection, run: &Run, lease: &Lease) -> Result<Vec<Message>> {
         let (workspace_id, account_id) = (self.who.workspace_id, self.who.account_id);
-        let mut messages = queue::messages(c, workspace_id, lease).await?;
+        let pepper = self.account.store.seal.pepper();
+        let mut messages = queue::messages(c, pepper, (workspace_id, account_id), lease).await?;
         if run.window {
             queue::heard(c, (workspace_id, account_id), lease.run_id, &mut messages).await?;
         }

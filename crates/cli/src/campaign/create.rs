@@ -1,5 +1,7 @@
 //! `fanfare campaign create`: what to say, to whom, through which accounts, under which policies.
 
+mod audience;
+mod hours;
 mod parts;
 mod through;
 mod timing;
@@ -20,6 +22,8 @@ use crate::context::Context;
 use crate::output::{Output, Usage, duration, fields, id};
 use crate::parse;
 use crate::schedule::utc;
+use audience::Audience;
+use hours::HoursOptions;
 
 pub use through::{ThroughArgs, through};
 
@@ -35,9 +39,8 @@ pub struct Create {
     /// sent nothing else [default: they are sent nothing]
     #[arg(long, value_name = "TEMPLATE")]
     fallback: Option<String>,
-    /// To whom
-    #[arg(long, required_unless_present = "triggered")]
-    list: Option<String>,
+    #[command(flatten)]
+    audience: Audience,
     #[command(flatten)]
     trigger: trigger::Trigger,
     #[command(flatten)]
@@ -59,6 +62,8 @@ pub struct Create {
     #[command(flatten)]
     timing: timing::Timing,
     #[command(flatten)]
+    hours: HoursOptions,
+    #[command(flatten)]
     parts: parts::Parts,
 }
 
@@ -66,7 +71,7 @@ impl Create {
     /// What can be refused before the database is opened.
     pub fn check(&self) -> Result<(), Usage> {
         self.through()?;
-        let schedule = self.timing.sound(Clock::system().now())?;
+        let schedule = self.timing.sound(Clock::system().now(), self.hours.zone())?;
         if self.trigger.triggered && schedule.is_some() {
             return Err(Usage("--triggered: messages that come one by one have no schedule: leave it out".to_owned()));
         }
@@ -74,6 +79,13 @@ impl Create {
             return Err(Usage(
                 "a campaign with a schedule goes to everybody at once: leave the first part out".to_owned(),
             ));
+        }
+        if schedule.is_some() && self.hours.is_local() {
+            return Err(Usage("--local-date is a day of its own: leave it out, or the schedule".to_owned()));
+        }
+        if self.trigger.triggered && self.audience.chooses() {
+            let what = "--triggered: messages come one by one, to whoever is enrolled: leave --minus and --segment out";
+            return Err(Usage(what.to_owned()));
         }
         if self.trigger.triggered && self.parts.first_part().is_some() {
             return Err(Usage(
@@ -91,13 +103,18 @@ impl Create {
 
 pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Result<()> {
     let (accounts, sharing) = new.through()?;
-    let schedule = new.timing.sound(context.store.clock.now())?;
+    let schedule = new.timing.sound(context.store.clock.now(), new.hours.zone())?;
+    let (list, more_lists) = new.audience.lists();
     let arms = new.parts.arms(&new.template)?;
     let campaign = NewCampaign {
         name: &new.name,
         template: &new.template,
         fallback: new.fallback.as_deref(),
-        list: new.list.as_deref().unwrap_or_default(),
+        list,
+        more_lists,
+        minus: &new.audience.minus,
+        audience: new.audience.segment.as_ref(),
+        category: new.audience.category(new.trigger.kind()),
         kind: new.trigger.kind(),
         accounts: &accounts,
         sharing,
@@ -107,6 +124,7 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
         expires_after_s: new.expires_after,
         schedule: schedule.as_ref().map(timing::Sound::as_new),
         once_per_contact: new.timing.once_per_contact,
+        hours: new.hours.new_hours(),
         arms: &arms,
         first_part: new.parts.first_part(),
         fails_at_permille: new.parts.fails_at_permille(),
@@ -121,12 +139,14 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
     let value = json!({
         "id": id(made.campaign_id), "name": made.name, "kind": made.kind, "template": made.template,
         "fallback": made.fallback.as_ref().map(|f| &f.name), "list": made.list,
+        "lists": names(&made, false), "minus": names(&made, true), "segment": made.audience, "category": made.category,
         "accounts": made.accounts, "sharing": made.sharing, "channel": made.channel, "weight": made.weight, "on_missing": made.on_missing,
         "on_unknown": made.on_unknown, "expires_after_seconds": made.expires_after_s,
         "once_per_contact": made.once_per_contact, "next_at": schedule.as_ref().map(|s| utc(s.as_new().next_at)),
+        "times": new.hours.json(),
         "variants": made.arms, "first_part": made.first_part, "fails_at_permille": made.fails_at_permille,
     });
-    output.result(&value, |_| definition(&made, schedule.as_ref()))
+    output.result(&value, |_| definition(&made, &new.hours, schedule.as_ref()))
 }
 
 /// Refuses a sender that the account cannot send from.
@@ -139,16 +159,25 @@ pub async fn fits(context: &Context, through: &Through<'_>) -> anyhow::Result<()
         .map_err(|why| Usage(format!("--sender {}={address}: {why}", through.account)).into())
 }
 
-fn definition(c: &Campaign, schedule: Option<&timing::Sound>) -> String {
+/// The names of its lists, or of those it leaves out.
+fn names(c: &Campaign, minus: bool) -> Vec<&str> {
+    let first = Some(c.list.as_str()).filter(|name| !minus && !name.is_empty());
+    let more = c.more_lists.iter().filter(|list| list.minus == minus).map(|list| list.name.as_str());
+    first.into_iter().chain(more).collect()
+}
+
+fn definition(c: &Campaign, hours: &HoursOptions, schedule: Option<&timing::Sound>) -> String {
     let expires = c.expires_after_s.map_or("never".to_owned(), |s| format!("{} after the launch", duration(s as f64)));
     let fallback = c.fallback.as_ref().map(|f| format!("; outside the 24-hour window template {}", f.name));
     let broadcast = c.kind == CampaignKind::Broadcast;
     fields([
         ("campaign", c.name.clone()),
         ("says", format!("{}, by {}{}", templates(c), c.channel, fallback.unwrap_or_default())),
-        ("to", if broadcast { format!("list {}", c.list) } else { "whoever is enrolled".to_owned() }),
+        ("to", if broadcast { audience::in_words(c) } else { "whoever is enrolled".to_owned() }),
+        ("for", c.category.to_string()),
         ("in parts", first_part(c)),
         ("through", through(c)),
+        ("when", hours.shown()),
         (
             "policies",
             format!("variable missing: {}; message in doubt: {}; expires: {expires}", c.on_missing, c.on_unknown),

@@ -1,8 +1,10 @@
 //! `fanfare campaign plan`: the dry run of a launch.
 
+pub mod waves;
+
 use std::process::ExitCode;
 
-use fanfare_domain::state::Sharing;
+use fanfare_domain::state::{Category, Consent, Sharing};
 use fanfare_scheduler::Problem;
 use fanfare_scheduler::plan::{self, AccountLine, Plan};
 use fanfare_scheduler::window::WindowLine;
@@ -11,6 +13,7 @@ use crate::bars;
 use crate::context::Context;
 use crate::output::{Output, Table, bold, count, credits, dim, duration, fields, on_terminal, paint, when};
 use crate::sample;
+use crate::workspace::cap_in_words;
 
 /// Lines of countries that are shown; the rest is summed up.
 const COUNTRIES_SHOWN_MAX: usize = 8;
@@ -38,10 +41,14 @@ pub async fn run(context: &Context, name: &str, again: bool, output: Output) -> 
 pub fn render(p: &Plan) -> String {
     let x = p.excluded;
     let excluded = [
+        (x.minus, "on a list left out"),
+        (x.outside, "outside the segment"),
         (x.no_address, "without address"),
         (x.duplicate, "twice in the list"),
         (x.suppressed, "suppressed"),
         (x.reached, "reached by an earlier run"),
+        (x.no_consent, "not opted in"),
+        (x.capped, "at the cap by contact"),
         (x.missing, "variable missing, or text unfit"),
     ];
     let excluded: Vec<String> =
@@ -53,12 +60,14 @@ pub fn render(p: &Plan) -> String {
     };
     let time = match (p.seconds, p.finishes_at) {
         (Some(seconds), Some(at)) => format!("{} at the limits, until {}", duration(seconds), when(at)),
+        (Some(seconds), None) => format!("{} at the limits", duration(seconds)),
         _ => "no limit".to_owned(),
     };
     let head = fields([
         ("campaign", bold(&p.campaign)),
         ("template", format!("{} v{}, by {}", p.template, p.template_version, p.channel)),
-        ("list", format!("{}, {} contacts", p.list, count(p.audience))),
+        (if p.list.contains(", ") { "lists" } else { "list" }, audience(p)),
+        ("rules", rules(p)),
         (if p.accounts.len() > 1 { "accounts" } else { "account" }, accounts(p)),
         ("window", p.window.map(|w| window(p, w)).unwrap_or_default()),
         ("messages", format!("{}{segments}", bold(&count(p.recipients)))),
@@ -66,11 +75,40 @@ pub fn render(p: &Plan) -> String {
         ("cost", cost(p)),
         ("credit", format!("{} credits available: {pays}", credits(p.credit.available))),
         ("time", time),
+        ("hours", p.hours.as_ref().map(|hours| waves::hours(p, hours)).unwrap_or_default()),
     ]);
     let samples: String = p.samples.iter().map(|s| sample::render(s, "")).collect();
-    let parts =
-        [head, countries(p), samples, problems("note", "33", &p.warnings), problems("refused", "31;1", &p.refusals)];
+    let parts = [
+        head,
+        countries(p),
+        waves::table(p),
+        samples,
+        problems("note", "33", &p.warnings),
+        problems("refused", "31;1", &p.refusals),
+    ];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// The lists and what is chosen of them.
+fn audience(p: &Plan) -> String {
+    let minus = p.minus.as_ref().map(|minus| format!(" but not {minus}")).unwrap_or_default();
+    let segment = p.segment.as_ref().map(|segment| format!("\nwhere {segment}")).unwrap_or_default();
+    format!("{}{minus}, {} contacts{segment}", p.list, count(p.audience))
+}
+
+/// What the category and the workspace ask for.
+fn rules(p: &Plan) -> String {
+    match (p.category, p.rules.consent, p.rules.cap) {
+        (Category::Marketing, Consent::Assumed, None) => "marketing; consent is assumed".to_owned(),
+        (Category::Marketing, Consent::Assumed, Some(_)) => {
+            format!("marketing; consent is assumed, {}", cap_in_words(p.rules))
+        }
+        (Category::Marketing, Consent::Required, None) => "marketing, to those who opted in".to_owned(),
+        (Category::Marketing, Consent::Required, Some(_)) => {
+            format!("marketing, to those who opted in, {}", cap_in_words(p.rules))
+        }
+        (category, ..) => format!("{category}: goes to everybody who is not suppressed"),
+    }
 }
 
 /// The account; of several, what is expected to go through each.

@@ -5,6 +5,7 @@ use fanfare_domain::forecast::forecast;
 use fanfare_domain::pace::Pace;
 use fanfare_domain::state::{Closed, PausedReason, RunState};
 use fanfare_store::campaigns::{self, Campaign};
+use fanfare_store::hours::{self, Opening};
 use fanfare_store::progress::{self, Progress};
 use fanfare_store::{PgConnection, deliveries};
 use serde::Serialize;
@@ -41,6 +42,8 @@ pub struct Status {
     pub paused_reason: Option<PausedReason>,
     /// Why nothing is sent although there is something to send, and what to do about it.
     pub stuck: Option<String>,
+    /// Which window opens next, while none is open.
+    pub opens: Option<Opening>,
     /// Of those sent, what was reported since: delivered (or read), read, failed after all, answered.
     pub delivered: i64,
     pub read: i64,
@@ -76,6 +79,10 @@ pub struct LeftOut {
     pub suppressed: i64,
     pub missing: i64,
     pub reached: i64,
+    pub minus: i64,
+    pub outside: i64,
+    pub no_consent: i64,
+    pub capped: i64,
     /// Of the other part of the campaign.
     pub other_part: i64,
     /// On no list of it any more.
@@ -86,14 +93,9 @@ pub struct LeftOut {
 
 impl LeftOut {
     pub fn sum(self) -> i64 {
-        self.no_address
-            + self.duplicate
-            + self.suppressed
-            + self.missing
-            + self.reached
-            + self.other_part
-            + self.gone
-            + self.answered
+        let Self { no_address, duplicate, suppressed, missing, reached, minus, outside, no_consent, capped, .. } = self;
+        let contacts = no_address + duplicate + suppressed + missing + reached + minus + outside + no_consent + capped;
+        contacts + self.other_part + self.gone + self.answered
     }
 }
 
@@ -131,6 +133,7 @@ impl Status {
                 .collect(),
             paused_reason: p.paused_reason(),
             stuck: None,
+            opens: None,
             delivered: p.delivered,
             read: p.read,
             undelivered: p.undelivered,
@@ -143,6 +146,10 @@ impl Status {
                 suppressed: p.left_out_suppressed,
                 missing: p.left_out_missing,
                 reached: p.left_out_reached,
+                minus: p.left_out_minus,
+                outside: p.left_out_outside,
+                no_consent: p.left_out_no_consent,
+                capped: p.left_out_capped,
                 other_part: p.left_out_other_part,
                 gone: p.left_out_gone,
                 answered: p.left_out_answered,
@@ -226,7 +233,15 @@ pub async fn read(c: &mut PgConnection, workspace_id: i32, campaign: &Campaign, 
         RunState::Running => deliveries::rate_lately(c, workspace_id, run_id).await?,
         _ => 0.0,
     };
-    Status::of(campaign, &p, rate)
+    let mut status = Status::of(campaign, &p, rate)?;
+    if status.state == RunState::Running && status.leased == 0 {
+        status.opens = hours::next_opening(c, workspace_id, run_id, p.now).await?;
+        if let Some(opening) = &status.opens {
+            status.eta_seconds = None;
+            status.stuck.get_or_insert_with(|| stuck::outside_hours(opening));
+        }
+    }
+    Ok(status)
 }
 
 pub async fn run(context: &Context, name: &str, run_id: Option<i64>, output: Output) -> anyhow::Result<()> {
@@ -265,9 +280,13 @@ pub fn render(s: &Status) -> String {
     };
     let left = s.left_out;
     let left_out = [
+        ("on a list left out", left.minus),
+        ("outside the segment", left.outside),
         ("without address", left.no_address),
         ("twice in the list", left.duplicate),
         ("suppressed", left.suppressed),
+        ("not opted in", left.no_consent),
+        ("at the cap by contact", left.capped),
         ("variable missing", left.missing),
         ("reached by an earlier run", left.reached),
         ("of the other part", left.other_part),

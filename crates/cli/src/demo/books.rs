@@ -205,8 +205,7 @@ fn rows(f: &Imported) -> Check {
 }
 
 fn list(files: &[Imported], plan: &Plan) -> Check {
-    let x = plan.excluded;
-    let excluded = x.no_address + x.duplicate + x.suppressed + x.reached + x.missing;
+    let excluded = plan.excluded.sum();
     let imported: i64 = files.iter().map(|f| f.summary.counts.imported).sum();
     let parts = [(plan.recipients, "written to"), (excluded, "left out")];
     Check::sum("list", (imported, "contacts"), &parts)

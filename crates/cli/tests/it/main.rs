@@ -7,6 +7,7 @@ mod crash;
 mod demo;
 mod doubt;
 mod files;
+mod hours;
 mod house;
 mod journey;
 mod life;

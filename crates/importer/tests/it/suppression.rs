@@ -31,14 +31,15 @@ async fn suppressions_are_added_looked_up_and_lifted() {
     let scene = Scene::new().await;
     let mut c = scene.store().pool.acquire().await.unwrap();
     let (ws, now) = (scene.workspace_id, scene.store().clock.now());
+    let pepper = scene.store().seal.pepper();
     let by = |address: &str| (address.to_owned(), "support".to_owned());
     assert!(!suppressions::any(&mut c, ws).await.unwrap());
     let added = suppressions::add(&mut c, ws, &[by("+1"), by("x@y.z"), by("+1")], Reason::Person, now).await.unwrap();
     assert_eq!(added, 2);
     assert_eq!(suppressions::add(&mut c, ws, &[by("+1")], Reason::Recipient, now).await.unwrap(), 0);
-    assert_eq!(suppressions::among(&mut c, ws, &["+1", "+2"]).await.unwrap(), ["+1"]);
-    suppressions::remove(&mut c, ws, "+1").await.unwrap();
-    let e = suppressions::remove(&mut c, ws, "+1").await.unwrap_err();
+    assert_eq!(suppressions::among(&mut c, pepper, ws, &["+1", "+2"]).await.unwrap(), ["+1"]);
+    suppressions::remove(&mut c, pepper, ws, "+1", None).await.unwrap();
+    let e = suppressions::remove(&mut c, pepper, ws, "+1", None).await.unwrap_err();
     assert!(e.to_string().contains(r#"no suppressed address "+1""#), "{e}");
     assert!(suppressions::any(&mut c, ws).await.unwrap());
 }

@@ -2,10 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::message::Channel;
-use fanfare_domain::state::{OnMissing, Sharing};
+use fanfare_domain::state::{Category, OnMissing, Sharing};
+use fanfare_store::workspaces::Rules;
 use serde::Serialize;
 use serde_json::json;
 
+use super::waves::{HoursLine, WaveLine};
 use crate::Problem;
 use crate::first::First;
 use crate::preview::Sample;
@@ -16,8 +18,16 @@ use crate::window::WindowLine;
 pub struct Plan {
     /// The campaign.
     pub campaign: String,
-    /// Its list.
+    /// Its lists, with commas between them.
     pub list: String,
+    /// The lists that it leaves out.
+    pub minus: Option<String>,
+    /// Which contacts of the lists are meant; `None` = all.
+    pub segment: Option<String>,
+    /// What it is for.
+    pub category: Category,
+    /// What the workspace asks of its marketing.
+    pub rules: Rules,
     /// Its accounts, in their order.
     pub accounts: Vec<AccountLine>,
     /// How they divide it.
@@ -34,7 +44,7 @@ pub struct Plan {
     pub channel: Channel,
     /// What is done with a recipient who lacks a variable.
     pub on_missing: OnMissing,
-    /// Contacts of the list.
+    /// Contacts of the lists, each address once.
     pub audience: i64,
     /// Contacts that are written to: one message each.
     pub recipients: i64,
@@ -58,8 +68,14 @@ pub struct Plan {
     pub credit: CreditLine,
     /// How long sending takes at the accounts' limits; `None` without a limit.
     pub seconds: Option<f64>,
-    /// When it would be done if launched now.
+    /// When it would start if launched now.
+    pub starts_at: DateTime<Utc>,
+    /// When it would be done; `None` without a limit, or if some would expire before.
     pub finishes_at: Option<DateTime<Utc>>,
+    /// By whose clocks, if not all may be sent to at any time.
+    pub hours: Option<HoursLine>,
+    /// Recipients whose clocks agree, in the order in which they are sent to while all are open.
+    pub waves: Vec<WaveLine>,
     /// Who would be written to first, where not all are.
     pub first: Option<FirstLine>,
     /// What three recipients would read: the first, one in the middle, the last.
@@ -100,6 +116,22 @@ pub struct Excluded {
     pub reached: i64,
     /// A variable is missing, or the text does not fit the contact's values.
     pub missing: i64,
+    /// On a list that is left out.
+    pub minus: i64,
+    /// The campaign's expression does not hold for it.
+    pub outside: i64,
+    /// Has not opted in.
+    pub no_consent: i64,
+    /// Has had as many marketing messages as a contact may.
+    pub capped: i64,
+}
+
+impl Excluded {
+    /// All of them.
+    pub fn sum(self) -> i64 {
+        let Self { no_address, duplicate, suppressed, reached, missing, minus, outside, no_consent, capped } = self;
+        no_address + duplicate + suppressed + reached + missing + minus + outside + no_consent + capped
+    }
 }
 
 /// A first part, and its rest.

@@ -1,11 +1,35 @@
 //! What the contacts have against a launch, and what should be known of it.
 
+use fanfare_domain::message::Channel;
 use fanfare_domain::state::OnMissing;
 use fanfare_domain::template::variable_name;
 use fanfare_store::nearest::nearest;
 
 use super::lines::{CreditLine, Excluded, MissingVariable, Plan};
 use crate::Problem;
+
+const CONSENT_REMEDY: &str = "import their consent, as a column of the file or with --consent yes; a campaign that \
+                              advertises nothing is of another --category";
+
+impl Excluded {
+    /// Each reason that holds for somebody, with how many.
+    fn in_words(self, channel: Channel) -> String {
+        let Self { no_address, duplicate, suppressed, reached, missing, minus, outside, no_consent, capped } = self;
+        let all = [
+            (minus, "on a list left out".to_owned()),
+            (outside, "outside the segment".to_owned()),
+            (no_address, format!("without address for {channel}")),
+            (duplicate, "duplicates".to_owned()),
+            (suppressed, "suppressed".to_owned()),
+            (no_consent, "not opted in".to_owned()),
+            (reached, "reached by an earlier run".to_owned()),
+            (capped, "at the cap by contact".to_owned()),
+            (missing, "lack a variable".to_owned()),
+        ];
+        let some = all.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{n} {why}"));
+        some.collect::<Vec<_>>().join(", ")
+    }
+}
 
 impl Plan {
     pub(super) fn note_unknown(&mut self, unknown: &[String], attributes: &[String], contacts: i64) {
@@ -53,12 +77,23 @@ impl Plan {
             }
         }
         if self.audience > 0 && self.recipients == 0 && self.refusals.is_empty() {
-            let Excluded { no_address, duplicate, suppressed, reached, missing } = self.excluded;
-            let problem = format!(
-                "nobody of list {:?} is written to: {no_address} without address for {}, {duplicate} duplicates, {suppressed} suppressed, {reached} reached by an earlier run, {missing} lack a variable",
-                self.list, self.channel
-            );
-            self.refusals.push(Problem::new(problem, "choose another list or channel"));
+            let problem =
+                format!("nobody of list {:?} is written to: {}", self.list, self.excluded.in_words(self.channel));
+            let remedy = match self.excluded {
+                Excluded { no_consent, .. } if no_consent * 2 > self.audience => CONSENT_REMEDY,
+                Excluded { outside, .. } if outside * 2 > self.audience => "choose another --segment",
+                _ => "choose another list or channel",
+            };
+            self.refusals.push(Problem::new(problem, remedy));
+        }
+    }
+
+    /// That the rules of the workspace leave contacts out.
+    pub(super) fn note_rules(&mut self) {
+        let Excluded { no_consent, .. } = self.excluded;
+        if no_consent > 0 && self.recipients > 0 {
+            let problem = format!("{no_consent} contacts have not opted in and are left out");
+            self.warnings.push(Problem::new(problem, CONSENT_REMEDY));
         }
     }
 

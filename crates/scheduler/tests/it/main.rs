@@ -1,10 +1,12 @@
 //! Plans, launches, expands and controls runs on a real database.
 
 mod approved;
+mod audience;
 mod control;
 mod expand;
 mod launch;
 mod plan;
 mod scene;
 mod schedules;
+mod waves;
 mod window;

@@ -1,5 +1,7 @@
 //! What a worker reads to send the messages of a lease.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
@@ -9,8 +11,9 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
 use super::claim::{Lease, Span};
+use crate::pepper::{ERASED, ERASED_END, Pepper};
 use crate::runs::RunArm;
-use crate::{Error, Result};
+use crate::{Error, Result, suppressions};
 
 /// One frozen recipient, as the worker needs it.
 #[derive(Debug, Clone, FromRow)]
@@ -27,8 +30,10 @@ pub struct Message {
     pub variant: i16,
     /// Values of the run's variables, in order.
     pub params: Option<Json<Vec<serde_json::Value>>>,
-    /// Suppressed since the audience was frozen.
+    /// Suppressed since the audience was frozen, everywhere or for the account.
     pub suppressed: bool,
+    /// The workspace suppresses erased addresses.
+    any_erased: bool,
     /// It waited, and meanwhile there is proof that an earlier attempt was accepted.
     pub accepted: bool,
     /// When the recipient last wrote to the account, as far as [`heard`] was asked.
@@ -36,33 +41,47 @@ pub struct Message {
     pub heard_at: Option<DateTime<Utc>>,
 }
 
-/// The messages of a lease, in its order, with suppression looked up afresh.
+/// The messages of a lease of an account, in its order, with suppression looked up afresh.
 ///
 /// # Errors
 /// [`Error::Corrupt`] when the frozen audience lacks one; else when the database fails.
-pub async fn messages(c: &mut PgConnection, workspace_id: i32, lease: &Lease) -> Result<Vec<Message>> {
-    let rows: Vec<Message> = match &lease.span {
+pub async fn messages(
+    c: &mut PgConnection,
+    pepper: &Pepper,
+    (workspace_id, account_id): (i32, i64),
+    lease: &Lease,
+) -> Result<Vec<Message>> {
+    let mut rows: Vec<Message> = match &lease.span {
         Span::Range { lo, hi } => {
             sqlx::query_as(
                 "-- messages of a range
-                 select r.seq, r.address, r.country, r.units, r.variant, r.params, s.address is not null as suppressed,
-                        false as accepted
+                 select r.seq, r.address, r.country, r.units, r.variant, r.params,
+                        s.address is not null or b.address is not null as suppressed, false as accepted,
+                        (select exists (select from suppression e where e.workspace_id = $1
+                                          and e.address >= $6 and e.address < $7)) as any_erased
                  from recipient r
-                 left join suppression s on s.workspace_id = r.workspace_id and s.address = r.address
+                 left join suppression s on s.workspace_id = r.workspace_id and s.address = r.address and s.account_id = 0
+                 left join suppression b on b.workspace_id = r.workspace_id and b.address = r.address and b.account_id = $5
                  where r.workspace_id = $1 and r.run_id = $2 and r.seq >= $3 and r.seq < $4 order by r.seq",
             )
             .bind(workspace_id)
             .bind(lease.run_id)
             .bind(lo)
             .bind(hi)
-            .fetch_all(c)
+            .bind(account_id)
+            .bind(ERASED)
+            .bind(ERASED_END)
+            .fetch_all(&mut *c)
             .await?
         }
         Span::List { seqs, kinds, .. } => {
             let doubts: Vec<bool> = kinds.iter().map(|kind| *kind == RetryKind::Unknown).collect();
             sqlx::query_as(
                 "-- messages of a list
-                 select r.seq, r.address, r.country, r.units, r.variant, r.params, s.address is not null as suppressed,
+                 select r.seq, r.address, r.country, r.units, r.variant, r.params,
+                        s.address is not null or b.address is not null as suppressed,
+                        (select exists (select from suppression e where e.workspace_id = $1
+                                          and e.address >= $6 and e.address < $7)) as any_erased,
                         -- A refusal that was answered may be reported too: that is no word of an acceptance.
                         exists (select from receipt c where c.workspace_id = $1 and c.run_id = $2 and c.seq = r.seq
                                   and (u.doubt or c.kind <> 4))
@@ -70,21 +89,40 @@ pub async fn messages(c: &mut PgConnection, workspace_id: i32, lease: &Lease) ->
                                        and o.class = 1) as accepted
                  from unnest($3::int[], $4::bool[]) as u(seq, doubt)
                  join recipient r on r.workspace_id = $1 and r.run_id = $2 and r.seq = u.seq
-                 left join suppression s on s.workspace_id = r.workspace_id and s.address = r.address
+                 left join suppression s on s.workspace_id = r.workspace_id and s.address = r.address and s.account_id = 0
+                 left join suppression b on b.workspace_id = r.workspace_id and b.address = r.address and b.account_id = $5
                  order by r.seq",
             )
             .bind(workspace_id)
             .bind(lease.run_id)
             .bind(seqs)
             .bind(doubts)
-            .fetch_all(c)
+            .bind(account_id)
+            .bind(ERASED)
+            .bind(ERASED_END)
+            .fetch_all(&mut *c)
             .await?
         }
     };
     if rows.len() != lease.len() {
         return Err(Error::Corrupt(format!("lease {} has {} recipients of {}", lease.id, rows.len(), lease.len())));
     }
+    if rows.first().is_some_and(|row| row.any_erased) {
+        note_erased(c, pepper, workspace_id, &mut rows).await?;
+    }
     Ok(rows)
+}
+
+/// Notes which messages go to addresses that were erased before somebody named them again.
+async fn note_erased(c: &mut PgConnection, pepper: &Pepper, workspace_id: i32, messages: &mut [Message]) -> Result<()> {
+    let addresses: Vec<&str> = messages.iter().map(|m| m.address.as_str()).collect();
+    let erased: HashSet<String> =
+        suppressions::erased_among(c, pepper, workspace_id, &addresses).await?.into_iter().collect();
+    for message in messages {
+        // What was erased while it waited has nothing left that it could be sent to.
+        message.suppressed |= message.address.starts_with(ERASED) || erased.contains(&message.address);
+    }
+    Ok(())
 }
 
 /// Notes on the messages of a lease when their recipients last wrote to the account. Who wrote before its

@@ -1,9 +1,11 @@
 //! The store against a real PostgreSQL.
 
 mod actor;
+mod audience;
 mod definitions;
 mod deliveries;
 mod embedded;
+mod erase;
 mod key;
 mod one_off;
 mod open;

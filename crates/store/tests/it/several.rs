@@ -67,7 +67,8 @@ async fn a_window_closed_to_one_account_may_be_open_to_another() {
     assert_eq!(one.claim(&db, 1).await, 1);
     let mut c = db.store.pool.acquire().await.unwrap();
     for (account_id, open) in [(ACCOUNT, false), (SECOND, true)] {
-        let mut messages = queue::messages(&mut c, WORKSPACE, &one.held[0].lease).await.unwrap();
+        let mut messages =
+            queue::messages(&mut c, db.store.seal.pepper(), (WORKSPACE, account_id), &one.held[0].lease).await.unwrap();
         queue::heard(&mut c, (WORKSPACE, account_id), RUN, &mut messages).await.unwrap();
         assert_eq!(messages[0].heard_at.is_some(), open, "account {account_id}");
     }

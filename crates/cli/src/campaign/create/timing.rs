@@ -29,9 +29,6 @@ pub struct Timing {
     /// Once, at a time by the clocks of the zone: 2026-12-01T09:00
     #[arg(long, value_name = "LOCAL TIME")]
     at_local: Option<String>,
-    /// The time zone by whose clocks it goes, e.g. Europe/Paris [default: UTC]
-    #[arg(long, value_parser = schedule::zone_of)]
-    zone: Option<Tz>,
     /// It does not run before this time, with an offset, or by the clocks of the zone [default: now]
     #[arg(long, value_name = "TIME", requires = "recurring")]
     start: Option<String>,
@@ -95,9 +92,9 @@ impl Sound {
 }
 
 impl Timing {
-    /// The schedule that is meant, if any; `now` is when it is made.
-    pub fn sound(&self, now: DateTime<Utc>) -> Result<Option<Sound>, Usage> {
-        let zone = self.zone.unwrap_or(Tz::UTC);
+    /// The schedule that is meant, if any; `now` is when it is made, and it goes by the clocks of the zone.
+    pub fn sound(&self, now: DateTime<Utc>, zone: Option<Tz>) -> Result<Option<Sound>, Usage> {
+        let zone = zone.unwrap_or(Tz::UTC);
         match (&self.cron, &self.words) {
             (Some(written), _) => self.recurring(ScheduleForm::Cron, written, zone, now).map(Some),
             (_, Some(written)) => self.recurring(ScheduleForm::Words, written, zone, now).map(Some),
