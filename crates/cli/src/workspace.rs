@@ -1,6 +1,6 @@
 //! `fanfare workspace`: the rules that hold for all of its campaigns.
 
-mod hours;
+pub mod hours;
 
 use std::process::ExitCode;
 
@@ -60,17 +60,19 @@ async fn changed(context: &Context, command: Command, output: Output) -> anyhow:
     }
     let times = store_hours::of_workspace(&mut tx, context.workspace_id).await?;
     tx.commit().await?;
-    if changes {
-        apply(&context.store, context.workspace_id, None).await?;
-    }
-    let value = json!({ "consent": rules.consent, "cap": rules.cap, "zone": times.zone, "hours": hours::json(&times) });
+    let undivided = match changes {
+        true => apply(&context.store, context.workspace_id, None).await?.undivided,
+        false => 0,
+    };
+    let value = json!({ "consent": rules.consent, "cap": rules.cap, "zone": times.zone, "hours": hours::json(&times), "undivided": undivided });
     output.result(&value, |_| {
         let consent = match rules.consent {
             Consent::Assumed => "assumed: marketing goes to every contact",
             Consent::Required => "required: marketing goes to those who have opted in",
         };
         let rules = [("consent", consent.to_owned()), ("cap", cap_in_words(rules))];
-        fields(rules.into_iter().chain(hours::rows(&times)))
+        let note = ("note", hours::undivided(undivided, times.zone.as_deref().unwrap_or("UTC")));
+        fields(rules.into_iter().chain(hours::rows(&times)).chain([note]))
     })
 }
 
