@@ -129,6 +129,15 @@ pub fn share(text: &str) -> Result<(String, i32), String> {
     }
 }
 
+/// `on` or `off`.
+pub fn on_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("{text:?} is neither on nor off")),
+    }
+}
+
 /// `hello=2`: a template and its weight. What is before the last `=` is the template; alone it has weight 1.
 pub fn weight(text: &str) -> Result<(String, i32), String> {
     let (template, weight) = match text.rsplit_once('=') {

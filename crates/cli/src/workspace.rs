@@ -31,15 +31,18 @@ pub struct Set {
     /// Most marketing messages to a contact in a span of time, over all campaigns, e.g. 3/7d; none for no limit
     #[arg(long, value_name = "N/TIME", value_parser = parse::cap_by_contact)]
     cap: Option<Option<Cap>>,
+    /// Whether campaigns have to be approved before they are launched: fanfare campaign submit, then approve
+    #[arg(long, value_name = "on|off", value_parser = parse::on_off)]
+    review: Option<bool>,
     #[command(flatten)]
     hours: hours::SetHours,
 }
 
 pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::Result<ExitCode> {
-    if let Command::Set(Set { consent: None, cap: None, hours }) = &command
+    if let Command::Set(Set { consent: None, cap: None, review: None, hours }) = &command
         && hours.is_empty()
     {
-        let options = "--consent, --cap, --quiet, --hours or --zone";
+        let options = "--consent, --cap, --review, --quiet, --hours or --zone";
         return Err(Usage(format!("say what is to change: {options}")).into());
     }
     let made = matches!(command, Command::Set(_));
@@ -55,6 +58,7 @@ async fn changed(context: &Context, command: Command, output: Output) -> anyhow:
     if let Command::Set(set) = command {
         rules.consent = set.consent.unwrap_or(rules.consent);
         rules.cap = set.cap.unwrap_or(rules.cap);
+        rules.review = set.review.unwrap_or(rules.review);
         workspaces::set_rules(&mut tx, context.workspace_id, rules).await?;
         set.hours.set(&mut tx, context.workspace_id).await?;
     }
@@ -64,13 +68,17 @@ async fn changed(context: &Context, command: Command, output: Output) -> anyhow:
         true => apply(&context.store, context.workspace_id, None).await?.undivided,
         false => 0,
     };
-    let value = json!({ "consent": rules.consent, "cap": rules.cap, "zone": times.zone, "hours": hours::json(&times), "undivided": undivided });
+    let value = json!({
+        "consent": rules.consent, "cap": rules.cap, "review": rules.review, "zone": times.zone,
+        "hours": hours::json(&times), "undivided": undivided,
+    });
     output.result(&value, |_| {
         let consent = match rules.consent {
             Consent::Assumed => "assumed: marketing goes to every contact",
             Consent::Required => "required: marketing goes to those who have opted in",
         };
-        let rules = [("consent", consent.to_owned()), ("cap", cap_in_words(rules))];
+        let review = if rules.review { "on: a campaign is launched as it was approved" } else { "off" };
+        let rules = [("consent", consent.to_owned()), ("cap", cap_in_words(rules)), ("review", review.to_owned())];
         let note = ("note", hours::undivided(undivided, times.zone.as_deref().unwrap_or("UTC")));
         fields(rules.into_iter().chain(hours::rows(&times)).chain([note]))
     })

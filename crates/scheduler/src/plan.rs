@@ -7,7 +7,7 @@ mod obstacles;
 mod waves;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use fanfare_domain::forecast::forecast;
+use fanfare_domain::forecast::forecast_beside;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::{CampaignKind, RunState};
 use fanfare_domain::window;
@@ -26,7 +26,7 @@ use crate::first::First;
 use crate::tally::Tally;
 use crate::window::Said;
 use crate::{Error, Problem, Result};
-use expected::{account_lines, blend, shares};
+use expected::{account_lines, blend, loads, shares};
 pub(crate) use obstacles::{cheap_refusals, stopped, unapproved};
 use waves::timed;
 
@@ -130,7 +130,8 @@ pub(crate) async fn prepare(
     refusals.extend(said.refusal.clone());
     let times = hours::of_campaign(c, workspace_id, campaign.campaign_id).await?;
     refusals.extend(waves::never_opens(&times));
-    if campaigns::need_review(c, workspace_id).await? {
+    let rules = workspaces::rules(c, workspace_id).await?;
+    if rules.review {
         refusals.extend(unapproved(&campaign));
     }
     let (filter, unknown) = filter(c, store, workspace_id, &campaign).await?;
@@ -155,7 +156,7 @@ pub(crate) async fn prepare(
             .with_fallback(said.fallback)
             .with_first(campaign.first_part.map(|part| First::new(campaign.campaign_id, part))),
         arms,
-        rules: workspaces::rules(c, workspace_id).await?,
+        rules,
         campaign,
         accounts: through,
         size,
@@ -216,7 +217,8 @@ pub(crate) async fn examine(
         unfit.push(UnfitRow { file: imports::file_name(c, prepared.workspace_id, import_id).await?, row, why });
     }
     let paces: Vec<_> = prepared.accounts.iter().map(Account::pace).zip(shares(campaign)).collect();
-    let expected = forecast(campaign.sharing, &paces, tally.recipients.unsigned_abs());
+    let loads = loads(c, prepared.workspace_id, campaign).await?;
+    let expected = forecast_beside(campaign.sharing, &paces, &loads, tally.recipients.unsigned_abs());
     let (seconds, cost) = (expected.seconds, blend(&tally.costs, &expected));
     let rate = seconds.filter(|s| *s > 0.0).map(|s| tally.recipients as f64 / s);
     let starts = (from, campaign.expires_after_s);
@@ -234,7 +236,7 @@ pub(crate) async fn examine(
         segment: campaign.audience.as_ref().map(ToString::to_string),
         category: campaign.category,
         rules: prepared.rules,
-        accounts: account_lines(campaign, &tally, &expected),
+        accounts: account_lines(campaign, &tally, &expected, &loads),
         sharing: campaign.sharing,
         template: campaign.template.clone(),
         template_version: campaign.template_version,

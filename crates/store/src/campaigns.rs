@@ -593,17 +593,6 @@ pub async fn set_approval(
         .await
 }
 
-/// Whether campaigns of the workspace have to be approved before they are launched.
-///
-/// # Errors
-/// When the database fails.
-pub async fn need_review(c: &mut PgConnection, workspace_id: i32) -> Result<bool> {
-    Ok(sqlx::query_scalar("-- need_review\n select review from workspace where workspace_id = $1")
-        .bind(workspace_id)
-        .fetch_one(c)
-        .await?)
-}
-
 /// Changes policies of a campaign; `None` leaves one as it is. The caller holds its lock.
 ///
 /// # Errors

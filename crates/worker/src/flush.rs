@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fanfare_domain::limits::{FLUSH_EVERY, HOUR_US};
 use fanfare_domain::outcome::Class;
+use fanfare_domain::state::RetryKind;
 use fanfare_store::queue::{self, Contacted, Fate, Flusher, Lane, Lease, Mark, Settlement, TakenBack};
 use fanfare_store::{Error, PgPool, Store};
 use tokio::sync::{Semaphore, mpsc};
@@ -61,7 +62,7 @@ impl Days {
                 if counted && !s.swapped {
                     self.by_hour.entry(hour).or_default().unstarted += 1;
                 }
-                if s.was.is_none() {
+                if matches!(s.was, None | Some(RetryKind::New)) {
                     *self.unclaimed.entry(s.run_id).or_default() += 1;
                 }
             }

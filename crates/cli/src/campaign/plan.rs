@@ -115,7 +115,9 @@ fn accounts(p: &Plan) -> String {
     let each = |a: &AccountLine| {
         let sender = a.sender.as_ref().map(|sender| format!(" from {sender}")).unwrap_or_default();
         let part = if p.accounts.len() > 1 { format!(" {}", count(a.messages)) } else { String::new() };
-        format!("{}{sender}{part}", a.account)
+        let beside =
+            if a.beside > 0 { format!(", beside {} of other campaigns", count(a.beside)) } else { String::new() };
+        format!("{}{sender}{part}{beside}", a.account)
     };
     let how = match (p.accounts.len(), p.sharing) {
         (1, _) => "",

@@ -16,5 +16,6 @@ mod offers;
 mod program;
 mod readme;
 mod several;
+mod stages;
 mod usage;
 mod window;

@@ -101,6 +101,8 @@ pub struct AccountLine {
     pub cost: i64,
     /// The dearest message through it, micro-credits: what a claim reserves for each.
     pub dearest: i64,
+    /// Messages of other campaigns that it has to send meanwhile.
+    pub beside: i64,
 }
 
 /// Contacts that are not written to, by reason.

@@ -107,7 +107,7 @@ async fn what_an_expression_names_must_exist_at_creation_and_at_the_plan() {
 
 async fn set(scene: &Scene, consent: Consent, cap: Option<Cap>) {
     let mut c = scene.store.pool.acquire().await.unwrap();
-    workspaces::set_rules(&mut c, scene.workspace_id, Rules { consent, cap }).await.unwrap();
+    workspaces::set_rules(&mut c, scene.workspace_id, Rules { consent, cap, review: false }).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
