@@ -157,7 +157,7 @@ pub async fn suppress(context: &Context, what: &Addresses, output: Output) -> an
     let mut tx = store.pool.begin().await?;
     let mut added = 0;
     // Rows of one account and reason go in together; most files have one or two of these.
-    let mut groups: Vec<(Option<&str>, Reason, Vec<(String, String)>)> = Vec::new();
+    let mut groups: Vec<(Option<&str>, Reason, Vec<_>)> = Vec::new();
     for row in &rows {
         let pair = (row.address.clone(), row.origin.clone());
         let account = row.account.as_deref();
