@@ -90,17 +90,21 @@ pub fn consent(text: &str) -> Result<bool, String> {
     }
 }
 
+/// Most messages to a contact in a span of time; `None` = no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByContact(pub Option<Cap>);
+
 /// `3/7d`: most messages to a contact in a span of time; `none`.
-pub fn cap_by_contact(text: &str) -> Result<Option<Cap>, String> {
+pub fn cap_by_contact(text: &str) -> Result<ByContact, String> {
     if text == "none" {
-        return Ok(None);
+        return Ok(ByContact(None));
     }
     let refuse = || format!("{text:?} is not N/TIME: write for example 3/7d, 1/24h, or none");
     let (messages, span) = text.split_once('/').ok_or_else(refuse)?;
     let messages: i32 = messages.parse().map_err(|_| refuse())?;
     let hours = seconds(span)? / 3600;
     match i32::try_from(hours) {
-        Ok(hours) if messages > 0 && hours > 0 => Ok(Some(Cap { messages, hours })),
+        Ok(hours) if messages > 0 && hours > 0 => Ok(ByContact(Some(Cap { messages, hours }))),
         _ => {
             Err(format!("{text:?} lets nothing through, or counts less than an hour: write for example 3/7d, or none"))
         }

@@ -30,7 +30,7 @@ pub struct Set {
     consent: Option<Consent>,
     /// Most marketing messages to a contact in a span of time, over all campaigns, e.g. 3/7d; none for no limit
     #[arg(long, value_name = "N/TIME", value_parser = parse::cap_by_contact)]
-    cap: Option<Option<Cap>>,
+    cap: Option<parse::ByContact>,
     /// Whether campaigns have to be approved before they are launched: fanfare campaign submit, then approve
     #[arg(long, value_name = "on|off", value_parser = parse::on_off)]
     review: Option<bool>,
@@ -57,7 +57,7 @@ async fn changed(context: &Context, command: Command, output: Output) -> anyhow:
     let mut rules = workspaces::rules(&mut tx, context.workspace_id).await?;
     if let Command::Set(set) = command {
         rules.consent = set.consent.unwrap_or(rules.consent);
-        rules.cap = set.cap.unwrap_or(rules.cap);
+        rules.cap = set.cap.map_or(rules.cap, |cap| cap.0);
         rules.review = set.review.unwrap_or(rules.review);
         workspaces::set_rules(&mut tx, context.workspace_id, rules).await?;
         set.hours.set(&mut tx, context.workspace_id).await?;

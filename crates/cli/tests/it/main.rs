@@ -2,6 +2,7 @@
 
 mod account;
 mod arrows;
+mod audience;
 mod bad_input;
 mod crash;
 mod demo;
