@@ -77,7 +77,7 @@ enum Command {
     /// Top up and show the credit of the workspace
     #[command(subcommand)]
     Credits(credits::Command),
-    /// The rules of the workspace: consent, and how often a contact is written to
+    /// The rules of the workspace: consent, how often a contact is written to, and when
     #[command(subcommand)]
     Workspace(workspace::Command),
     /// Check every book of the workspace against what it is kept of
@@ -113,10 +113,10 @@ async fn dispatch(global: Global, command: Command, output: Output) -> anyhow::R
         Command::Scheduler => roles::scheduler(&global, output).await,
         Command::List(command) => list::run(&global, command, output).await,
         Command::Contact(command) => contact::run(&global, command, output).await,
-        Command::Workspace(command) => workspace::run(&global, command, output).await,
         Command::Template(command) => template::run(&global, command, output).await,
         Command::Account(command) => account::run(&global, command, output).await,
         Command::Campaign(command) => campaign::run(&global, command, output).await,
+        Command::Workspace(command) => workspace::run(&global, command, output).await,
         Command::Message(command) => message::run(&global, command, output).await,
         Command::Credits(command) => credits::run(&global, command, output).await,
         Command::Audit => audit::run(&global, output).await,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use fanfare_domain::hours::{Hours, Quiet};
 use fanfare_domain::segment::{Segment, SegmentError};
 use fanfare_store::workspaces::Cap;
 
@@ -38,6 +39,28 @@ pub fn seconds(text: &str) -> Result<i64, String> {
     }
 }
 
+/// A day: `2026-12-01`.
+pub fn date(text: &str) -> Result<NaiveDate, String> {
+    NaiveDate::parse_from_str(text.trim(), "%Y-%m-%d")
+        .map_err(|_| format!("{text:?} is no day: write for example 2026-12-01"))
+}
+
+/// A time of the day: `09:00`.
+pub fn time_of_day(text: &str) -> Result<NaiveTime, String> {
+    NaiveTime::parse_from_str(text.trim(), "%H:%M")
+        .map_err(|_| format!("{text:?} is no time of the day: write for example 09:00"))
+}
+
+/// Quiet hours: `21:00-08:00`.
+pub fn quiet(text: &str) -> Result<String, String> {
+    text.parse::<Quiet>().map(|quiet| quiet.to_string()).map_err(|e| e.to_string())
+}
+
+/// Windows by weekday: `mon-fri 09:00-18:00, sat 10:00-14:00`.
+pub fn hours(text: &str) -> Result<String, String> {
+    text.parse::<Hours>().map(|_| text.trim().to_owned()).map_err(|e| e.to_string())
+}
+
 /// An expression that says which contacts are meant, with what is wrong in it underlined.
 pub fn segment(text: &str) -> Result<Segment, String> {
     text.parse().map_err(|e: SegmentError| {
@@ -67,17 +90,21 @@ pub fn consent(text: &str) -> Result<bool, String> {
     }
 }
 
+/// Most messages to a contact in a span of time; `None` = no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByContact(pub Option<Cap>);
+
 /// `3/7d`: most messages to a contact in a span of time; `none`.
-pub fn cap_by_contact(text: &str) -> Result<Option<Cap>, String> {
+pub fn cap_by_contact(text: &str) -> Result<ByContact, String> {
     if text == "none" {
-        return Ok(None);
+        return Ok(ByContact(None));
     }
     let refuse = || format!("{text:?} is not N/TIME: write for example 3/7d, 1/24h, or none");
     let (messages, span) = text.split_once('/').ok_or_else(refuse)?;
     let messages: i32 = messages.parse().map_err(|_| refuse())?;
     let hours = seconds(span)? / 3600;
     match i32::try_from(hours) {
-        Ok(hours) if messages > 0 && hours > 0 => Ok(Some(Cap { messages, hours })),
+        Ok(hours) if messages > 0 && hours > 0 => Ok(ByContact(Some(Cap { messages, hours }))),
         _ => {
             Err(format!("{text:?} lets nothing through, or counts less than an hour: write for example 3/7d, or none"))
         }
@@ -103,6 +130,15 @@ pub fn share(text: &str) -> Result<(String, i32), String> {
     match share.parse() {
         Ok(share) if !account.is_empty() && (1..=1000).contains(&share) => Ok((account.to_owned(), share)),
         _ => Err(refuse()),
+    }
+}
+
+/// `on` or `off`.
+pub fn on_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("{text:?} is neither on nor off")),
     }
 }
 
@@ -204,6 +240,17 @@ mod tests {
         for bad in ["2026-12-01T09:00", "tomorrow", "", "2026-13-01T09:00Z", "09:00+01:00"] {
             assert!(time(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn days_and_times_are_read_as_people_write_them() {
+        assert_eq!(date("2026-12-01").map(|date| date.to_string()), Ok("2026-12-01".to_owned()));
+        assert_eq!(time_of_day("9:05").map(|time| time.to_string()), Ok("09:05:00".to_owned()));
+        assert_eq!(quiet("21:00-8:00"), Ok("21:00-08:00".to_owned()));
+        assert_eq!(hours(" mon 09:00-18:00 "), Ok("mon 09:00-18:00".to_owned()));
+        assert!(date("1.12.2026").is_err() && date("2026-02-30").is_err());
+        assert!(time_of_day("24:00").is_err() && time_of_day("9").is_err());
+        assert!(quiet("08:00-08:00").is_err() && hours("never").is_err());
     }
 
     #[test]

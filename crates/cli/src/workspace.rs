@@ -1,9 +1,13 @@
 //! `fanfare workspace`: the rules that hold for all of its campaigns.
 
+mod hours;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use fanfare_domain::state::Consent;
+use fanfare_scheduler::hours::apply;
+use fanfare_store::hours as store_hours;
 use fanfare_store::workspaces::{self, Cap, Rules};
 use serde_json::json;
 
@@ -26,12 +30,20 @@ pub struct Set {
     consent: Option<Consent>,
     /// Most marketing messages to a contact in a span of time, over all campaigns, e.g. 3/7d; none for no limit
     #[arg(long, value_name = "N/TIME", value_parser = parse::cap_by_contact)]
-    cap: Option<Option<Cap>>,
+    cap: Option<parse::ByContact>,
+    /// Whether campaigns have to be approved before they are launched: fanfare campaign submit, then approve
+    #[arg(long, value_name = "on|off", value_parser = parse::on_off)]
+    review: Option<bool>,
+    #[command(flatten)]
+    hours: hours::SetHours,
 }
 
 pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::Result<ExitCode> {
-    if let Command::Set(Set { consent: None, cap: None }) = &command {
-        return Err(Usage("say what is to change: --consent or --cap".to_owned()).into());
+    if let Command::Set(Set { consent: None, cap: None, review: None, hours }) = &command
+        && hours.is_empty()
+    {
+        let options = "--consent, --cap, --review, --quiet, --hours or --zone";
+        return Err(Usage(format!("say what is to change: {options}")).into());
     }
     let made = matches!(command, Command::Set(_));
     global.with_workspace(made, async |context| changed(context, command, output).await).await?;
@@ -39,21 +51,31 @@ pub async fn run(global: &Global, command: Command, output: Output) -> anyhow::R
 }
 
 async fn changed(context: &Context, command: Command, output: Output) -> anyhow::Result<()> {
+    let changes = matches!(command, Command::Set(_));
     let mut tx = context.store.pool.begin().await?;
     workspaces::hold(&mut tx, context.workspace_id).await?;
     let mut rules = workspaces::rules(&mut tx, context.workspace_id).await?;
     if let Command::Set(set) = command {
         rules.consent = set.consent.unwrap_or(rules.consent);
-        rules.cap = set.cap.unwrap_or(rules.cap);
+        rules.cap = set.cap.map_or(rules.cap, |cap| cap.0);
+        rules.review = set.review.unwrap_or(rules.review);
         workspaces::set_rules(&mut tx, context.workspace_id, rules).await?;
+        set.hours.set(&mut tx, context.workspace_id).await?;
     }
+    let times = store_hours::of_workspace(&mut tx, context.workspace_id).await?;
     tx.commit().await?;
-    output.result(&json!({ "consent": rules.consent, "cap": rules.cap }), |_| {
+    if changes {
+        apply(&context.store, context.workspace_id, None).await?;
+    }
+    let value = json!({ "consent": rules.consent, "cap": rules.cap, "review": rules.review, "zone": times.zone, "hours": hours::json(&times) });
+    output.result(&value, |_| {
         let consent = match rules.consent {
             Consent::Assumed => "assumed: marketing goes to every contact",
             Consent::Required => "required: marketing goes to those who have opted in",
         };
-        fields([("consent", consent.to_owned()), ("cap", cap_in_words(rules))])
+        let review = if rules.review { "on: a campaign is launched as it was approved" } else { "off" };
+        let rules = [("consent", consent.to_owned()), ("cap", cap_in_words(rules)), ("review", review.to_owned())];
+        fields(rules.into_iter().chain(hours::rows(&times)))
     })
 }
 

@@ -29,6 +29,57 @@ pub fn forecast(sharing: Sharing, accounts: &[(Pace, i32)], messages: u64) -> Fo
     }
 }
 
+/// What else an account has to send, beside a campaign of this weight.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Load {
+    /// The campaign's weight.
+    pub weight: i32,
+    /// Messages of other campaigns, each with its weight.
+    pub others: Vec<(u64, i32)>,
+}
+
+impl Load {
+    /// Messages that the account sends in all until `ours` of the campaign are sent: all are served by their
+    /// weights, until they have nothing left.
+    fn needed(&self, ours: f64) -> f64 {
+        let turn = ours / f64::from(self.weight.max(1));
+        ours + self.others.iter().map(|(left, weight)| (*left as f64).min(turn * f64::from(*weight))).sum::<f64>()
+    }
+
+    /// Messages of the campaign among the first `all` that the account sends.
+    fn ours(&self, all: f64) -> f64 {
+        let (mut low, mut high) = (0.0, all);
+        for _ in 0..64 {
+            let middle = (low + high) / 2.0;
+            if self.needed(middle) < all { low = middle } else { high = middle }
+        }
+        high
+    }
+}
+
+/// The same for accounts that have other campaigns to send as well. How accounts divide a campaign by shares or in
+/// order is taken to be as if they were idle.
+pub fn forecast_beside(sharing: Sharing, accounts: &[(Pace, i32)], loads: &[Load], messages: u64) -> Forecast {
+    let idle = forecast(sharing, accounts, messages);
+    if loads.iter().all(|load| load.others.is_empty()) || idle.seconds.is_none() {
+        return idle;
+    }
+    let beside = || accounts.iter().map(|(pace, _)| pace).zip(loads);
+    if sharing == Sharing::Together && accounts.len() > 1 {
+        let sent =
+            |seconds: f64| beside().map(|(pace, load)| load.ours(pace.sends_within(seconds))).collect::<Vec<_>>();
+        let (mut low, mut high) = (0.0, f64::from(DAYS_MAX) * DAY_SECONDS);
+        for _ in 0..64 {
+            let middle = (low + high) / 2.0;
+            if sent(middle).iter().sum::<f64>() < messages as f64 { low = middle } else { high = middle }
+        }
+        return Forecast { seconds: Some(high), messages: split(messages, &sent(high)) };
+    }
+    let of_each = beside().zip(&idle.messages).filter(|(_, ours)| **ours > 0);
+    let seconds = of_each.map(|((pace, load), ours)| pace.seconds_for(load.needed(*ours as f64).ceil() as u64));
+    Forecast { seconds: Some(seconds.fold(0.0, f64::max)), ..idle }
+}
+
 /// The fastest sends most. Of several without a limit none is known to be faster.
 fn together(accounts: &[(Pace, i32)], messages: u64) -> Forecast {
     let unlimited = accounts.iter().filter(|(pace, _)| !pace.is_limited()).count();
@@ -133,6 +184,27 @@ mod tests {
 
     fn pace(caps: &[&str]) -> Pace {
         Pace::of(&caps.iter().map(|c| c.parse().unwrap()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn other_campaigns_of_an_account_take_their_turns_until_they_are_done() {
+        let one = [(pace(&["100/s"]), 1)];
+        let alone = forecast(Sharing::Together, &one, 1_000).seconds.unwrap();
+        let beside = |weight, others: &[(u64, i32)]| {
+            let load = Load { weight, others: others.to_vec() };
+            forecast_beside(Sharing::Together, &one, &[load], 1_000).seconds.unwrap() / alone
+        };
+        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 0.01, "{found}, not {expected}");
+        near(beside(1, &[]), 1.0);
+        near(beside(1, &[(5_000, 1)]), 2.0);
+        near(beside(3, &[(5_000, 1)]), 4.0 / 3.0);
+        near(beside(1, &[(200, 1)]), 1.2);
+        near(beside(1, &[(200, 1), (9_000, 2)]), 3.2);
+        let two = [(pace(&["100/s"]), 1), (pace(&["100/s"]), 1)];
+        let loads = [Load { weight: 1, others: vec![(90_000, 1)] }, Load { weight: 1, others: vec![] }];
+        let together = forecast_beside(Sharing::Together, &two, &loads, 3_000);
+        near(together.seconds.unwrap() / alone, 2.0);
+        assert!((990..=1_010).contains(&together.messages[0]), "{together:?}");
     }
 
     #[test]

@@ -123,6 +123,12 @@ pub const WINDOW_MARGIN: Duration = Duration::from_secs(60);
 /// Longest post of a provider: Meta's are up to 3 MB.
 pub const HOOK_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// What is claimed within this of a window's closing may leave after it, so nothing is: a horizon and the
+/// lateness of a slot, and a little for machines whose clocks differ.
+pub const HOURS_MARGIN: Duration = Duration::from_secs(6);
+/// A run by its recipients' clocks starts this long before the first of them shows its time.
+pub const LOCAL_LEAD: Duration = Duration::from_secs(600);
+
 /// Contacts in the first segment of a run: small, so that sending starts at once.
 pub const FIRST_SEGMENT_CONTACTS: i64 = 5_000;
 /// Contacts in each later segment.
@@ -222,6 +228,7 @@ const _: () = {
     assert!(HEARTBEAT_EVERY.as_millis() * 3 <= WORKER_TTL.as_millis());
     assert!(CONNECT_TIMEOUT.as_secs() + REQUEST_TIMEOUT.as_secs() < WINDOW_MARGIN.as_secs());
     assert!(WINDOW_MARGIN.as_secs() < WINDOW.as_secs());
+    assert!(HORIZON_US + LATENESS_MAX_US < HOURS_MARGIN.as_micros() as i64);
     assert!(FIRST_SEGMENT_CONTACTS <= SEGMENT_CONTACTS);
     // A row number is stored as an int.
     assert!(IMPORT_ROWS_MAX < i32::MAX as u32);

@@ -4,6 +4,10 @@
 //! one goes on after them. A segment holds the contacts as they were when it was written: a contact
 //! that is changed, added or removed while a large list is being expanded is taken as the segment that
 //! reaches its address finds it. Nothing of the run changes any more once its segment is written.
+//!
+//! Of a run with windows a stretch of contacts gives a segment for each wave ([`divided`]).
+
+mod divided;
 
 use std::ops::ControlFlow;
 
@@ -16,12 +20,13 @@ use fanfare_store::cohorts::{self, Cohort, Missing};
 use fanfare_store::copy::Rows;
 use fanfare_store::tx::run_tx;
 use fanfare_store::{
-    Error, PgConnection, Result, Store, accounts, campaigns, deliveries, runs, segments, templates, workspaces,
+    Error, PgConnection, Result, Store, accounts, campaigns, deliveries, hours, runs, segments, templates, workspaces,
 };
 use tokio::sync::mpsc;
 
 use crate::approved::measured;
 use crate::audience::{Audience, Exclusion};
+use divided::Divided;
 
 /// Recipients are written in pieces of about this size.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -98,7 +103,9 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
     let audience = Audience::new(says, run.on_missing()?).with_fallback(fallback);
     let filter = filter(c, store, workspace_id, &run).await?;
     let (chunks, coming) = mpsc::unbounded_channel();
-    let stretch = Stretch::new(workspace_id, run_id, &run);
+    let mut stretch = Stretch::new(workspace_id, run_id, &run);
+    let windowed = hours::windowed(c, workspace_id, run_id).await?;
+    stretch.divided = windowed.map(|windowed| Divided::new((workspace_id, run_id), windowed));
     // Beside a second connection that reads, this one writes meanwhile. Else it reads all, then writes.
     let (stretch, written) = match store.pool.try_acquire() {
         Some(mut reader) => {
@@ -111,13 +118,17 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
             (stretch.read(c, &run, &filter, audience, chunks).await, store_audience::write_recipients(c, coming).await)
         }
     };
-    let Stretch { contacts, complete, priced, next_seq, left_out, last, .. } = stretch?;
+    let Stretch { contacts, complete, priced, next_seq, left_out, last, divided, .. } = stretch?;
     let written = written?;
     if contacts > 0 {
         let (segment_no, lo, hi) = (run.segment_no, run.seq, next_seq);
         let after_address = run.expanded_to.clone().unwrap_or_default();
-        let segment = NewSegment { segment_no, lo, hi, after_address, left_out };
-        store_audience::write_segment(c, (workspace_id, run_id), &segment, written).await?;
+        let whole = NewSegment { segment_no, lo, hi, after_address, left_out, wave: None };
+        let segments = match divided {
+            Some(divided) => divided.segments(&whole, store.clock.now()),
+            None => vec![whole],
+        };
+        store_audience::write_segments(c, (workspace_id, run_id), &segments, written).await?;
     }
     let dearest: Vec<(i64, i64)> = priced.iter().map(|(account, dearest)| (account.account_id, *dearest)).collect();
     let (expanded_to, complete_at) = (last.or(run.expanded_to), complete.then(|| store.clock.now()));
@@ -155,8 +166,10 @@ struct Stretch<'r> {
     /// The accounts, and the dearest message through each, micro-credits.
     priced: Vec<(&'r Priced, i64)>,
     rows: Rows,
-    /// Sent in chunks so far.
+    /// Sent in chunks so far, or put aside by wave.
     bytes: usize,
+    /// By wave, where the run has windows: then nothing is sent before all are read.
+    divided: Option<Divided>,
     next_seq: i32,
     left_out: LeftOut,
     contacts: i64,
@@ -173,6 +186,7 @@ impl<'r> Stretch<'r> {
             priced: run.accounts.iter().map(|account| (account, 0)).collect(),
             rows: Rows::default(),
             bytes: 0,
+            divided: None,
             next_seq: run.seq,
             left_out: LeftOut::default(),
             contacts: 0,
@@ -194,7 +208,8 @@ impl<'r> Stretch<'r> {
         if let Some(cohort) = run.cohort()? {
             return self.read_cohort(c, run, (&cohort, filter), audience, chunks).await;
         }
-        let source = audience.source(self.workspace_id, &run.lists, filter);
+        let mut source = audience.source(self.workspace_id, &run.lists, filter);
+        source.attributes |= self.divided.is_some();
         let limit = if run.segment_no == 0 { FIRST_SEGMENT_CONTACTS } else { SEGMENT_CONTACTS };
         let after = run.expanded_to.as_deref().unwrap_or_default();
         store_audience::each_contact(c, source, after, limit, |contact| {
@@ -209,7 +224,7 @@ impl<'r> Stretch<'r> {
             ControlFlow::Continue(())
         })
         .await?;
-        self.send(&chunks);
+        self.send_all(&chunks);
         self.complete = self.last.is_none();
         Ok(self)
     }
@@ -255,10 +270,18 @@ impl<'r> Stretch<'r> {
             ControlFlow::Continue(())
         })
         .await?;
-        self.send(&chunks);
+        self.send_all(&chunks);
         self.complete = hi >= total;
         self.last = Some(hi.to_string());
         Ok(self)
+    }
+
+    /// Sends what is left, and what was put aside.
+    fn send_all(&mut self, chunks: &mpsc::UnboundedSender<Vec<u8>>) {
+        self.send(chunks);
+        if let Some(divided) = &mut self.divided {
+            self.next_seq = divided.send(self.next_seq, chunks);
+        }
     }
 
     fn send(&mut self, chunks: &mpsc::UnboundedSender<Vec<u8>>) {
@@ -290,12 +313,16 @@ impl<'r> Stretch<'r> {
             // Strings, numbers and nulls always serialise.
             values => Some(serde_json::to_string(values).unwrap_or_default()),
         };
-        let key = (self.workspace_id, self.run_id, self.next_seq);
-        let (how, whom) = ((recipient.units, recipient.variant), (recipient.address, recipient.country));
-        store_audience::push_recipient(&mut self.rows, key, how, whom, params.as_deref());
         for (account, dearest) in &mut self.priced {
             *dearest = (*dearest).max(account.prices.of(recipient.country, recipient.units));
         }
+        let (how, whom) = ((recipient.units, recipient.variant), (recipient.address, recipient.country));
+        if let Some(divided) = &mut self.divided {
+            self.bytes += divided.push(contact, how, whom, params.as_deref());
+            return;
+        }
+        let key = (self.workspace_id, self.run_id, self.next_seq);
+        store_audience::push_recipient(&mut self.rows, key, how, whom, params.as_deref());
         self.next_seq += 1;
     }
 }

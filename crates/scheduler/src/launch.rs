@@ -52,7 +52,12 @@ pub async fn launch(store: &Store, workspace_id: i32, campaign: &str, how: Launc
         return Err(Error::State(format!("{at} is past: give a time to come, or leave --at out to launch now")));
     }
     let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
-    let prepared = prepare(&mut c, store, workspace_id, campaign).await?;
+    let mut prepared = prepare(&mut c, store, workspace_id, campaign).await?;
+    if how.at.is_some() && prepared.times.local.is_some() {
+        let why = "it starts by its recipients' clocks: leave --at out, and it is sent at its local time";
+        return Err(Error::State(format!("campaign {campaign:?} cannot be launched at a time: {why}")));
+    }
+    prepared.starts_at = how.at;
     let standing = runs::newest(&mut c, workspace_id, prepared.campaign.campaign_id).await?;
     if let Some(problem) = standing.and_then(|standing| before(campaign, standing, how.again)) {
         return Err(fanfare_store::Error::Conflict(problem.to_string()).into());
@@ -66,7 +71,8 @@ pub async fn launch(store: &Store, workspace_id: i32, campaign: &str, how: Launc
         return Err(Error::Refused(plan.refusals));
     }
     let accounts = accounts(&prepared, &plan);
-    let run = insert(store, &prepared, &plan, &accounts, how).await?;
+    let at = how.at.or((plan.starts_at > now).then_some(plan.starts_at));
+    let run = insert(store, &prepared, &plan, &accounts, Launch { at, ..how }).await?;
     let (run_id, scheduled_for) = (run.run_id, run.scheduled_for);
     tracing::info!(workspace_id, run_id, contacts = plan.audience, recipients = plan.recipients, %scheduled_for, "launched");
     let state = if run.starts_now { RunState::Running } else { RunState::Scheduled };

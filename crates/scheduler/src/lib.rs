@@ -5,6 +5,7 @@
 //! - [`expand`] freezes the run's audience, segment by segment.
 //! - [`live`] opens and stops the runs whose messages come one by one, [`one_off`] enters these.
 //! - [`control`] pauses, resumes and cancels.
+//! - [`waves`] divides the recipients by their clocks, [`hours`] moves the windows of what waits on.
 //! - [`tick`] is the scheduler process: starts runs at their time, expands, reclaims, finishes.
 //!
 //! [`audience`] is the one place that decides who is written to.
@@ -17,6 +18,7 @@ pub mod expand;
 pub mod first;
 pub mod follow;
 pub mod guard;
+pub mod hours;
 pub mod launch;
 pub mod life;
 pub mod live;
@@ -28,6 +30,7 @@ pub mod rest;
 mod run;
 mod tally;
 pub mod tick;
+pub mod waves;
 pub mod window;
 
 pub use error::{Error, Problem, Result};

@@ -7,7 +7,7 @@ use fanfare_store::campaigns::Campaign;
 use fanfare_store::one_off::{self, Live, Standing};
 use fanfare_store::runs::{self, NewRun, NewRunAccount};
 use fanfare_store::tx::run_tx;
-use fanfare_store::{PgConnection, Store, accounts, campaigns, prices};
+use fanfare_store::{PgConnection, Store, accounts, campaigns, prices, workspaces};
 
 use crate::approved::fitness;
 use crate::plan::{cheap_refusals, unapproved};
@@ -122,7 +122,7 @@ async fn prepare(c: &mut PgConnection, workspace_id: i32, campaign: Campaign) ->
     let mut refusals = cheap_refusals(&campaign, &through, &said.features(), 1);
     refusals.extend(said.refusal.clone());
     // What nobody has named is nobody's to approve.
-    if campaign.kind == CampaignKind::Triggered && campaigns::need_review(c, workspace_id).await? {
+    if campaign.kind == CampaignKind::Triggered && workspaces::rules(c, workspace_id).await?.review {
         refusals.extend(unapproved(&campaign));
     }
     for account in &through {

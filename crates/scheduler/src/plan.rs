@@ -4,9 +4,10 @@ mod expected;
 mod lines;
 mod notes;
 mod obstacles;
+mod waves;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use fanfare_domain::forecast::forecast;
+use fanfare_domain::forecast::forecast_beside;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::{CampaignKind, RunState};
 use fanfare_domain::window;
@@ -14,6 +15,7 @@ use fanfare_store::accounts::{self, Account};
 use fanfare_store::audience::{Filter, Whom};
 use fanfare_store::campaigns::{self, Campaign};
 use fanfare_store::credits::{self, Credit};
+use fanfare_store::hours;
 use fanfare_store::runs::{RunArm, Standing};
 use fanfare_store::workspaces::Rules;
 use fanfare_store::{PgConnection, Store, audience as store_audience, imports, prices, runs, segments, workspaces};
@@ -24,10 +26,13 @@ use crate::first::First;
 use crate::tally::Tally;
 use crate::window::Said;
 use crate::{Error, Problem, Result};
-use expected::{account_lines, blend, shares};
+use expected::{account_lines, blend, loads, shares};
 pub(crate) use obstacles::{cheap_refusals, stopped, unapproved};
+use waves::timed;
 
 pub use lines::{AccountLine, CountryLine, CreditLine, Excluded, FirstLine, MissingVariable, Plan, UnfitRow};
+pub(crate) use waves::Divided;
+pub use waves::{HoursLine, InvalidZone, WaveLine};
 
 /// What is read before the contacts are.
 pub(crate) struct Prepared {
@@ -47,6 +52,10 @@ pub(crate) struct Prepared {
     heard_by: Vec<i64>,
     credit: Credit,
     audience: Audience,
+    /// When its recipients may be written to.
+    pub times: hours::Rules,
+    /// When it would start, if not now.
+    pub starts_at: Option<DateTime<Utc>>,
     /// What stands in the way, as far as it is known without reading the contacts.
     pub refusals: Vec<Problem>,
     /// What should be known, as far as that.
@@ -119,7 +128,10 @@ pub(crate) async fn prepare(
     let said = Said::read(c, workspace_id, &campaign, &arms, &through).await?;
     let mut refusals = cheap_refusals(&campaign, &through, &said.features(), size);
     refusals.extend(said.refusal.clone());
-    if campaigns::need_review(c, workspace_id).await? {
+    let times = hours::of_campaign(c, workspace_id, campaign.campaign_id).await?;
+    refusals.extend(waves::never_opens(&times));
+    let rules = workspaces::rules(c, workspace_id).await?;
+    if rules.review {
         refusals.extend(unapproved(&campaign));
     }
     let (filter, unknown) = filter(c, store, workspace_id, &campaign).await?;
@@ -136,13 +148,15 @@ pub(crate) async fn prepare(
         heard_by: said.windowed(&through),
         variables: said.variables,
         credit: credits::balance(c, workspace_id).await?,
+        times,
+        starts_at: None,
         refusals,
         hints,
         audience: Audience::new(said.says, campaign.on_missing)
             .with_fallback(said.fallback)
             .with_first(campaign.first_part.map(|part| First::new(campaign.campaign_id, part))),
         arms,
-        rules: workspaces::rules(c, workspace_id).await?,
+        rules,
         campaign,
         accounts: through,
         size,
@@ -193,20 +207,28 @@ pub(crate) async fn examine(
     let price = (prepared.prices.as_slice(), available);
     let heard_by = prepared.heard_by.clone();
     let window = (!heard_by.is_empty()).then(|| (heard_by.as_slice(), window::open_since(now)));
-    let mut tally = Tally::take(c, key, &mut prepared.audience, price, (prepared.size, window), progress).await?;
+    let from = prepared.starts_at.unwrap_or(now);
+    let mut divided = Divided::new(prepared.times.clone(), from);
+    let waves = divided.as_mut();
+    let mut tally =
+        Tally::take(c, key, &mut prepared.audience, price, (prepared.size, window), waves, progress).await?;
     let mut unfit = Vec::new();
     for (import_id, row, why) in std::mem::take(&mut tally.unfit_first) {
         unfit.push(UnfitRow { file: imports::file_name(c, prepared.workspace_id, import_id).await?, row, why });
     }
+    let paces: Vec<_> = prepared.accounts.iter().map(Account::pace).zip(shares(campaign)).collect();
+    let loads = loads(c, prepared.workspace_id, campaign).await?;
+    let expected = forecast_beside(campaign.sharing, &paces, &loads, tally.recipients.unsigned_abs());
+    let (seconds, cost) = (expected.seconds, blend(&tally.costs, &expected));
+    let rate = seconds.filter(|s| *s > 0.0).map(|s| tally.recipients as f64 / s);
+    let starts = (from, campaign.expires_after_s);
+    let timed = timed(c, prepared.workspace_id, divided, rate, starts).await?;
     let unknown: Vec<String> = prepared.audience.unseen().map(str::to_owned).collect();
     let attributes = match unknown.is_empty() {
         true => Vec::new(),
         false => store_audience::attribute_names(c, prepared.workspace_id, &prepared.lists).await?,
     };
 
-    let paces: Vec<_> = prepared.accounts.iter().map(Account::pace).zip(shares(campaign)).collect();
-    let expected = forecast(campaign.sharing, &paces, tally.recipients.unsigned_abs());
-    let (seconds, cost) = (expected.seconds, blend(&tally.costs, &expected));
     let mut plan = Plan {
         campaign: campaign.name.clone(),
         list: campaign.list_names(false),
@@ -214,7 +236,7 @@ pub(crate) async fn examine(
         segment: campaign.audience.as_ref().map(ToString::to_string),
         category: campaign.category,
         rules: prepared.rules,
-        accounts: account_lines(campaign, &tally, &expected),
+        accounts: account_lines(campaign, &tally, &expected, &loads),
         sharing: campaign.sharing,
         template: campaign.template.clone(),
         template_version: campaign.template_version,
@@ -245,7 +267,13 @@ pub(crate) async fn examine(
             covers: tally.covered,
         },
         seconds,
-        finishes_at: seconds.and_then(|s| now.checked_add_signed(TimeDelta::try_milliseconds((s * 1e3) as i64)?)),
+        starts_at: timed.starts_at,
+        finishes_at: match timed.hours {
+            Some(_) => timed.finishes_at(),
+            None => seconds.and_then(|s| from.checked_add_signed(TimeDelta::try_milliseconds((s * 1e3) as i64)?)),
+        },
+        hours: timed.hours,
+        waves: timed.waves,
         first: prepared.audience.first().map(FirstLine::of),
         samples: tally.samples,
         refusals: prepared.refusals.clone(),
@@ -263,6 +291,7 @@ pub(crate) async fn examine(
     plan.note_rules();
     plan.note_credit();
     plan.note_window();
+    plan.note_hours();
     plan.note_expiry(campaign.expires_after_s);
     plan.note_first();
     Ok((plan, prepared))

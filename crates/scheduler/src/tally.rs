@@ -9,7 +9,7 @@ use fanfare_store::audience::{self as store_audience, Contact, Filter, Source};
 use fanfare_store::{PgConnection, Result};
 
 use crate::audience::{Audience, Exclusion};
-use crate::plan::{CountryLine, Excluded};
+use crate::plan::{CountryLine, Divided, Excluded};
 use crate::preview::Sample;
 
 /// Contacts in one query. Short queries, because a snapshot held for long keeps the database from
@@ -70,7 +70,8 @@ pub(crate) struct Tally<'a> {
 
 impl<'a> Tally<'a> {
     /// Reads all contacts of the list. With a `window` those are the accounts and the time since when their
-    /// conversations must have been heard of. `progress` is told contacts read and contacts in all.
+    /// conversations must have been heard of. The recipients are `divided` by their clocks, if asked for.
+    /// `progress` is told contacts read and contacts in all.
     ///
     /// # Errors
     /// When the database fails.
@@ -80,17 +81,23 @@ impl<'a> Tally<'a> {
         audience: &mut Audience,
         (prices, available): (&'a [Prices], i64),
         (expected, window): (i64, Option<Window<'_>>),
+        mut divided: Option<&mut Divided>,
         progress: &mut (dyn FnMut(i64, i64) + Send),
     ) -> Result<Self> {
         let mut tally = Self::new(audience.says().variables().len(), prices, available, expected);
         tally.open_since = window.map(|(_, since)| since);
-        let source =
+        let mut source =
             Source { heard_by: window.map_or(&[], |(by, _)| by), ..audience.source(workspace_id, lists, filter) };
+        source.attributes |= divided.is_some();
         let mut after = String::new();
         loop {
             let start = tally.contacts;
             store_audience::each_contact(c, source, &after.clone(), PAGE_CONTACTS, |contact| {
+                let before = tally.recipients;
                 tally.add(audience, &contact);
+                if let Some(divided) = divided.as_deref_mut().filter(|_| tally.recipients > before) {
+                    divided.add(&contact, tally.contacts);
+                }
                 if tally.contacts - start == PAGE_CONTACTS {
                     contact.address.clone_into(&mut after);
                 }

@@ -6,6 +6,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::expand::{self, Expanded};
+use crate::hours;
 use crate::{follow, guard, rest};
 
 /// Runs a scheduler until `stop`. Any number may run: each thing happens once. `ready` is called when
@@ -80,6 +81,9 @@ async fn closing(store: &Store, stop: &CancellationToken) {
                 Ok(matched) => tracing::debug!(matched, "early receipts taken"),
                 Err(error) => tracing::warn!(?error, "matching receipts failed, trying again"),
             }
+            if let Err(error) = hours::roll_shut(store).await {
+                tracing::warn!(?error, "moving windows on failed, trying again");
+            }
         }
         if forgot.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {
             forgot = Some(Instant::now());
@@ -133,7 +137,7 @@ pub async fn reclaim_all(store: &Store) -> Result<()> {
 /// When the database fails.
 pub async fn close_once(store: &Store) -> Result<()> {
     let mut c = store.pool.acquire().await?;
-    let runs = finish::closing(&mut c).await?;
+    let runs = finish::closing(&mut c, store.clock.now()).await?;
     drop(c);
     let mut failed = Ok(());
     for run in runs {
@@ -155,7 +159,7 @@ async fn close(store: &Store, run: finish::Closing) -> Result<()> {
     if run.writes_off {
         queue::write_off(&store.pool, &store.ids, run.workspace_id, run.run_id, shard(store)).await?;
     }
-    if finish::finish(&store.pool, run.workspace_id, run.run_id).await? {
+    if finish::finish(&store.pool, run.workspace_id, run.run_id, store.clock.now()).await? {
         tracing::info!(run_id = run.run_id, "run finished");
     }
     Ok(())

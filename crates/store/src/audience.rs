@@ -5,7 +5,9 @@ pub mod pick;
 mod source;
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use fanfare_domain::cohort::Member;
+use fanfare_domain::hours::Window;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::{Category, OnMissing, RunKind};
 use serde::Deserialize;
@@ -231,6 +233,19 @@ pub struct NewSegment {
     pub after_address: String,
     /// Contacts of the source range that were left out.
     pub left_out: LeftOut,
+    /// The wave of its recipients, of a run with windows.
+    pub wave: Option<Wave>,
+}
+
+/// A wave, and when it may be sent to.
+#[derive(Debug, Clone, Copy)]
+pub struct Wave {
+    /// Its number.
+    pub wave: i16,
+    /// Where its recipients live.
+    pub zone: Tz,
+    /// When they may be sent to first.
+    pub window: Window,
 }
 
 /// Appends a recipient to the rows of a segment; `params` is a JSON array.
@@ -260,23 +275,33 @@ pub async fn write_recipients(c: &mut PgConnection, chunks: mpsc::UnboundedRecei
     .await
 }
 
-/// Writes the segment of the `written` recipients before it.
+/// Writes the segments of the `written` recipients before them.
 ///
 /// # Errors
-/// When they are not as many, the segment exists already, or the database fails.
-pub async fn write_segment(
+/// When they are not as many, a segment exists already, or the database fails.
+pub async fn write_segments(
     c: &mut PgConnection,
-    (workspace_id, run_id): (i32, i64),
-    segment: &NewSegment,
+    key: (i32, i64),
+    segments: &[NewSegment],
     written: u64,
 ) -> Result<()> {
-    ensure_affected("write_recipients", written, u64::from((segment.hi - segment.lo).unsigned_abs()))?;
-    let left_out = segment.left_out;
+    let covered: u64 = segments.iter().map(|s| u64::from((s.hi - s.lo).unsigned_abs())).sum();
+    ensure_affected("write_recipients", written, covered)?;
+    for segment in segments {
+        write_segment(c, key, segment).await?;
+    }
+    Ok(())
+}
+
+async fn write_segment(c: &mut PgConnection, (workspace_id, run_id): (i32, i64), segment: &NewSegment) -> Result<()> {
+    let (left_out, wave) = (segment.left_out, segment.wave);
     sqlx::query(
         "-- write_segment
          insert into segment (workspace_id, run_id, segment_no, lo, hi, next_seq, after_address,
-           no_address, duplicate, suppressed, missing, minus, outside, no_consent, capped, other_part, gone, answered)
-         values ($1, $2, $3, $4, $5, $4, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+           no_address, duplicate, suppressed, missing, minus, outside, no_consent, capped, other_part, gone, answered,
+           wave, zone, opens_at, closes_at)
+         values ($1, $2, $3, $4, $5, $4, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+           $19, $20, $21)",
     )
     .bind(workspace_id)
     .bind(run_id)
@@ -295,6 +320,10 @@ pub async fn write_segment(
     .bind(left_out.other_part)
     .bind(left_out.gone)
     .bind(left_out.answered)
+    .bind(wave.map_or(0, |w| w.wave))
+    .bind(wave.map(|w| w.zone.name()))
+    .bind(wave.map(|w| w.window.opens))
+    .bind(wave.and_then(|w| w.window.closes))
     .execute(c)
     .await?;
     Ok(())

@@ -13,6 +13,7 @@ use sqlx::{FromRow, PgConnection};
 use crate::arms::{self, CampaignArm};
 use crate::error::ensure_affected;
 use crate::first_part::{self, FirstPart};
+use crate::hours::{self, NewHours};
 use crate::nearest::nearest;
 use crate::runs::RunArm;
 use crate::{Error, Result, Store, accounts, lists, segments, templates, transitions};
@@ -50,6 +51,8 @@ pub struct NewCampaign<'a> {
     pub on_unknown: OnUnknown,
     /// Seconds from the launch after which what is unsent expires; `None` = never.
     pub expires_after_s: Option<i64>,
+    /// When it may write to people.
+    pub hours: NewHours<'a>,
     /// Templates and weights that are tried against each other, `template` the first; empty = that alone.
     pub arms: &'a [(&'a str, i32)],
     /// How many it goes to first, and when the rest follows.
@@ -77,6 +80,7 @@ impl<'a> NewCampaign<'a> {
             on_missing: OnMissing::Refuse,
             on_unknown: OnUnknown::Hold,
             expires_after_s: None,
+            hours: NewHours::default(),
             arms: &[],
             first_part: None,
             fails_at_permille: None,
@@ -369,6 +373,7 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     for (rank, through) in (0..).zip(new.accounts) {
         add_account(&mut tx, workspace_id, campaign_id, rank, through).await?;
     }
+    hours::set_campaign(&mut tx, (workspace_id, campaign_id), new.hours, store.clock.now()).await?;
     arms::add(&mut tx, (workspace_id, campaign_id), &template, new.arms).await?;
     if let Some(part) = new.first_part {
         first_part::set(&mut tx, (workspace_id, campaign_id), part).await?;
@@ -586,17 +591,6 @@ pub async fn set_approval(
     let reason = reason.or(says.as_deref());
     transitions::of_campaign(c, (workspace_id, campaign.campaign_id), (Some(campaign.approval), to), actor, reason)
         .await
-}
-
-/// Whether campaigns of the workspace have to be approved before they are launched.
-///
-/// # Errors
-/// When the database fails.
-pub async fn need_review(c: &mut PgConnection, workspace_id: i32) -> Result<bool> {
-    Ok(sqlx::query_scalar("-- need_review\n select review from workspace where workspace_id = $1")
-        .bind(workspace_id)
-        .fetch_one(c)
-        .await?)
 }
 
 /// Changes policies of a campaign; `None` leaves one as it is. The caller holds its lock.

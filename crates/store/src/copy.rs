@@ -120,6 +120,11 @@ impl Rows {
         }
     }
 
+    /// Rows that follow others in a stream.
+    pub fn further() -> Self {
+        Self { buffer: Vec::new(), rows: 0 }
+    }
+
     /// Takes the bytes gathered since the last time: a chunk for [`stream`].
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.buffer)

@@ -1,5 +1,6 @@
-//! The end of runs: sweeping what will not be sent, and finishing by state.
+//! The end of runs: sweeping what will not be sent, and finishing by state. Expiry goes by the machine's clock.
 
+use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, PgPool};
 
 use crate::{Result, flows, transitions};
@@ -19,19 +20,20 @@ pub struct Closing {
     pub writes_off: bool,
 }
 
-/// Runs that are being cancelled, are past their expiry, or are fully expanded and may be done.
+/// Runs that are being cancelled, are past their expiry by `now`, or are fully expanded and may be done.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn closing(c: &mut PgConnection) -> Result<Vec<Closing>> {
+pub async fn closing(c: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Closing>> {
     let rows = sqlx::query_as(
         "-- closing
          select r.workspace_id, r.run_id, r.state = 4 as cancelling,
-                r.state <> 4 and coalesce(r.expires_at <= clock_timestamp(), false) as expired,
+                r.state <> 4 and coalesce(r.expires_at <= $1, false) as expired,
                 c.on_unknown = 3 as writes_off
          from run r join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id
-         where r.state = 4 or (r.state in (2, 3) and (r.expanded_at is not null or r.expires_at <= clock_timestamp()))",
+         where r.state = 4 or (r.state in (2, 3) and (r.expanded_at is not null or r.expires_at <= $1))",
     )
+    .bind(now)
     .fetch_all(c)
     .await?;
     Ok(rows)
@@ -93,7 +95,7 @@ pub async fn sweep(pool: &PgPool, run: Closing, shard: i16) -> Result<i64> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn finish(pool: &PgPool, workspace_id: i32, run_id: i64) -> Result<bool> {
+pub async fn finish(pool: &PgPool, workspace_id: i32, run_id: i64, now: DateTime<Utc>) -> Result<bool> {
     let mut tx = pool.begin().await?;
     // The claim and the flush of this run's last messages commit before or after, never between.
     let held =
@@ -116,7 +118,7 @@ pub async fn finish(pool: &PgPool, workspace_id: i32, run_id: i64) -> Result<boo
          with was as (
            select state from run where workspace_id = $1 and run_id = $2
          ), done as (
-         update run r set state = case r.state when 4 then 6 else 5 end, paused_reason = null, finished_at = clock_timestamp()
+         update run r set state = case r.state when 4 then 6 else 5 end, paused_reason = null, finished_at = $4
          from campaign c
          where c.workspace_id = $1 and c.campaign_id = r.campaign_id and r.workspace_id = $1 and r.run_id = $2
            and (r.state = 4 or (r.state in (2, 3) and r.expanded_at is not null))
@@ -127,11 +129,12 @@ pub async fn finish(pool: &PgPool, workspace_id: i32, run_id: i64) -> Result<boo
                              and (t.kind <> 2 or t.due_at < 'infinity' or c.on_unknown = 3))
          returning r.campaign_id, r.state)
          insert into transition (workspace_id, campaign_id, run_id, at, from_state, to_state, actor)
-         select $1, d.campaign_id, $2, clock_timestamp(), w.state, d.state, $3 from done d, was w",
+         select $1, d.campaign_id, $2, $4, w.state, d.state, $3 from done d, was w",
     )
     .bind(workspace_id)
     .bind(run_id)
     .bind(transitions::SCHEDULER)
+    .bind(now)
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {

@@ -239,8 +239,8 @@ async fn insert_account(
     let sharing = if run.accounts.len() == 1 { 0 } else { run.sharing.as_i16() };
     sqlx::query(
         "-- insert: flow
-         insert into flow (workspace_id, account_id, run_id, weight, runnable, reserve_each, sharing, rank, share, lane)
-         values ($1, $2, $3, $4, false, $5, $6, $7, $8, $9)",
+         insert into flow (workspace_id, account_id, run_id, weight, runnable, reserve_each, sharing, rank, share, lane, windowed)
+         values ($1, $2, $3, $4, false, $5, $6, $7, $8, $9, $9 = 1 and is_windowed($1, $10))",
     )
     .bind(workspace_id)
     .bind(account.account_id)
@@ -251,6 +251,7 @@ async fn insert_account(
     .bind(rank)
     .bind(account.share.unwrap_or(1))
     .bind(i16::from(run.kind != RunKind::Live))
+    .bind(run.campaign_id)
     .execute(c)
     .await?;
     Ok(())
@@ -592,4 +593,36 @@ pub async fn list(c: &mut PgConnection, workspace_id: i32, campaign_id: i64) -> 
         });
     }
     Ok(runs)
+}
+
+/// Bulk messages that an account has still to send for running runs of other campaigns, with the weight of each: of
+/// a run through several accounts an equal part.
+///
+/// # Errors
+/// When the database fails.
+pub async fn beside(
+    c: &mut PgConnection,
+    (workspace_id, account_id): (i32, i64),
+    campaign_id: i64,
+) -> Result<Vec<(i64, i32)>> {
+    Ok(sqlx::query_as(
+        "-- beside
+         select (greatest(0, s.waiting + case when r.expanded_at is null then r.planned - s.seen else 0 end) / n.accounts)::bigint,
+                f.weight
+         from flow f
+         join run r on r.workspace_id = f.workspace_id and r.run_id = f.run_id and r.campaign_id <> $3
+         cross join lateral (
+           select coalesce(sum(g.hi - g.next_seq), 0) as waiting,
+                  coalesce(sum(g.hi - g.lo + g.no_address + g.duplicate + g.suppressed + g.missing), 0) as seen
+           from segment g where g.workspace_id = f.workspace_id and g.run_id = f.run_id) s
+         cross join lateral (
+           select count(*) as accounts from flow o
+           where o.workspace_id = f.workspace_id and o.run_id = f.run_id and o.runnable) n
+         where f.workspace_id = $1 and f.account_id = $2 and f.runnable and f.lane = 1 and r.state = 2",
+    )
+    .bind(workspace_id)
+    .bind(account_id)
+    .bind(campaign_id)
+    .fetch_all(c)
+    .await?)
 }

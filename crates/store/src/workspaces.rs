@@ -69,13 +69,15 @@ pub async fn all(c: &mut PgConnection) -> Result<Vec<(i32, String)>> {
     Ok(rows)
 }
 
-/// What a workspace asks of its marketing.
+/// What a workspace asks of its campaigns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Rules {
     /// Whom it may go to.
     pub consent: Consent,
     /// How often.
     pub cap: Option<Cap>,
+    /// Whether they have to be approved before they are launched.
+    pub review: bool,
 }
 
 /// Most marketing messages to a contact in a span of time, over all campaigns.
@@ -92,13 +94,14 @@ pub struct Cap {
 /// # Errors
 /// When the database fails.
 pub async fn rules(c: &mut PgConnection, workspace_id: i32) -> Result<Rules> {
-    let (consent, messages, hours): (i16, Option<i32>, Option<i32>) =
-        sqlx::query_as("-- rules\n select consent, cap_messages, cap_hours from workspace where workspace_id = $1")
-            .bind(workspace_id)
-            .fetch_one(c)
-            .await?;
+    let (consent, messages, hours, review): (i16, Option<i32>, Option<i32>, bool) = sqlx::query_as(
+        "-- rules\n select consent, cap_messages, cap_hours, review from workspace where workspace_id = $1",
+    )
+    .bind(workspace_id)
+    .fetch_one(c)
+    .await?;
     let consent = Consent::from_i16(consent).ok_or_else(|| Error::Corrupt(format!("workspace.consent {consent}")))?;
-    Ok(Rules { consent, cap: messages.zip(hours).map(|(messages, hours)| Cap { messages, hours }) })
+    Ok(Rules { consent, cap: messages.zip(hours).map(|(messages, hours)| Cap { messages, hours }), review })
 }
 
 /// Changes the rules of the workspace.
@@ -108,12 +111,13 @@ pub async fn rules(c: &mut PgConnection, workspace_id: i32) -> Result<Rules> {
 pub async fn set_rules(c: &mut PgConnection, workspace_id: i32, rules: Rules) -> Result<()> {
     let done = sqlx::query(
         "-- set_rules
-         update workspace set consent = $2, cap_messages = $3, cap_hours = $4 where workspace_id = $1",
+         update workspace set consent = $2, cap_messages = $3, cap_hours = $4, review = $5 where workspace_id = $1",
     )
     .bind(workspace_id)
     .bind(rules.consent.as_i16())
     .bind(rules.cap.map(|cap| cap.messages))
     .bind(rules.cap.map(|cap| cap.hours))
+    .bind(rules.review)
     .execute(c)
     .await?;
     ensure_affected("set_rules", done.rows_affected(), 1)

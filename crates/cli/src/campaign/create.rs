@@ -1,6 +1,7 @@
 //! `fanfare campaign create`: what to say, to whom, through which accounts, under which policies.
 
 mod audience;
+mod hours;
 mod parts;
 mod through;
 mod trigger;
@@ -19,6 +20,7 @@ use crate::context::Context;
 use crate::output::{Output, Usage, duration, fields, id};
 use crate::parse;
 use audience::Audience;
+use hours::HoursOptions;
 
 pub use through::{ThroughArgs, through};
 
@@ -54,6 +56,8 @@ pub struct Create {
     /// What is not sent this long after the launch is not sent at all, e.g. 90m, 24h, 7d [default: never]
     #[arg(long, value_name = "TIME", value_parser = parse::seconds)]
     expires_after: Option<i64>,
+    #[command(flatten)]
+    hours: HoursOptions,
     #[command(flatten)]
     parts: parts::Parts,
 }
@@ -100,6 +104,7 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
         on_missing: new.on_missing,
         on_unknown: new.on_unknown,
         expires_after_s: new.expires_after,
+        hours: new.hours.new_hours(),
         arms: &arms,
         first_part: new.parts.first_part(),
         fails_at_permille: new.parts.fails_at_permille(),
@@ -117,9 +122,10 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
         "lists": names(&made, false), "minus": names(&made, true), "segment": made.audience, "category": made.category,
         "accounts": made.accounts, "sharing": made.sharing, "channel": made.channel, "weight": made.weight, "on_missing": made.on_missing,
         "on_unknown": made.on_unknown, "expires_after_seconds": made.expires_after_s,
+        "times": new.hours.json(),
         "variants": made.arms, "first_part": made.first_part, "fails_at_permille": made.fails_at_permille,
     });
-    output.result(&value, |_| definition(&made))
+    output.result(&value, |_| definition(&made, &new.hours))
 }
 
 /// Refuses a sender that the account cannot send from.
@@ -139,7 +145,7 @@ fn names(c: &Campaign, minus: bool) -> Vec<&str> {
     first.into_iter().chain(more).collect()
 }
 
-fn definition(c: &Campaign) -> String {
+fn definition(c: &Campaign, hours: &HoursOptions) -> String {
     let expires = c.expires_after_s.map_or("never".to_owned(), |s| format!("{} after the launch", duration(s as f64)));
     let fallback = c.fallback.as_ref().map(|f| format!("; outside the 24-hour window template {}", f.name));
     let broadcast = c.kind == CampaignKind::Broadcast;
@@ -150,6 +156,7 @@ fn definition(c: &Campaign) -> String {
         ("for", c.category.to_string()),
         ("in parts", first_part(c)),
         ("through", through(c)),
+        ("when", hours.shown()),
         (
             "policies",
             format!("variable missing: {}; message in doubt: {}; expires: {expires}", c.on_missing, c.on_unknown),

@@ -37,7 +37,7 @@ use status::Status;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Define a campaign: what to say, to whom, through which account
-    Create(create::Create),
+    Create(Box<create::Create>),
     /// The dry run: whom a launch would reach, what it would cost, what stands in its way
     Plan {
         /// Which

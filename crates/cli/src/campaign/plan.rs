@@ -1,5 +1,7 @@
 //! `fanfare campaign plan`: the dry run of a launch.
 
+pub mod waves;
+
 use std::process::ExitCode;
 
 use fanfare_domain::state::{Category, Consent, Sharing};
@@ -57,6 +59,7 @@ pub fn render(p: &Plan) -> String {
     };
     let time = match (p.seconds, p.finishes_at) {
         (Some(seconds), Some(at)) => format!("{} at the limits, until {}", duration(seconds), when(at)),
+        (Some(seconds), None) => format!("{} at the limits", duration(seconds)),
         _ => "no limit".to_owned(),
     };
     let head = fields([
@@ -71,10 +74,17 @@ pub fn render(p: &Plan) -> String {
         ("cost", cost(p)),
         ("credit", format!("{} credits available: {pays}", credits(p.credit.available))),
         ("time", time),
+        ("hours", p.hours.as_ref().map(|hours| waves::hours(p, hours)).unwrap_or_default()),
     ]);
     let samples: String = p.samples.iter().map(|s| sample::render(s, "")).collect();
-    let parts =
-        [head, countries(p), samples, problems("note", "33", &p.warnings), problems("refused", "31;1", &p.refusals)];
+    let parts = [
+        head,
+        countries(p),
+        waves::table(p),
+        samples,
+        problems("note", "33", &p.warnings),
+        problems("refused", "31;1", &p.refusals),
+    ];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
@@ -105,7 +115,9 @@ fn accounts(p: &Plan) -> String {
     let each = |a: &AccountLine| {
         let sender = a.sender.as_ref().map(|sender| format!(" from {sender}")).unwrap_or_default();
         let part = if p.accounts.len() > 1 { format!(" {}", count(a.messages)) } else { String::new() };
-        format!("{}{sender}{part}", a.account)
+        let beside =
+            if a.beside > 0 { format!(", beside {} of other campaigns", count(a.beside)) } else { String::new() };
+        format!("{}{sender}{part}{beside}", a.account)
     };
     let how = match (p.accounts.len(), p.sharing) {
         (1, _) => "",

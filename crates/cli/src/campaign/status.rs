@@ -5,6 +5,7 @@ use fanfare_domain::forecast::forecast;
 use fanfare_domain::pace::Pace;
 use fanfare_domain::state::{Closed, PausedReason, RunState};
 use fanfare_store::campaigns::Campaign;
+use fanfare_store::hours::{self, Opening};
 use fanfare_store::progress::{self, Progress};
 use fanfare_store::{PgConnection, deliveries};
 use serde::Serialize;
@@ -41,6 +42,8 @@ pub struct Status {
     pub paused_reason: Option<PausedReason>,
     /// Why nothing is sent although there is something to send, and what to do about it.
     pub stuck: Option<String>,
+    /// Which window opens next, while none is open.
+    pub opens: Option<Opening>,
     /// Of those sent, what was reported since: delivered (or read), read, failed after all, answered.
     pub delivered: i64,
     pub read: i64,
@@ -129,6 +132,7 @@ impl Status {
                 .collect(),
             paused_reason: p.paused_reason(),
             stuck: None,
+            opens: None,
             delivered: p.delivered,
             read: p.read,
             undelivered: p.undelivered,
@@ -227,7 +231,15 @@ pub async fn read(c: &mut PgConnection, workspace_id: i32, campaign: &Campaign, 
         RunState::Running => deliveries::rate_lately(c, workspace_id, run_id).await?,
         _ => 0.0,
     };
-    Status::of(campaign, &p, rate)
+    let mut status = Status::of(campaign, &p, rate)?;
+    if status.state == RunState::Running && status.leased == 0 {
+        status.opens = hours::next_opening(c, workspace_id, run_id, p.now).await?;
+        if let Some(opening) = &status.opens {
+            status.eta_seconds = None;
+            status.stuck.get_or_insert_with(|| stuck::outside_hours(opening));
+        }
+    }
+    Ok(status)
 }
 
 pub async fn run(context: &Context, name: &str, run_id: Option<i64>, output: Output) -> anyhow::Result<()> {

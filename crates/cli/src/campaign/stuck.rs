@@ -2,8 +2,10 @@
 
 use chrono::TimeDelta;
 use fanfare_domain::state::{Closed, PausedReason, RunState};
+use fanfare_store::hours::Opening;
 use fanfare_store::progress::{AccountProgress, Progress};
 
+use super::plan::waves::local;
 use super::status::Status;
 use crate::output::when;
 
@@ -35,6 +37,17 @@ pub fn why(s: &Status, p: &Progress) -> Option<String> {
         ),
         _ => None,
     }
+}
+
+/// Nobody may be written to now.
+pub fn outside_hours(next: &Opening) -> String {
+    let there = next.zone.as_ref().map(|zone| format!(", {} there", local(zone, Some(next.opens_at))));
+    let zone = next.zone.as_deref().unwrap_or("its zone");
+    format!(
+        "everybody left is outside their hours; it goes on at {} in {zone}{}",
+        when(next.opens_at),
+        there.unwrap_or_default()
+    )
 }
 
 fn running(s: &Status, p: &Progress) -> Option<String> {

@@ -23,7 +23,7 @@ pub async fn is(context: &Context, name: &str) -> anyhow::Result<bool> {
 /// Makes a new one live, unless somebody has to approve it first.
 pub async fn begin(context: &Context, name: &str) -> anyhow::Result<()> {
     let mut c = context.store.pool.acquire().await?;
-    if campaigns::need_review(&mut c, context.workspace_id).await? {
+    if fanfare_store::workspaces::rules(&mut c, context.workspace_id).await?.review {
         return Ok(());
     }
     drop(c);

@@ -76,6 +76,13 @@ struct Row {
     origin: String,
 }
 
+/// Rows that go in together: addresses, each with its origin.
+struct Group<'a> {
+    account: Option<&'a str>,
+    reason: Reason,
+    addresses: Vec<(String, String)>,
+}
+
 impl Addresses {
     fn rows(&self) -> anyhow::Result<Vec<Row>> {
         if let Some(file) = &self.file {
@@ -157,16 +164,16 @@ pub async fn suppress(context: &Context, what: &Addresses, output: Output) -> an
     let mut tx = store.pool.begin().await?;
     let mut added = 0;
     // Rows of one account and reason go in together; most files have one or two of these.
-    let mut groups: Vec<(Option<&str>, Reason, Vec<(String, String)>)> = Vec::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
     for row in &rows {
         let pair = (row.address.clone(), row.origin.clone());
         let account = row.account.as_deref();
-        match groups.iter_mut().find(|(a, r, _)| (*a, *r) == (account, row.reason)) {
-            Some((_, _, pairs)) => pairs.push(pair),
-            None => groups.push((account, row.reason, vec![pair])),
+        match groups.iter_mut().find(|g| (g.account, g.reason) == (account, row.reason)) {
+            Some(group) => group.addresses.push(pair),
+            None => groups.push(Group { account, reason: row.reason, addresses: vec![pair] }),
         }
     }
-    for (account, reason, addresses) in &groups {
+    for Group { account, reason, addresses } in &groups {
         let account_id = account_id(&mut tx, workspace_id, *account).await?;
         let new = New { addresses, reason: *reason, account_id, now: store.clock.now() };
         added += suppressions::put(&mut tx, workspace_id, new).await?;

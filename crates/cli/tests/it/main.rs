@@ -2,11 +2,13 @@
 
 mod account;
 mod arrows;
+mod audience;
 mod bad_input;
 mod crash;
 mod demo;
 mod doubt;
 mod files;
+mod hours;
 mod house;
 mod journey;
 mod life;
@@ -15,5 +17,6 @@ mod offers;
 mod program;
 mod readme;
 mod several;
+mod stages;
 mod usage;
 mod window;

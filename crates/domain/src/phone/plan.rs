@@ -34,6 +34,12 @@ impl Region {
         PLANS.by_code.get(usize::from(code))?.first().and_then(|i| PLANS.slots[*i].region)
     }
 
+    /// The calling code of its numbers, e.g. DZ → 213.
+    pub fn calling_code(self) -> u16 {
+        // Every region was made from a slot.
+        PLANS.slots[index_of(self.0).expect("a region has a slot")].metadata.country_code()
+    }
+
     /// Two capital letters.
     pub fn as_str(&self) -> &str {
         // Only `find` and the metadata make regions, and both are ASCII.

@@ -1,7 +1,8 @@
 //! What is expected of each account.
 
-use fanfare_domain::forecast::Forecast;
+use fanfare_domain::forecast::{Forecast, Load};
 use fanfare_store::campaigns::{Campaign, CampaignAccount};
+use fanfare_store::{PgConnection, Result, runs};
 
 use super::lines::AccountLine;
 use crate::tally::Tally;
@@ -11,13 +12,30 @@ pub(super) fn shares(campaign: &Campaign) -> impl Iterator<Item = i32> {
     campaign.accounts.iter().map(|account| account.share.unwrap_or(1))
 }
 
+/// What else its accounts have to send.
+pub(super) async fn loads(c: &mut PgConnection, workspace_id: i32, campaign: &Campaign) -> Result<Vec<Load>> {
+    let mut loads = Vec::new();
+    for account in &campaign.accounts {
+        let others = runs::beside(c, (workspace_id, account.account_id), campaign.campaign_id).await?;
+        let others = others.into_iter().map(|(messages, weight)| (messages.unsigned_abs(), weight)).collect();
+        loads.push(Load { weight: campaign.weight, others });
+    }
+    Ok(loads)
+}
+
 /// What is expected of each account.
-pub(super) fn account_lines(campaign: &Campaign, tally: &Tally<'_>, expected: &Forecast) -> Vec<AccountLine> {
+pub(super) fn account_lines(
+    campaign: &Campaign,
+    tally: &Tally<'_>,
+    expected: &Forecast,
+    loads: &[Load],
+) -> Vec<AccountLine> {
     let line = |(i, account): (usize, &CampaignAccount)| {
         let messages = expected.messages[i].cast_signed();
         let cost = of_part(tally.costs[i], messages, tally.recipients);
         let CampaignAccount { name, sender, share, .. } = account.clone();
-        AccountLine { account: name, sender, share, messages, cost, dearest: tally.dearest[i] }
+        let beside = loads[i].others.iter().map(|(messages, _)| messages.cast_signed()).sum();
+        AccountLine { account: name, sender, share, messages, cost, dearest: tally.dearest[i], beside }
     };
     campaign.accounts.iter().enumerate().map(line).collect()
 }

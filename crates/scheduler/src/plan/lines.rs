@@ -7,6 +7,7 @@ use fanfare_store::workspaces::Rules;
 use serde::Serialize;
 use serde_json::json;
 
+use super::waves::{HoursLine, WaveLine};
 use crate::Problem;
 use crate::first::First;
 use crate::preview::Sample;
@@ -67,8 +68,14 @@ pub struct Plan {
     pub credit: CreditLine,
     /// How long sending takes at the accounts' limits; `None` without a limit.
     pub seconds: Option<f64>,
-    /// When it would be done if launched now.
+    /// When it would start if launched now.
+    pub starts_at: DateTime<Utc>,
+    /// When it would be done; `None` without a limit, or if some would expire before.
     pub finishes_at: Option<DateTime<Utc>>,
+    /// By whose clocks, if not all may be sent to at any time.
+    pub hours: Option<HoursLine>,
+    /// Recipients whose clocks agree, in the order in which they are sent to while all are open.
+    pub waves: Vec<WaveLine>,
     /// Who would be written to first, where not all are.
     pub first: Option<FirstLine>,
     /// What three recipients would read: the first, one in the middle, the last.
@@ -94,6 +101,8 @@ pub struct AccountLine {
     pub cost: i64,
     /// The dearest message through it, micro-credits: what a claim reserves for each.
     pub dearest: i64,
+    /// Messages of other campaigns that it has to send meanwhile.
+    pub beside: i64,
 }
 
 /// Contacts that are not written to, by reason.

@@ -20,7 +20,7 @@ async fn lists() -> Scene {
     let scene = Scene::set(Setting::default(), &people).await;
     scene
         .sql(
-            "insert into list select 1, l.list_id + n, name, now() from list l, (values (1, 'more'), (2, 'stop')) m (n, name);
+            "insert into list select 1, l.list_id + n, m.name, now() from list l, (values (1, 'more'), (2, 'stop')) m (n, name);
              insert into contact (workspace_id, list_id, import_id, row_no, address, name, attributes, consent)
              select 1, l.list_id, 1, i, '+2135550000' || lpad(i::text, 2, '0'), l.name || i,
                     jsonb_build_object('city', case when i % 4 = 0 then 'Oran' else 'Blida' end), (i % 3 = 0)::int
@@ -107,7 +107,7 @@ async fn what_an_expression_names_must_exist_at_creation_and_at_the_plan() {
 
 async fn set(scene: &Scene, consent: Consent, cap: Option<Cap>) {
     let mut c = scene.store.pool.acquire().await.unwrap();
-    workspaces::set_rules(&mut c, scene.workspace_id, Rules { consent, cap }).await.unwrap();
+    workspaces::set_rules(&mut c, scene.workspace_id, Rules { consent, cap, review: false }).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,4 +7,5 @@ mod expand;
 mod launch;
 mod plan;
 mod scene;
+mod waves;
 mod window;

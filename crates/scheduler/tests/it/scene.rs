@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use fanfare_domain::cap::Cap;
+use fanfare_domain::clock::Clock;
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::OnMissing;
@@ -11,6 +12,7 @@ use fanfare_scheduler::expand::{self, Expanded};
 use fanfare_scheduler::plan::{Plan, plan};
 use fanfare_store::accounts::{Limits, NewAccount};
 use fanfare_store::campaigns::{Campaign, NewCampaign, Through};
+use fanfare_store::hours::NewHours;
 use fanfare_store::{Store, accounts, campaigns, credits, lists, templates, workspaces};
 use fanfare_testdb::TestDb;
 use serde_json::{Value, json};
@@ -44,6 +46,8 @@ pub struct Setting {
     pub on_missing: OnMissing,
     pub credit: i64,
     pub expires_after_s: Option<i64>,
+    pub hours: NewHours<'static>,
+    pub clock: Clock,
 }
 
 impl Default for Setting {
@@ -57,6 +61,8 @@ impl Default for Setting {
             on_missing: OnMissing::Refuse,
             credit: 0,
             expires_after_s: None,
+            hours: NewHours::default(),
+            clock: Clock::system(),
         }
     }
 }
@@ -86,7 +92,8 @@ pub struct Scene {
 impl Scene {
     pub async fn set(setting: Setting, people: &[Person]) -> Self {
         let db = TestDb::new().await;
-        let store = db.store.clone();
+        let mut store = db.store.clone();
+        store.clock = setting.clock.clone();
         let mut c = store.pool.acquire().await.unwrap();
         let workspace_id = workspaces::ensure(&mut c, "default", store.clock.now()).await.unwrap();
         lists::ensure(&mut c, &store, workspace_id, "people").await.unwrap();
@@ -120,6 +127,7 @@ impl Scene {
             fallback,
             on_missing: setting.on_missing,
             expires_after_s: setting.expires_after_s,
+            hours: setting.hours,
             ..NewCampaign::of(CAMPAIGN, "hello", "people", &through)
         };
         let campaign = campaigns::create(&store, workspace_id, new).await.unwrap();

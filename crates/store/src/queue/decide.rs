@@ -169,13 +169,13 @@ async fn reopen(c: &mut sqlx::PgConnection, d: Decision<'_>) -> Result<()> {
         transitions::of_run(c, (d.workspace_id, d.run_id), change, d.decided_by, why).await?;
         sqlx::query(
             "-- decide: flows
-             insert into flow (workspace_id, account_id, run_id, weight, runnable, vtime, reserve_each, sharing, rank, share, lane)
+             insert into flow (workspace_id, account_id, run_id, weight, runnable, vtime, reserve_each, sharing, rank, share, lane, windowed)
              select $1, a.account_id, $2, c.weight, true,
                     coalesce((select max(f.vtime) from flow f where f.workspace_id = $1 and f.account_id = a.account_id), 0),
                     coalesce((select max(m.units * coalesce((a.prices ->> m.country)::bigint, (a.prices ->> '')::bigint, 0))
                               from recipient m where m.workspace_id = $1 and m.run_id = $2), 0),
                     case when count(*) over () > 1 then c.sharing else 0 end, a.rank, coalesce(a.share, 1),
-                    case r.kind when 6 then 0 else 1 end
+                    case r.kind when 6 then 0 else 1 end, r.kind <> 6 and is_windowed($1, c.campaign_id)
              from run r
              join campaign c on c.workspace_id = $1 and c.campaign_id = r.campaign_id
              join run_account a on a.workspace_id = $1 and a.run_id = $2

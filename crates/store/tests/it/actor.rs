@@ -77,7 +77,7 @@ impl Actor {
         let claimed = leases.iter().map(Lease::len).sum();
         assert!(claimed <= want, "{claimed} claimed of {want} wanted");
         for lease in leases {
-            queue::messages(&mut c, WORKSPACE, &lease).await.unwrap();
+            queue::messages(&mut c, db.store.seal.pepper(), (WORKSPACE, self.account_id), &lease).await.unwrap();
             self.held.push(Held { settled: vec![false; lease.len()], lease });
         }
         claimed

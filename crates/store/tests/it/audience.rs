@@ -396,7 +396,7 @@ async fn consent_and_the_cap_by_contact_hold_for_marketing_only() {
     };
     assert_eq!(left(&rules(&db, Category::Marketing).await.unwrap()).await, [], "by default nothing changes");
     let cap = Some(Cap { messages: 2, hours: 24 });
-    workspaces::set_rules(&mut c, WORKSPACE, Rules { consent: Consent::Required, cap }).await.unwrap();
+    workspaces::set_rules(&mut c, WORKSPACE, Rules { consent: Consent::Required, cap, review: false }).await.unwrap();
     let expected: Vec<_> =
         [('1', Barred::NoConsent)].into_iter().chain("2678".chars().map(|n| (n, Barred::Capped))).collect();
     assert_eq!(left(&rules(&db, Category::Marketing).await.unwrap()).await, expected);

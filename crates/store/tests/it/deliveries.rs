@@ -109,7 +109,7 @@ async fn a_message_out_of_attempts_has_failed_and_one_swept_before_that_was_canc
     assert_eq!(seen, [("failed", 8, 0, code), ("retrying", 1, 0, code), ("sent", 1, 2, code), ("queued", 0, 0, None)]);
 
     Scene::cancel(&db).await;
-    for run in finish::closing(&mut c).await.unwrap() {
+    for run in finish::closing(&mut c, db.store.clock.now()).await.unwrap() {
         finish::sweep(&db.store.pool, run, 0).await.unwrap();
     }
     assert_agree(&db, "after the cancel").await;

@@ -72,10 +72,13 @@ async fn whoever_enters_a_message_while_the_run_is_cancelled_is_refused_or_finds
             sqlx::query("update run set state = 4 where run_id = 61").execute(&mut *tx).await.unwrap();
             tx.commit().await.unwrap();
             let mut c = db.store.pool.acquire().await.unwrap();
-            let runs = finish::closing(&mut c).await.unwrap();
+            let runs = finish::closing(&mut c, db.store.clock.now()).await.unwrap();
             let run = runs.into_iter().find(|run| run.run_id == LIVE).unwrap();
             finish::sweep(&db.store.pool, run, 0).await.unwrap();
-            assert!(finish::finish(&db.store.pool, WORKSPACE, LIVE).await.unwrap(), "seed {seed}");
+            assert!(
+                finish::finish(&db.store.pool, WORKSPACE, LIVE, db.store.clock.now()).await.unwrap(),
+                "seed {seed}"
+            );
         };
         let (entered, ()) = tokio::join!(futures::future::join_all((0..8).map(|_| enter(&db))), cancel);
         let stayed = entered.iter().filter(|e| matches!(e, Entered::As(_))).count() as i64;
@@ -90,17 +93,17 @@ async fn whoever_enters_a_message_while_the_run_is_cancelled_is_refused_or_finds
 async fn a_stopped_run_takes_nothing_more_and_ends_when_all_it_took_is_settled() {
     let db = scene(0, 0, 0).await;
     assert_eq!(enter(&db).await, Entered::As(0));
-    assert!(!finish::finish(&db.store.pool, WORKSPACE, LIVE).await.unwrap(), "it is live");
+    assert!(!finish::finish(&db.store.pool, WORKSPACE, LIVE, db.store.clock.now()).await.unwrap(), "it is live");
     let mut c = db.store.pool.acquire().await.unwrap();
     assert!(one_off::stop(&mut c, WORKSPACE, LIVE).await.unwrap());
     assert!(!one_off::stop(&mut c, WORKSPACE, LIVE).await.unwrap(), "once");
     assert_eq!(enter(&db).await, Entered::Refused(Standing::Stopped));
-    assert!(!finish::finish(&db.store.pool, WORKSPACE, LIVE).await.unwrap(), "one message waits");
+    assert!(!finish::finish(&db.store.pool, WORKSPACE, LIVE, db.store.clock.now()).await.unwrap(), "one message waits");
     let mut actor = Actor::start(&db, 1).await;
     assert_eq!(actor.claim_urgent(&db, 10, Lane::Urgent).await, 1);
     let sent = |_: &Rng, _: &Lease, _: usize| (Fate::Final { cost: 0 }, Class::Sent);
     actor.flush(&db, &Rng::seeded(1), true, sent).await;
-    assert!(finish::finish(&db.store.pool, WORKSPACE, LIVE).await.unwrap());
+    assert!(finish::finish(&db.store.pool, WORKSPACE, LIVE, db.store.clock.now()).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,7 +261,7 @@ async fn random_life(seed: u64) {
     if rng.chance(0.5) {
         Scene::cancel(&db).await;
         let mut c = db.store.pool.acquire().await.unwrap();
-        for run in finish::closing(&mut c).await.unwrap() {
+        for run in finish::closing(&mut c, db.store.clock.now()).await.unwrap() {
             finish::sweep(&db.store.pool, run, 0).await.unwrap();
         }
         assert_balanced(&db, seed, 1_000, "cancel").await;

@@ -136,11 +136,12 @@ async fn end(db: &TestDb, rng: &Rng, seed: u64, actors: &mut [Actor]) {
             actor.claim(db, 64).await;
         }
         let mut c = db.store.pool.acquire().await.unwrap();
-        for run in finish::closing(&mut c).await.unwrap() {
+        for run in finish::closing(&mut c, db.store.clock.now()).await.unwrap() {
             if run.cancelling {
                 finish::sweep(&db.store.pool, run, 0).await.unwrap();
             }
-            finished = finish::finish(&db.store.pool, run.workspace_id, run.run_id).await.unwrap();
+            finished =
+                finish::finish(&db.store.pool, run.workspace_id, run.run_id, db.store.clock.now()).await.unwrap();
         }
         assert_balanced(db, seed, step, "end").await;
         if finished {

@@ -14,4 +14,5 @@ mod several;
 mod stage;
 mod templates;
 mod urgent;
+mod waves;
 mod window;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fanfare_api::Server;
 use fanfare_domain::cap::Cap;
+use fanfare_domain::clock::Clock;
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::{OnUnknown, Sharing};
@@ -17,6 +18,7 @@ use fanfare_sim::{Config, Handle, Sim};
 use fanfare_store::accounts::{Limits, NewAccount};
 use fanfare_store::campaigns::{NewCampaign, Through};
 use fanfare_store::hooks::Opening;
+use fanfare_store::hours::NewHours;
 use fanfare_store::progress::{Progress, newest_run, progress};
 use fanfare_store::seal::Seal;
 use fanfare_store::{Store, accounts, audit, campaigns, credits, hooks, templates, workspaces};
@@ -52,10 +54,23 @@ pub struct Stage {
     pub others: Vec<Other>,
     pub sharing: Sharing,
     pub share: Option<i32>,
+    /// When recipients may be written to, by a clock that a test may set.
+    pub hours: NewHours<'static>,
+    pub clock: Clock,
+    pub expires_after_s: Option<i64>,
+    /// Contacts beside the others.
+    pub people: Vec<Person>,
     /// More templates, by name and text.
     pub templates: &'static [(&'static str, &'static str)],
     /// What else is said of the campaign.
     pub campaign: for<'a> fn(NewCampaign<'a>) -> NewCampaign<'a>,
+}
+
+/// A contact with a phone in a country, and what it says of its zone.
+pub struct Person {
+    pub phone: String,
+    pub country: &'static str,
+    pub timezone: Option<&'static str>,
 }
 
 /// Another account, at a provider of its own.
@@ -108,6 +123,10 @@ impl Default for Stage {
             others: Vec::new(),
             sharing: Sharing::Together,
             share: None,
+            hours: NewHours::default(),
+            clock: Clock::system(),
+            expires_after_s: None,
+            people: Vec::new(),
             templates: &[],
             campaign: |campaign| campaign,
         }
@@ -163,7 +182,8 @@ impl Drop for Mortal {
 impl Stage {
     /// Sets the stage and launches the campaign: the audience is expanded, nothing is sent yet.
     pub async fn launch(self) -> Play {
-        let db = TestDb::new().await;
+        let mut db = TestDb::new().await;
+        db.store.clock = self.clock.clone();
         let over = CancellationToken::new();
         let loopback: SocketAddr = ([127, 0, 0, 1], 0).into();
         let config =
@@ -201,6 +221,18 @@ impl Stage {
         .execute(&mut *c)
         .await
         .unwrap();
+        for person in &self.people {
+            sqlx::query(
+                "insert into contact (workspace_id, list_id, import_id, row_no, address, name, country, attributes)
+                 values (1, 10, 1, 1, $1, 'Amina', $2, case when $3::text is not null then jsonb_build_object('Timezone', $3) end)",
+            )
+            .bind(&person.phone)
+            .bind(person.country)
+            .bind(person.timezone)
+            .execute(&mut *c)
+            .await
+            .unwrap();
+        }
         drop(c);
         let own = caps(self.caps);
         let mut settings = self.account.settings.clone();
@@ -249,6 +281,8 @@ impl Stage {
             fallback: self.account.fallback.as_ref().map(|_| "approved"),
             sharing: self.sharing,
             on_unknown: self.on_unknown,
+            hours: self.hours,
+            expires_after_s: self.expires_after_s,
             ..NewCampaign::of(CAMPAIGN, "hello", "l", &through)
         };
         campaigns::create(store, WORKSPACE, (self.campaign)(campaign)).await.unwrap();

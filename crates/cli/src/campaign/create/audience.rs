@@ -10,7 +10,7 @@ use crate::parse;
 #[derive(Debug, Args)]
 pub struct Audience {
     /// To whom; repeat it for several lists: of an address on several of them, the contact of the first counts
-    #[arg(long = "list", value_name = "LIST", required_unless_present = "triggered")]
+    #[arg(id = "list", long = "list", value_name = "LIST", required_unless_present = "triggered")]
     lists: Vec<String>,
     /// A list whose contacts are left out; repeat it for several
     #[arg(long = "minus", value_name = "LIST")]

@@ -1,0 +1,75 @@
+//! Moves the windows of segments on: where one is shut, to the next one in its zone.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use fanfare_domain::hours::Window;
+use fanfare_domain::limits::HOURS_MARGIN;
+use fanfare_domain::zone;
+use fanfare_store::hours::{self, Rules, Shut};
+use fanfare_store::tx::run_tx;
+use fanfare_store::{Error, Result, Store};
+
+/// Moves every segment whose window is shut to its next one, in every workspace. Says how many were moved.
+///
+/// # Errors
+/// When the database fails; what was moved before is.
+pub async fn roll_shut(store: &Store) -> Result<i64> {
+    let mut c = store.pool.acquire().await?;
+    let shut = hours::shut(&mut c, store.clock.now()).await?;
+    drop(c);
+    roll(store, &shut, true).await
+}
+
+/// Gives the segments of the workspace's running campaigns, or of one, the windows of the rules as they are now:
+/// to be called after these were changed. Segments of a run that had no windows when it was expanded count as in
+/// the campaign's zone; a run that has none still is left alone. Says how many were moved.
+///
+/// # Errors
+/// When the database fails; what was moved before is.
+pub async fn apply(store: &Store, workspace_id: i32, campaign_id: Option<i64>) -> Result<i64> {
+    let mut c = store.pool.acquire().await?;
+    let zones = hours::zones(&mut c, workspace_id, campaign_id).await?;
+    drop(c);
+    roll(store, &zones, false).await
+}
+
+async fn roll(store: &Store, all: &[Shut], shut_only: bool) -> Result<i64> {
+    let now = store.clock.now();
+    let mut known: HashMap<(i32, i64), Rules> = HashMap::new();
+    let mut moved = 0;
+    for shut in all {
+        let key = (shut.workspace_id, shut.campaign_id);
+        let rules = match known.get(&key) {
+            Some(rules) => rules,
+            None => {
+                let mut c = store.pool.acquire().await?;
+                known.entry(key).or_insert(hours::of_campaign(&mut c, key.0, key.1).await?)
+            }
+        };
+        let window = window(rules, shut, if shut_only { now + HOURS_MARGIN } else { now })?;
+        let when = (now, !shut_only);
+        moved += run_tx("roll windows", || hours::roll(&store.pool, shut, window, when)).await?;
+    }
+    if moved > 0 {
+        tracing::info!(segments = moved, "windows moved on");
+    }
+    Ok(moved)
+}
+
+/// The window that is open from `from` on, or the next.
+fn window(rules: &Rules, shut: &Shut, from: DateTime<Utc>) -> Result<Window> {
+    let zone = match &shut.zone {
+        Some(name) => zone::parse(name).map_err(|e| Error::Corrupt(format!("segments of run {}: {e}", shut.run_id)))?,
+        None => rules.zone,
+    };
+    Ok(window_or_wait(rules, zone, from))
+}
+
+/// The first window of the rules from `from` on. Hours that have come to contradict each other never open: then
+/// one of no length, so that they are looked at again.
+pub(crate) fn window_or_wait(rules: &Rules, zone: Tz, from: DateTime<Utc>) -> Window {
+    let wait = from + TimeDelta::days(1);
+    rules.first(zone, from).unwrap_or(Window { opens: wait, closes: Some(wait) })
+}
