@@ -10,6 +10,7 @@ mod drain;
 mod expand;
 mod files;
 mod fleet;
+mod forecast;
 mod import;
 mod limit;
 mod meter;
@@ -53,6 +54,8 @@ enum Bench {
     Conservation,
     /// 100k receipts, a third of them repeats, all out of order, while 20k messages are sent
     Storm,
+    /// Five campaigns: what their plans foretell beside what comes of them
+    Forecast,
     /// 50k messages paused, changed and resumed at 20 moments: pause to last send
     Pause,
     /// Messages that come one by one beside 1M queued ones at the cap, 80/s and 1000/s: how soon they are sent
@@ -79,6 +82,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Crash,
         Bench::Conservation,
         Bench::Storm,
+        Bench::Forecast,
         Bench::Pause,
         Bench::Urgent,
     ];
@@ -105,6 +109,7 @@ async fn run(bench: Bench, cli: &Cli) -> anyhow::Result<Value> {
         Bench::Crash => crash::run(program, divide).await,
         Bench::Conservation => crash::conservation(program, divide).await,
         Bench::Storm => storm::run(program, divide).await,
+        Bench::Forecast => forecast::run(program, divide).await,
         Bench::Pause => pause::run(program, divide).await,
         Bench::Urgent => urgent::run(program, divide).await,
         Bench::Bare { port, messages } => bare::run(port, messages).await,
@@ -121,6 +126,7 @@ fn name(bench: Bench) -> &'static str {
         Bench::Crash => "crash",
         Bench::Conservation => "conservation",
         Bench::Storm => "storm",
+        Bench::Forecast => "forecast",
         Bench::Pause => "pause",
         Bench::Urgent => "urgent",
         Bench::Bare { .. } => "bare",
