@@ -84,11 +84,11 @@ pub struct Submitted {
 /// then.
 pub async fn submit(store: &Store, workspace_id: i32, m: Message<'_>) -> Result<Submitted> {
     m.key.map_or(Ok(()), check_key)?;
-    let mut c = store.pool.acquire().await.map_err(StoreError::from)?;
+    // One connection at a time, here and below: many at once would wait for each other's second.
     let campaign = match m.of {
-        Of::Campaign(name) => triggered(&mut c, workspace_id, name).await?,
-        Of::Template { account, template } => single(store, &mut c, workspace_id, (account, template)).await?,
-        Of::Text { account, channel, .. } => of_text(store, &mut c, workspace_id, account, (channel, m.to)).await?,
+        Of::Campaign(name) => triggered(store, workspace_id, name).await?,
+        Of::Template { account, template } => single(store, workspace_id, (account, template)).await?,
+        Of::Text { account, channel, .. } => of_text(store, workspace_id, account, (channel, m.to)).await?,
     };
     let to = address(campaign.channel, m.to)?;
     let scope = if campaign.kind == CampaignKind::Single { 0 } else { campaign.campaign_id };
@@ -97,15 +97,14 @@ pub async fn submit(store: &Store, workspace_id: i32, m: Message<'_>) -> Result<
         params.insert(TEXT.to_owned(), text.into());
     }
     let digest = digest(&campaign, &params)?;
-    let used = async |c: &mut PgConnection| match m.key {
-        Some(key) => one_off::keyed(c, workspace_id, (scope, key)).await,
+    let used = async || match m.key {
+        Some(key) => one_off::keyed(&mut *store.pool.acquire().await?, workspace_id, (scope, key)).await,
         None => Ok(None),
     };
     // Before all else: what is repeated is answered, whatever has become of the campaign.
-    if let (Some(keyed), Some(key)) = (used(&mut c).await?, m.key) {
+    if let (Some(keyed), Some(key)) = (used().await?, m.key) {
         return repeated(workspace_id, keyed, key, &digest, &to.0);
     }
-    drop(c);
     let live = match campaign.kind {
         CampaignKind::Single => live::current(store, workspace_id, campaign.clone()).await?,
         _ => of_campaign(store, workspace_id, &campaign).await?,
@@ -113,6 +112,7 @@ pub async fn submit(store: &Store, workspace_id: i32, m: Message<'_>) -> Result<
     refuse_closed(&campaign, live.standing()?)?;
     let mut c = store.pool.acquire().await.map_err(StoreError::from)?;
     let fit = judge(&mut c, store, workspace_id, &campaign, &live, &to, &params).await?;
+    drop(c);
     let entry = OneOff {
         run_id: live.run_id,
         campaign_id: scope,
@@ -132,7 +132,7 @@ pub async fn submit(store: &Store, workspace_id: i32, m: Message<'_>) -> Result<
             refuse_closed(&campaign, standing)?;
             Err(Error::State(format!("campaign {:?} changed meanwhile: try again", campaign.name)))
         }
-        Entered::Used => match (used(&mut c).await?, m.key) {
+        Entered::Used => match (used().await?, m.key) {
             (Some(keyed), Some(key)) => repeated(workspace_id, keyed, key, &digest, &to.0),
             _ => Err(Error::State("the key was used meanwhile: try again".to_owned())),
         },
@@ -172,22 +172,23 @@ fn digest(campaign: &Campaign, params: &Map<String, Value>) -> Result<Vec<u8>> {
     Ok(Sha256::digest(said).to_vec())
 }
 
-async fn triggered(c: &mut PgConnection, workspace_id: i32, name: &str) -> Result<Campaign> {
-    let campaign = campaigns::get(c, workspace_id, name).await?;
+async fn triggered(store: &Store, workspace_id: i32, name: &str) -> Result<Campaign> {
+    let mut c = store.pool.acquire().await.map_err(StoreError::from)?;
+    let campaign = campaigns::get(&mut c, workspace_id, name).await?;
     if campaign.kind == CampaignKind::Broadcast { Err(live::not_triggered(name)) } else { Ok(campaign) }
 }
 
 /// The campaign of nobody's name that says a template through an account; made if need be.
-async fn single(
-    store: &Store,
-    c: &mut PgConnection,
-    workspace_id: i32,
-    (account, template): (&str, &str),
-) -> Result<Campaign> {
-    let account = accounts::get(c, workspace_id, account).await?;
-    let head = templates::get(c, workspace_id, template).await?;
+async fn single(store: &Store, workspace_id: i32, (account, template): (&str, &str)) -> Result<Campaign> {
+    let mut c = store.pool.acquire().await.map_err(StoreError::from)?;
+    let account = accounts::get(&mut c, workspace_id, account).await?;
+    let head = templates::get(&mut c, workspace_id, template).await?;
     // Nobody can choose a name that begins with a blank.
     let name = format!(" {}.{}", account.account_id, head.template_id);
+    match campaigns::get(&mut c, workspace_id, &name).await {
+        Err(StoreError::NotFound { .. }) => drop(c),
+        found => return Ok(found?),
+    }
     let through = [Through::account(&account.name)];
     let new = NewCampaign {
         kind: CampaignKind::Single,
@@ -196,13 +197,12 @@ async fn single(
         on_missing: OnMissing::Refuse,
         ..NewCampaign::of(&name, &head.name, "", &through)
     };
-    match campaigns::get(c, workspace_id, &name).await {
-        Err(StoreError::NotFound { .. }) => {}
-        found => return Ok(found?),
-    }
     match campaigns::create(store, workspace_id, new).await {
         // Somebody else has made it meanwhile.
-        Err(StoreError::Conflict(_)) => Ok(campaigns::get(c, workspace_id, &name).await?),
+        Err(StoreError::Conflict(_)) => {
+            let mut c = store.pool.acquire().await.map_err(StoreError::from)?;
+            Ok(campaigns::get(&mut c, workspace_id, &name).await?)
+        }
         made => Ok(made?),
     }
 }
@@ -210,15 +210,17 @@ async fn single(
 /// The same for a text.
 async fn of_text(
     store: &Store,
-    c: &mut PgConnection,
     workspace_id: i32,
     account: &str,
     (channel, to): (Option<Channel>, &str),
 ) -> Result<Campaign> {
-    let found = accounts::get(c, workspace_id, account).await?;
+    let mut c = store.pool.acquire().await.map_err(StoreError::from)?;
+    let found = accounts::get(&mut c, workspace_id, account).await?;
     let channel = channel_of(&found, channel, to)?;
     let name = templates::of_text(channel);
-    if let Err(StoreError::NotFound { .. }) = templates::get(c, workspace_id, &name).await {
+    let known = templates::get(&mut c, workspace_id, &name).await;
+    drop(c);
+    if let Err(StoreError::NotFound { .. }) = known {
         // An e-mail's subject comes as a value of its own.
         let subject = (channel == Channel::Email).then(|| "{{ subject }}".to_owned());
         let text = Text::Body { subject, body: format!("{{{{ {TEXT} }}}}") };
@@ -226,7 +228,7 @@ async fn of_text(
         let template = Template::compile(channel, vec![variant]).map_err(corrupt)?;
         templates::add(store, workspace_id, &name, &template).await?;
     }
-    single(store, c, workspace_id, (account, &name)).await
+    single(store, workspace_id, (account, &name)).await
 }
 
 /// The channel that is wanted; else one that suits the address. A text by SMS has no window to wait for.

@@ -74,7 +74,7 @@ async fn every_tick_is_accounted_for_whoever_dies() {
         let ticks = ticks(&home, name);
         let counts = check(&ticks, length, (start, end), policy, &outage);
         assert_eq!(counts.fired, runs(&home, name).await, "{name}: as many runs as ticks that fired");
-        println!("{policy}: {counts:?}");
+        eprintln!("{policy}: {counts:?}");
     }
     assert_nobody_twice(&home, &provider).await;
     home.assert_audit();
@@ -92,7 +92,7 @@ fn create(home: &Home, length: Length, start: DateTime<Utc>, end: DateTime<Utc>)
 /// Kills one of three schedulers again and again, and starts it anew; all are down for a while in the middle.
 async fn play(home: &Home, length: Length, end: DateTime<Utc>) -> Outage {
     let seed = now().timestamp_micros().unsigned_abs();
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let rng = Rng::seeded(seed);
     let _worker = home.role(&["worker"]);
     let mut schedulers: Vec<Role> = (0..3).map(|_| home.role(&["scheduler"])).collect();
@@ -115,7 +115,7 @@ async fn play(home: &Home, length: Length, end: DateTime<Utc>) -> Outage {
         drop(schedulers.remove(victim));
         schedulers.push(home.role(&["scheduler"]));
     }
-    println!("{round} kills in {:.0?}", began.elapsed());
+    eprintln!("{round} kills in {:.0?}", began.elapsed());
     outage.expect("it lasts long enough for an outage")
 }
 
@@ -240,7 +240,7 @@ async fn assert_nobody_twice(home: &Home, provider: &Provider) {
     .await
     .unwrap();
     let everybody: i64 = sqlx::query_scalar("select count(*) * 3 from contact").fetch_one(pool).await.unwrap();
-    println!("{}", json!({ "messages": messages, "recipients": contacts, "twice": twice, "contacts": everybody }));
+    eprintln!("{}", json!({ "messages": messages, "recipients": contacts, "twice": twice, "contacts": everybody }));
     assert_eq!(twice, 0);
     assert_eq!(provider.handle.stats().accepted, messages.unsigned_abs());
     assert!(contacts > everybody / 2, "runs found the new contacts: {contacts} of {everybody}");

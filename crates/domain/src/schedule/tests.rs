@@ -154,7 +154,7 @@ fn field(rng: &Rng, low: u32, high: u32) -> (String, Vec<u32>) {
     let step = 1 + rng.below(7) as u32;
     match rng.below(5) {
         0 => ("*".to_owned(), (low..=high).collect()),
-        1 => (format!("*/{step}"), (low..=high).filter(|v| (v - low) % step == 0).collect()),
+        1 => (format!("*/{step}"), (low..=high).filter(|v| (v - low).is_multiple_of(step)).collect()),
         2 => (format!("{a}"), vec![a]),
         3 => (format!("{a},{b}"), vec![a, b]),
         _ => (format!("{from}-{to}/{step}"), (from..=to).filter(|v| (v - from) % step == 0).collect()),
@@ -190,7 +190,6 @@ fn walked(
 #[test]
 fn random_expressions_agree_with_a_walk_through_the_minutes() {
     let seed = 20_260_301;
-    println!("seed {seed}");
     let rng = Rng::seeded(seed);
     let stretches = [
         ("Europe/Paris", "2026-03-28T00:00:00Z"),
@@ -215,6 +214,6 @@ fn random_expressions_agree_with_a_walk_through_the_minutes() {
             minute.1.contains(&t.minute()) && hour.1.contains(&t.hour()) && month.1.contains(&t.month()) && day
         });
         let found: Vec<_> = Schedule { pattern, zone }.from(from).map(|i| i.at).take_while(|at| *at < until).collect();
-        assert_eq!(found, expected, "{text:?} in {name}");
+        assert_eq!(found, expected, "seed {seed}: {text:?} in {name}");
     }
 }

@@ -12,7 +12,7 @@ pub(super) struct Tokens {
 
 impl Tokens {
     pub(super) fn new(text: &str) -> Self {
-        let lower = text.to_lowercase().replace(',', " , ").replace('&', " , ");
+        let lower = text.to_lowercase().replace([',', '&'], " , ");
         let word = |word: &str| match word {
             "and" => ",".to_owned(),
             // Not the points of a.m.

@@ -193,10 +193,19 @@ pub async fn claim_urgent(
 /// When the database fails.
 pub async fn urgent(c: &mut PgConnection) -> Result<Vec<(i32, i64)>> {
     let rows = sqlx::query_as(
+        // As `urgent_due` in the database has it, which is planned anew at each call: this is asked very often.
         "-- urgent
-         select distinct f.workspace_id, f.account_id from flow f
+         select f.workspace_id, f.account_id from flow f
          where f.lane = 0 and f.runnable
-           and urgent_due(f, (extract(epoch from now()) * 1000000)::bigint) is not null",
+           and exists (select from retry r where r.workspace_id = f.workspace_id and r.account_id = f.account_id
+                         and r.run_id = f.run_id and r.due_at <= now())
+         union
+         select f.workspace_id, f.account_id from flow f
+         join flow o on o.workspace_id = f.workspace_id and o.run_id = f.run_id and o.account_id <> f.account_id
+         where f.lane = 0 and f.runnable and f.sharing > 0
+           and exists (select from retry r where r.workspace_id = o.workspace_id and r.account_id = o.account_id
+                         and r.run_id = o.run_id and r.kind <> 2 and r.due_at <= now())
+           and not can_send(o, (extract(epoch from now()) * 1000000)::bigint)",
     )
     .fetch_all(c)
     .await?;

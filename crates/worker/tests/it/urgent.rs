@@ -114,6 +114,16 @@ async fn urgent_messages_go_on_while_bulk_is_paused_and_when_it_ends() {
     worker.stop().await;
 }
 
+/// Each with one connection to the database, of which a process has few.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_may_submit_at_once() {
+    let play = Stage { contacts: 1, ..Stage::default() }.launch().await;
+    let at_once = (0..60).map(|i| play.submit(i..i + 1));
+    let submitted = futures::future::join_all(at_once).await.concat();
+    play.until_of(&submitted, "all are entered", |p| p.queued == 60).await;
+    play.assert_books().await;
+}
+
 /// The count by the day is one of requests, whoever has the slot.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_borrowed_slot_counts_once_by_the_day() {
