@@ -68,7 +68,7 @@ async fn hours_and_zones_that_are_none_are_refused_with_what_to_write() {
     home.campaign(&provider.handle.url(), 1, &["--idempotent", "true"], &[]);
     home.ok(&["workspace", "set", "--quiet", "21:00-08:00"]);
     let create = ["campaign", "create", "d", "--template", "t", "--list", "l", "--account", "a"];
-    let table: [(i32, &[&str], &str); 9] = [
+    let table: [(i32, &[&str], &str); 10] = [
         (2, &["--zone", "Europe/Pariss"], "did you mean Europe/Paris"),
         (2, &["--zone", "Mars/Olympus"], "for example Europe/Paris"),
         (2, &["--quiet", "21-8"], "09:00-18:00"),
@@ -76,6 +76,7 @@ async fn hours_and_zones_that_are_none_are_refused_with_what_to_write() {
         (2, &["--hours", "mon-fry 09:00-18:00"], "mon-fry"),
         (2, &["--local-date", "2026-02-30", "--local-time", "09:00"], "2026-12-01"),
         (2, &["--local-date", "2099-01-01"], "--local-time"),
+        (2, &["--local-date", "2099-01-01", "--local-time", "09:00", "--cron", "0 9 * * 1"], "--cron"),
         (1, &["--local-date", "2020-01-01", "--local-time", "09:00"], "past all over the world"),
         (1, &["--hours", "22:00-23:00"], "no minute in common"),
     ];

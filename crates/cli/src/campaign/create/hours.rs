@@ -25,7 +25,7 @@ pub struct HoursOptions {
     #[arg(long, value_parser = zone::parse)]
     zone: Option<Tz>,
     /// Send to everybody on this day where they are, e.g. 2026-12-01
-    #[arg(long, value_name = "DATE", requires = "local_time", value_parser = parse::date)]
+    #[arg(long, value_name = "DATE", requires = "local_time", conflicts_with_all = ["recurring", "once"], value_parser = parse::date)]
     local_date: Option<NaiveDate>,
     /// At this time of that day, e.g. 09:00
     #[arg(long, value_name = "TIME", requires = "local_date", value_parser = parse::time_of_day)]
