@@ -20,6 +20,7 @@ mod output;
 mod parse;
 mod roles;
 mod sample;
+mod schedule;
 mod sim;
 mod stream;
 mod template;
@@ -71,6 +72,9 @@ enum Command {
     /// Campaigns: plan, launch, follow, account for every message
     #[command(subcommand)]
     Campaign(campaign::Command),
+    /// Schedules: when cron expressions and plain words come
+    #[command(subcommand)]
+    Schedule(schedule::Command),
     /// One message to one recipient, ahead of all bulk
     #[command(subcommand)]
     Message(message::Command),
@@ -116,6 +120,7 @@ async fn dispatch(global: Global, command: Command, output: Output) -> anyhow::R
         Command::Template(command) => template::run(&global, command, output).await,
         Command::Account(command) => account::run(&global, command, output).await,
         Command::Campaign(command) => campaign::run(&global, command, output).await,
+        Command::Schedule(command) => schedule::run(command, output),
         Command::Workspace(command) => workspace::run(&global, command, output).await,
         Command::Message(command) => message::run(&global, command, output).await,
         Command::Credits(command) => credits::run(&global, command, output).await,

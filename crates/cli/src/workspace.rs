@@ -1,6 +1,6 @@
 //! `fanfare workspace`: the rules that hold for all of its campaigns.
 
-mod hours;
+pub mod hours;
 
 use std::process::ExitCode;
 
@@ -64,10 +64,14 @@ async fn changed(context: &Context, command: Command, output: Output) -> anyhow:
     }
     let times = store_hours::of_workspace(&mut tx, context.workspace_id).await?;
     tx.commit().await?;
-    if changes {
-        apply(&context.store, context.workspace_id, None).await?;
-    }
-    let value = json!({ "consent": rules.consent, "cap": rules.cap, "review": rules.review, "zone": times.zone, "hours": hours::json(&times) });
+    let undivided = match changes {
+        true => apply(&context.store, context.workspace_id, None).await?.undivided,
+        false => 0,
+    };
+    let value = json!({
+        "consent": rules.consent, "cap": rules.cap, "review": rules.review, "zone": times.zone,
+        "hours": hours::json(&times), "undivided": undivided,
+    });
     output.result(&value, |_| {
         let consent = match rules.consent {
             Consent::Assumed => "assumed: marketing goes to every contact",
@@ -75,7 +79,8 @@ async fn changed(context: &Context, command: Command, output: Output) -> anyhow:
         };
         let review = if rules.review { "on: a campaign is launched as it was approved" } else { "off" };
         let rules = [("consent", consent.to_owned()), ("cap", cap_in_words(rules)), ("review", review.to_owned())];
-        fields(rules.into_iter().chain(hours::rows(&times)))
+        let note = ("note", hours::undivided(undivided, times.zone.as_deref().unwrap_or("UTC")));
+        fields(rules.into_iter().chain(hours::rows(&times)).chain([note]))
     })
 }
 

@@ -138,6 +138,19 @@ pub const SEGMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most recipients of a run.
 pub const RECIPIENTS_MAX: i64 = 100_000_000;
 
+/// A tick dealt with so long after its instant, or sooner, is on time.
+pub const TICK_GRACE: Duration = Duration::from_secs(60);
+/// A one-time start is held for a person when it is so late, unless the campaign says otherwise.
+pub const LATEST_START: Duration = Duration::from_secs(3600);
+/// Most missed ticks that a schedule makes up for, each by a run of its own.
+pub const MADE_UP_MAX: i32 = 100;
+/// Most ticks of a schedule that wait for the end of a run.
+pub const TICKS_QUEUED_MAX: i64 = 100;
+/// Most ticks of a schedule that are dealt with in one transaction.
+pub const TICKS_AT_ONCE_MAX: usize = 10_000;
+/// Most ticks of a schedule that counts in seconds, so that it ends before it floods the table of runs.
+pub const SECONDS_TICKS_MAX: i32 = 1_000;
+
 /// Shards of a run's counters.
 pub const PROGRESS_SHARDS: u64 = 16;
 /// Most characters of a provider's code or reason that are kept.
@@ -230,6 +243,7 @@ const _: () = {
     assert!(WINDOW_MARGIN.as_secs() < WINDOW.as_secs());
     assert!(HORIZON_US + LATENESS_MAX_US < HOURS_MARGIN.as_micros() as i64);
     assert!(FIRST_SEGMENT_CONTACTS <= SEGMENT_CONTACTS);
+    assert!((MADE_UP_MAX as usize) < TICKS_AT_ONCE_MAX && SECONDS_TICKS_MAX as usize <= TICKS_AT_ONCE_MAX);
     // A row number is stored as an int.
     assert!(IMPORT_ROWS_MAX < i32::MAX as u32);
     assert!(CELL_BYTES_MAX < ROW_BYTES_MAX && ROW_BYTES_MAX < IMPORT_BATCH_BYTES_MAX);

@@ -138,6 +138,68 @@ stored! {
 }
 
 stored! {
+    /// How a schedule is written.
+    ScheduleForm, "form" {
+        /// Five fields.
+        Cron = 1 "cron",
+        /// Plain words.
+        Words = 2 "words",
+        /// One time by the clocks of its zone.
+        Once = 3 "once",
+    }
+}
+
+stored! {
+    /// State of a campaign's schedule. See DATA_MODEL.md for the machine.
+    ScheduleState, "state" {
+        /// Its ticks fire.
+        Active = 1 "active",
+        /// A person paused it: its ticks are skipped.
+        Paused = 2 "paused",
+        /// Its one time has passed by too far: a person decides.
+        Held = 3 "held",
+        /// No tick will come any more.
+        Ended = 4 "ended",
+    }
+}
+
+stored! {
+    /// What to do with a tick whose predecessor's run is not over.
+    Overlap, "policy" {
+        /// Skip it.
+        Skip = 1 "skip",
+        /// Run it afterwards.
+        Queue = 2 "queue",
+        /// Run it beside the other.
+        Parallel = 3 "parallel",
+    }
+}
+
+stored! {
+    /// What became of an instant of a schedule.
+    TickVerdict, "verdict" {
+        /// It has its run.
+        Fired = 1 "fired",
+        /// Nobody dealt with it in time, and it was skipped.
+        Missed = 2 "missed",
+        /// Nobody dealt with it in time; the run of a later one stands for it.
+        Merged = 3 "merged",
+        /// Skipped, since a run was going on.
+        Overlap = 4 "overlap",
+        /// Waits for the end of a run.
+        Queued = 5 "queued",
+        /// Waits for a person.
+        Held = 6 "held",
+        /// The campaign could not be launched then.
+        Refused = 7 "refused",
+        /// The schedule was paused.
+        Paused = 8 "paused",
+        /// It waited, and the schedule was ended.
+        Dropped = 9 "dropped",
+    }
+}
+
+stored! {
     /// How the accounts of a campaign divide it.
     Sharing, "sharing" {
         /// As fast as each can: the fastest sends most.

@@ -41,6 +41,8 @@ pub enum Exclusion {
     Duplicate,
     /// Its address is suppressed.
     Suppressed,
+    /// Another run of the campaign has reached it, or may.
+    Reached,
     /// It has not opted in, and the campaign is marketing.
     NoConsent,
     /// It has had as many marketing messages as a contact may.
@@ -145,7 +147,7 @@ impl Audience {
         match contact.barred {
             Some(Barred::Minus) => return Err(Exclusion::Minus),
             Some(Barred::Outside) => return Err(Exclusion::Outside),
-            Some(Barred::NoConsent | Barred::Capped) | None => {}
+            Some(Barred::NoConsent | Barred::Capped | Barred::Reached) | None => {}
         }
         let address = self.address(contact).ok_or(Exclusion::NoAddress)?;
         if contact.duplicate {
@@ -156,6 +158,7 @@ impl Audience {
         }
         match contact.barred {
             Some(Barred::NoConsent) => return Err(Exclusion::NoConsent),
+            Some(Barred::Reached) => return Err(Exclusion::Reached),
             Some(Barred::Capped) => return Err(Exclusion::Capped),
             Some(Barred::Minus | Barred::Outside) | None => {}
         }

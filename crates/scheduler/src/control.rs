@@ -5,7 +5,7 @@ use fanfare_domain::state::{PausedReason, RunState};
 use fanfare_store::error::ensure_affected;
 use fanfare_store::runs::{self, Standing};
 use fanfare_store::tx::run_tx;
-use fanfare_store::{PgConnection, Store, campaigns, credits, flows};
+use fanfare_store::{PgConnection, Store, campaigns, credits, flows, schedules};
 use serde::Serialize;
 
 use crate::{Error, Result};
@@ -71,7 +71,8 @@ pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<
 }
 
 /// Sends nothing more of the campaign's run, ever. What is in flight is settled; what waits counts as
-/// cancelled once the scheduler has swept it. A run that has not started is cancelled at once.
+/// cancelled once the scheduler has swept it. A run that has not started is cancelled at once. The campaign's
+/// schedule ends with it.
 ///
 /// # Errors
 /// [`Error::State`] when it is over, being cancelled or past its expiry; else when the campaign does not
@@ -79,6 +80,7 @@ pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<
 pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
     change(store, workspace_id, campaign, async |c, run| match run.state {
         RunState::Scheduled => {
+            end_schedule(store, c, workspace_id, campaign).await?;
             flows::forget(c, workspace_id, run.run_id).await?;
             Ok(Ok((RunState::Cancelled, None)))
         }
@@ -87,12 +89,25 @@ pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<
             refuse(campaign, "is past its expiry: what is unsent is not sent any more")
         }
         RunState::Running | RunState::Paused => {
+            end_schedule(store, c, workspace_id, campaign).await?;
             flows::close(c, workspace_id, run.run_id).await?;
             Ok(Ok((RunState::Cancelling, None)))
         }
         state => refuse(campaign, not_running(state)),
     })
     .await
+}
+
+/// A campaign that is cancelled has no further tick.
+async fn end_schedule(
+    store: &Store,
+    c: &mut PgConnection,
+    workspace_id: i32,
+    campaign: &str,
+) -> fanfare_store::Result<()> {
+    let campaign_id = campaigns::get(c, workspace_id, campaign).await?.campaign_id;
+    schedules::end(c, workspace_id, campaign_id, store.clock.now()).await?;
+    Ok(())
 }
 
 /// A new state with its reason, or why there is none.

@@ -84,6 +84,9 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
     let Some(run) = store_audience::unfinished(c, workspace_id, run_id).await? else {
         return Ok(Expanded::Skipped);
     };
+    if run.once_per_contact && !store_audience::take_all(c, workspace_id, run.campaign_id).await? {
+        return Ok(Expanded::Skipped);
+    }
     let corrupt = |e: TemplateError| Error::Corrupt(format!("template of run {run_id}: {e}"));
     let says = templates::arms(c, workspace_id, run.campaign_id, &run.arms).await?;
     // What the providers take counts here as it did in the plan.
@@ -101,7 +104,7 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
         None => None,
     };
     let audience = Audience::new(says, run.on_missing()?).with_fallback(fallback);
-    let filter = filter(c, store, workspace_id, &run).await?;
+    let filter = filter(c, store, (workspace_id, run_id), &run).await?;
     let (chunks, coming) = mpsc::unbounded_channel();
     let mut stretch = Stretch::new(workspace_id, run_id, &run);
     let windowed = hours::windowed(c, workspace_id, run_id).await?;
@@ -140,7 +143,12 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
 }
 
 /// What leaves contacts out. Spans of time count back from the start of the run, for all of its segments.
-async fn filter(c: &mut PgConnection, store: &Store, workspace_id: i32, run: &Unfinished) -> Result<Filter> {
+async fn filter(
+    c: &mut PgConnection,
+    store: &Store,
+    (workspace_id, run_id): (i32, i64),
+    run: &Unfinished,
+) -> Result<Filter> {
     // Of another run's recipients: whom the campaign chooses was decided then.
     let chooses = run.parent_run_id.is_none() || run.cohort()?.is_none();
     let segment = match run.audience.as_ref().filter(|_| chooses) {
@@ -151,7 +159,8 @@ async fn filter(c: &mut PgConnection, store: &Store, workspace_id: i32, run: &Un
     let minus = if chooses { run.minus.as_slice() } else { &[] };
     let (category, now) = (run.category()?, run.started_at);
     let whom = Whom { minus, segment: segment.as_ref(), category, accounts: &accounts, now };
-    let filter = Filter::of(c, store.seal.pepper(), workspace_id, whom).await?;
+    let mut filter = Filter::of(c, store.seal.pepper(), workspace_id, whom).await?;
+    filter.reached = (chooses && run.once_per_contact).then_some((run.campaign_id, run_id));
     if filter.cap.is_some() {
         // Before the contacts are read: of two runs for a contact the second must see the first.
         workspaces::hold(c, workspace_id).await?;
@@ -301,6 +310,7 @@ impl<'r> Stretch<'r> {
             Err(Exclusion::NoAddress) => return self.left_out.no_address += 1,
             Err(Exclusion::Duplicate) => return self.left_out.duplicate += 1,
             Err(Exclusion::Suppressed) => return self.left_out.suppressed += 1,
+            Err(Exclusion::Reached) => return self.left_out.reached += 1,
             // A launch under `refuse` found none; contacts that came since are left out rather than
             // written to with a gap.
             Err(Exclusion::Missing | Exclusion::Unfit(_)) => return self.left_out.missing += 1,

@@ -22,17 +22,30 @@ pub async fn roll_shut(store: &Store) -> Result<i64> {
     roll(store, &shut, true).await
 }
 
+/// What became of runs when hours were changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// Segments that got another window.
+    pub moved: i64,
+    /// Runs that began without windows. Whoever was in them by then is not divided by zones any more: they all
+    /// count as in the campaign's zone.
+    pub undivided: usize,
+}
+
 /// Gives the segments of the workspace's running campaigns, or of one, the windows of the rules as they are now:
-/// to be called after these were changed. Segments of a run that had no windows when it was expanded count as in
-/// the campaign's zone; a run that has none still is left alone. Says how many were moved.
+/// to be called after these were changed.
 ///
 /// # Errors
 /// When the database fails; what was moved before is.
-pub async fn apply(store: &Store, workspace_id: i32, campaign_id: Option<i64>) -> Result<i64> {
+pub async fn apply(store: &Store, workspace_id: i32, campaign_id: Option<i64>) -> Result<Applied> {
     let mut c = store.pool.acquire().await?;
+    let without = hours::without(&mut c, workspace_id, campaign_id).await?;
+    for run_id in &without {
+        run_tx("begin windows", || hours::begin(&store.pool, workspace_id, *run_id)).await?;
+    }
     let zones = hours::zones(&mut c, workspace_id, campaign_id).await?;
     drop(c);
-    roll(store, &zones, false).await
+    Ok(Applied { moved: roll(store, &zones, false).await?, undivided: without.len() })
 }
 
 async fn roll(store: &Store, all: &[Shut], shut_only: bool) -> Result<i64> {

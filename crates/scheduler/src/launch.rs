@@ -6,7 +6,7 @@ use fanfare_domain::state::RunState;
 use fanfare_store::campaigns::CampaignAccount;
 use fanfare_store::runs::{self, NewRun, NewRunAccount};
 use fanfare_store::tx::run_tx;
-use fanfare_store::{Store, campaigns};
+use fanfare_store::{Store, campaigns, schedules};
 use serde::Serialize;
 
 use crate::plan::{AccountLine, Plan, Prepared, before, examine, prepare};
@@ -117,12 +117,16 @@ async fn insert<'a>(
     };
     run_tx("launch", || async {
         let mut tx = store.pool.begin().await?;
+        schedules::lock(&mut tx, prepared.workspace_id, campaign.campaign_id).await?;
         campaigns::lock(&mut tx, prepared.workspace_id, campaign.campaign_id).await?;
         let standing = runs::newest(&mut tx, prepared.workspace_id, campaign.campaign_id).await?;
         if let Some(problem) = standing.and_then(|standing| before(&campaign.name, standing, again)) {
             return Err(fanfare_store::Error::Conflict(problem.to_string()));
         }
         runs::insert(&mut tx, prepared.workspace_id, &run).await?;
+        if schedules::release(&mut tx, prepared.workspace_id, campaign.campaign_id, run.run_id, now).await? {
+            tracing::info!(workspace_id = prepared.workspace_id, run_id = run.run_id, "a held start was let go");
+        }
         Ok(tx.commit().await?)
     })
     .await?;

@@ -3,10 +3,11 @@
 //! - [`plan`] is the dry run: what a launch would do, what it would cost, what stands in its way.
 //! - [`launch`] refuses what the plan refuses, and makes the run.
 //! - [`expand`] freezes the run's audience, segment by segment.
+//! - [`fire`] makes runs of the ticks of schedules; [`schedule`] is what a person does with one.
 //! - [`live`] opens and stops the runs whose messages come one by one, [`one_off`] enters these.
 //! - [`control`] pauses, resumes and cancels.
 //! - [`waves`] divides the recipients by their clocks, [`hours`] moves the windows of what waits on.
-//! - [`tick`] is the scheduler process: starts runs at their time, expands, reclaims, finishes.
+//! - [`tick`] is the scheduler process: fires ticks, starts runs at their time, expands, reclaims, finishes.
 //!
 //! [`audience`] is the one place that decides who is written to.
 
@@ -15,6 +16,7 @@ pub mod audience;
 pub mod control;
 mod error;
 pub mod expand;
+pub mod fire;
 pub mod first;
 pub mod follow;
 pub mod guard;
@@ -28,6 +30,7 @@ pub mod preview;
 pub mod resend;
 pub mod rest;
 mod run;
+pub mod schedule;
 mod tally;
 pub mod tick;
 pub mod waves;

@@ -2,6 +2,7 @@
 
 use fanfare_domain::state::{Approval, Sharing};
 use fanfare_store::campaigns::{self, Campaign, Through};
+use fanfare_store::hours::{self, Written};
 use fanfare_store::tx::run_tx;
 use fanfare_store::{Store, flows, runs};
 
@@ -70,22 +71,40 @@ pub struct Edit<'a> {
     pub through: Option<(&'a [Through<'a>], Sharing)>,
     /// A run is paused once more failed than this, in thousandths; 0 = never.
     pub fails_at_permille: Option<i32>,
+    /// Hours of the day in which nothing is sent; `Some(None)` = none.
+    pub quiet: Option<Option<&'a str>>,
+    /// Windows in which something is; `Some(None)` = any time.
+    pub hours: Option<Option<&'a str>>,
 }
 
-/// Changes a campaign and its runs that are not over; gives it, and how many those are.
+/// A campaign that was changed.
+#[derive(Debug, Clone)]
+pub struct Edited {
+    /// As it is now.
+    pub campaign: Campaign,
+    /// How many runs of it are not over.
+    pub runs: usize,
+    /// When it may write to people, beside what the workspace says.
+    pub written: Written,
+    /// Runs that began without windows and have some now: see [`crate::hours::Applied`].
+    pub undivided: usize,
+}
+
+/// Changes a campaign and its runs that are not over.
 ///
 /// # Errors
-/// When it, or an account, does not exist, an account is named twice, or the database fails; nothing is changed then.
-pub async fn edit(store: &Store, workspace_id: i32, name: &str, edit: Edit<'_>) -> Result<(Campaign, usize)> {
-    Ok(run_tx("edit campaign", || try_edit(store, workspace_id, name, edit)).await?)
+/// When it, or an account, does not exist, an account is named twice, its hours never open, or the database fails;
+/// nothing is changed then.
+pub async fn edit(store: &Store, workspace_id: i32, name: &str, edit: Edit<'_>) -> Result<Edited> {
+    let mut edited = run_tx("edit campaign", || try_edit(store, workspace_id, name, edit)).await?;
+    if edit.quiet.is_some() || edit.hours.is_some() {
+        let applied = crate::hours::apply(store, workspace_id, Some(edited.campaign.campaign_id)).await?;
+        edited.undivided = applied.undivided;
+    }
+    Ok(edited)
 }
 
-async fn try_edit(
-    store: &Store,
-    workspace_id: i32,
-    name: &str,
-    edit: Edit<'_>,
-) -> fanfare_store::Result<(Campaign, usize)> {
+async fn try_edit(store: &Store, workspace_id: i32, name: &str, edit: Edit<'_>) -> fanfare_store::Result<Edited> {
     let mut tx = store.pool.begin().await?;
     let id = campaigns::get(&mut tx, workspace_id, name).await?.campaign_id;
     campaigns::lock(&mut tx, workspace_id, id).await?;
@@ -93,6 +112,7 @@ async fn try_edit(
     if let Some((through, sharing)) = edit.through {
         campaigns::set_accounts(&mut tx, workspace_id, id, through, sharing).await?;
     }
+    let written = hours::change_campaign(&mut tx, (workspace_id, id), edit.quiet, edit.hours).await?;
     let open = runs::unfinished(&mut tx, workspace_id, id).await?;
     for run in &open {
         flows::lock(&mut tx, workspace_id, run.run_id).await?;
@@ -106,5 +126,5 @@ async fn try_edit(
     let campaign = campaigns::get(&mut tx, workspace_id, name).await?;
     tx.commit().await?;
     tracing::info!(workspace_id, campaign_id = id, runs = open.len(), "campaign changed");
-    Ok((campaign, open.len()))
+    Ok(Edited { campaign, runs: open.len(), written, undivided: 0 })
 }

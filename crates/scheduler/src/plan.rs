@@ -9,7 +9,7 @@ mod waves;
 use chrono::{DateTime, TimeDelta, Utc};
 use fanfare_domain::forecast::forecast_beside;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{CampaignKind, RunState};
+use fanfare_domain::state::{CampaignKind, RunState, ScheduleForm};
 use fanfare_domain::window;
 use fanfare_store::accounts::{self, Account};
 use fanfare_store::audience::{Filter, Whom};
@@ -18,7 +18,9 @@ use fanfare_store::credits::{self, Credit};
 use fanfare_store::hours;
 use fanfare_store::runs::{RunArm, Standing};
 use fanfare_store::workspaces::Rules;
-use fanfare_store::{PgConnection, Store, audience as store_audience, imports, prices, runs, segments, workspaces};
+use fanfare_store::{
+    PgConnection, Store, audience as store_audience, imports, prices, runs, schedules, segments, workspaces,
+};
 
 use crate::approved::fitness;
 use crate::audience::Audience;
@@ -77,6 +79,9 @@ pub async fn plan(
 ) -> Result<Plan> {
     let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
     let mut prepared = prepare(&mut c, store, workspace_id, campaign).await?;
+    let schedule = schedules::get(&mut c, workspace_id, prepared.campaign.campaign_id).await?;
+    // What a schedule runs again and again was meant to be.
+    let again = again || schedule.is_some_and(|schedule| schedule.form != ScheduleForm::Once);
     let standing = runs::newest(&mut c, workspace_id, prepared.campaign.campaign_id).await?;
     prepared.refusals.extend(standing.and_then(|standing| before(campaign, standing, again)));
     Ok(examine(&mut c, prepared, store.clock.now(), &mut progress).await?.0)
@@ -191,7 +196,10 @@ async fn filter(
         accounts: &accounts,
         now: store.clock.now(),
     };
-    Ok((Filter::of(c, store.seal.pepper(), workspace_id, whom).await?, problem))
+    let mut filter = Filter::of(c, store.seal.pepper(), workspace_id, whom).await?;
+    // Of no run of its own: all of the campaign's count.
+    filter.reached = campaign.once_per_contact.then_some((campaign.campaign_id, 0));
+    Ok((filter, problem))
 }
 
 /// Reads the contacts and puts the plan together.

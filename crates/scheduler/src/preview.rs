@@ -122,6 +122,7 @@ fn in_words(why: &Exclusion) -> String {
         Exclusion::NoAddress => "it has no address for this channel".to_owned(),
         Exclusion::Duplicate => "another contact of the list has the same e-mail".to_owned(),
         Exclusion::Suppressed => "its address is suppressed".to_owned(),
+        Exclusion::Reached => "another run of the campaign reaches it".to_owned(),
         Exclusion::Missing => "it lacks a variable".to_owned(),
         Exclusion::Unfit(why) => why.to_string(),
     }

@@ -155,6 +155,7 @@ impl<'a> Tally<'a> {
             Err(Exclusion::NoAddress) => return self.excluded.no_address += 1,
             Err(Exclusion::Duplicate) => return self.excluded.duplicate += 1,
             Err(Exclusion::Suppressed) => return self.excluded.suppressed += 1,
+            Err(Exclusion::Reached) => return self.excluded.reached += 1,
             Err(Exclusion::Missing) => return self.excluded.missing += 1,
             Err(Exclusion::Unfit(why)) => {
                 self.unfit += 1;

@@ -6,8 +6,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::expand::{self, Expanded};
-use crate::hours;
-use crate::{follow, guard, rest};
+use crate::{fire, follow, guard, hours, rest};
 
 /// Runs a scheduler until `stop`. Any number may run: each thing happens once. `ready` is called when
 /// it serves.
@@ -16,7 +15,7 @@ pub async fn run(store: Store, stop: CancellationToken, ready: impl FnOnce()) {
     tokio::join!(expanding(&store, &stop), closing(&store, &stop));
 }
 
-/// Starts runs whose time has come, and expands: a segment of each run in turn, so that a large
+/// Fires the ticks that are due, starts runs whose time has come, and expands: a segment of each run in turn, so that a large
 /// audience does not keep the next campaign waiting.
 async fn expanding(store: &Store, stop: &CancellationToken) {
     let mut tick = interval(SCHEDULE_EVERY);
@@ -46,8 +45,9 @@ async fn expanding(store: &Store, stop: &CancellationToken) {
     }
 }
 
-/// One segment of every run that needs one; says whether any needs another.
+/// The ticks that are due, and one segment of every run that needs one; says whether any needs another.
 async fn expand_once(store: &Store) -> Result<bool> {
+    fire::fire_due(store).await?;
     let mut more = false;
     for (workspace_id, run_id) in expand::due(store).await? {
         match expand::expand_next(store, workspace_id, run_id).await {

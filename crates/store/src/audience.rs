@@ -67,6 +67,34 @@ pub async fn take(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Resul
     Ok(taken.is_some())
 }
 
+/// Takes the expansions of all runs of a campaign for this transaction: of runs that leave out whom another
+/// one reaches, only one is expanded at a time, so that each sees what the others hold. False when another
+/// scheduler has one of them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn take_all(c: &mut PgConnection, workspace_id: i32, campaign_id: i64) -> Result<bool> {
+    let taken = sqlx::query(
+        "-- take_all
+         select from expansion e join run r on r.workspace_id = e.workspace_id and r.run_id = e.run_id
+         where e.workspace_id = $1 and r.campaign_id = $2 for update of e skip locked",
+    )
+    .bind(workspace_id)
+    .bind(campaign_id)
+    .execute(&mut *c)
+    .await?;
+    let all: i64 = sqlx::query_scalar(
+        "-- take_all: how many
+         select count(*) from expansion e join run r on r.workspace_id = e.workspace_id and r.run_id = e.run_id
+         where e.workspace_id = $1 and r.campaign_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(campaign_id)
+    .fetch_one(c)
+    .await?;
+    Ok(taken.rows_affected() == all.unsigned_abs())
+}
+
 /// An account of a run with its frozen prices.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Priced {
@@ -103,6 +131,8 @@ pub struct Unfinished {
     /// The frozen variables, in order.
     pub variables: Vec<String>,
     on_missing: i16,
+    /// Whether a contact whom another run of the campaign reaches is left out.
+    pub once_per_contact: bool,
     /// Why there is a run.
     kind: i16,
     /// The run whose messages decide who its recipients are.
@@ -171,6 +201,7 @@ pub async fn unfinished(c: &mut PgConnection, workspace_id: i32, run_id: i64) ->
                     and l.minus order by l.rank) as minus,
                 c.audience, c.category, coalesce(r.started_at, r.scheduled_for) as started_at, c.campaign_id,
                 run_arms(r) as arms, c.fallback_id, r.fallback_version, r.variables, c.on_missing,
+                c.once_per_contact,
                 r.kind, r.parent_run_id, r.cohort, r.part_from, r.part_to, r.expanded_to, g.segment_no, g.seq,
                 array(with recursive up as (
                         select p.parent_run_id as id from run p where p.workspace_id = $1 and p.run_id = r.parent_run_id
@@ -204,6 +235,8 @@ pub struct LeftOut {
     pub suppressed: i32,
     /// A variable is missing, or the text does not fit the contact's values.
     pub missing: i32,
+    /// Another run of the campaign has reached it, or may.
+    pub reached: i32,
     /// On a list that is left out.
     pub minus: i32,
     /// The expression does not hold for it.
@@ -299,9 +332,9 @@ async fn write_segment(c: &mut PgConnection, (workspace_id, run_id): (i32, i64),
         "-- write_segment
          insert into segment (workspace_id, run_id, segment_no, lo, hi, next_seq, after_address,
            no_address, duplicate, suppressed, missing, minus, outside, no_consent, capped, other_part, gone, answered,
-           wave, zone, opens_at, closes_at)
+           wave, zone, opens_at, closes_at, reached)
          values ($1, $2, $3, $4, $5, $4, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-           $19, $20, $21)",
+           $19, $20, $21, $22)",
     )
     .bind(workspace_id)
     .bind(run_id)
@@ -324,6 +357,7 @@ async fn write_segment(c: &mut PgConnection, (workspace_id, run_id): (i32, i64),
     .bind(wave.map(|w| w.zone.name()))
     .bind(wave.map(|w| w.window.opens))
     .bind(wave.and_then(|w| w.window.closes))
+    .bind(left_out.reached)
     .execute(c)
     .await?;
     Ok(())

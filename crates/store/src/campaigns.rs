@@ -16,6 +16,7 @@ use crate::first_part::{self, FirstPart};
 use crate::hours::{self, NewHours};
 use crate::nearest::nearest;
 use crate::runs::RunArm;
+use crate::schedules::{self, NewSchedule};
 use crate::{Error, Result, Store, accounts, lists, segments, templates, transitions};
 
 /// A campaign to be created.
@@ -51,6 +52,10 @@ pub struct NewCampaign<'a> {
     pub on_unknown: OnUnknown,
     /// Seconds from the launch after which what is unsent expires; `None` = never.
     pub expires_after_s: Option<i64>,
+    /// When it runs by itself.
+    pub schedule: Option<NewSchedule<'a>>,
+    /// Whether a contact whom an earlier run has reached, or may still reach, is left out.
+    pub once_per_contact: bool,
     /// When it may write to people.
     pub hours: NewHours<'a>,
     /// Templates and weights that are tried against each other, `template` the first; empty = that alone.
@@ -80,6 +85,8 @@ impl<'a> NewCampaign<'a> {
             on_missing: OnMissing::Refuse,
             on_unknown: OnUnknown::Hold,
             expires_after_s: None,
+            schedule: None,
+            once_per_contact: false,
             hours: NewHours::default(),
             arms: &[],
             first_part: None,
@@ -172,6 +179,8 @@ pub struct Campaign {
     pub on_unknown: OnUnknown,
     /// Seconds from the launch after which what is unsent expires.
     pub expires_after_s: Option<i64>,
+    /// Whether a contact whom an earlier run has reached, or may still reach, is left out.
+    pub once_per_contact: bool,
     /// When it was created.
     pub created_at: DateTime<Utc>,
 }
@@ -266,6 +275,7 @@ struct Row {
     on_missing: i16,
     on_unknown: i16,
     expires_after_s: Option<i64>,
+    once_per_contact: bool,
     created_at: DateTime<Utc>,
 }
 
@@ -300,6 +310,7 @@ impl Row {
             accounts: self.accounts,
             weight: self.weight,
             expires_after_s: self.expires_after_s,
+            once_per_contact: self.once_per_contact,
             created_at: self.created_at,
         })
     }
@@ -338,8 +349,10 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     let done = sqlx::query(
         "-- create
          insert into campaign (workspace_id, campaign_id, name, template_id, list_id, sharing, weight,
-           on_missing, on_unknown, expires_after_s, created_at, fallback_id, fails_at_permille, kind, audience, category)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) on conflict (workspace_id, name) do nothing",
+           on_missing, on_unknown, expires_after_s, created_at, fallback_id, once_per_contact, fails_at_permille, kind,
+           audience, category)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+         on conflict (workspace_id, name) do nothing",
     )
     .bind(workspace_id)
     .bind(campaign_id)
@@ -353,6 +366,7 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     .bind(new.expires_after_s)
     .bind(store.clock.now())
     .bind(fallback_id)
+    .bind(new.once_per_contact)
     .bind(new.fails_at_permille)
     .bind(new.kind.as_i16())
     .bind(new.audience.map(Segment::text))
@@ -372,6 +386,9 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     }
     for (rank, through) in (0..).zip(new.accounts) {
         add_account(&mut tx, workspace_id, campaign_id, rank, through).await?;
+    }
+    if let Some(schedule) = &new.schedule {
+        schedules::insert(&mut tx, workspace_id, campaign_id, schedule).await?;
     }
     hours::set_campaign(&mut tx, (workspace_id, campaign_id), new.hours, store.clock.now()).await?;
     arms::add(&mut tx, (workspace_id, campaign_id), &template, new.arms).await?;
@@ -523,7 +540,7 @@ async fn select(c: &mut PgConnection, workspace_id: i32, name: Option<&str>) -> 
                                            order by m.minus, m.rank), '[]')
                  from campaign_list m join list n on n.workspace_id = m.workspace_id and n.list_id = m.list_id
                  where m.workspace_id = c.workspace_id and m.campaign_id = c.campaign_id) as more_lists,
-                c.sharing, c.weight, c.on_missing, c.on_unknown, c.expires_after_s, c.created_at,
+                c.sharing, c.weight, c.on_missing, c.on_unknown, c.expires_after_s, c.once_per_contact, c.created_at,
                 c.approval, c.approved_says, c.fails_at_permille,
                 (select coalesce(jsonb_agg(jsonb_build_object('template_id', a.template_id, 'template', t.name,
                           'version', t.version, 'weight', a.weight) order by a.arm), '[]')

@@ -122,7 +122,7 @@ pub struct NewHours<'a> {
     pub local: Option<NaiveDateTime>,
 }
 
-/// Notes when the campaign may write to people.
+/// Notes when the campaign may write to people. It has to be applied to what runs.
 ///
 /// # Errors
 /// [`Error::Conflict`] for hours that cannot be read, or that leave nothing beside those of the workspace, and
@@ -152,11 +152,46 @@ pub async fn set_campaign(
     .bind(new.local.map(|local| local.time()))
     .execute(&mut *c)
     .await?;
+    some_is_left(c, (workspace_id, campaign_id)).await
+}
+
+async fn some_is_left(c: &mut PgConnection, (workspace_id, campaign_id): (i32, i64)) -> Result<()> {
     if of_campaign(c, workspace_id, campaign_id).await?.hours.is_never() {
         let why = "the hours given and those of the workspace have no minute in common: nothing would ever be sent";
         return Err(Error::Conflict(format!("{why}; give others, or change those of the workspace")));
     }
     Ok(())
+}
+
+/// Changes the quiet hours or the windows of a campaign, as far as they are given; gives what they are then. It
+/// has to be applied to what runs.
+///
+/// # Errors
+/// [`Error::Conflict`] for hours that cannot be read, or that leave nothing beside those of the workspace; else
+/// when the database fails.
+pub async fn change_campaign(
+    c: &mut PgConnection,
+    (workspace_id, campaign_id): (i32, i64),
+    quiet: Option<Option<&str>>,
+    hours: Option<Option<&str>>,
+) -> Result<Written> {
+    let (quiet, hours): (Option<String>, Option<String>) = sqlx::query_as(
+        "-- change_campaign
+         update campaign set quiet = case when $3 then $4 else quiet end, hours = case when $5 then $6 else hours end
+         where workspace_id = $1 and campaign_id = $2 returning quiet, hours",
+    )
+    .bind(workspace_id)
+    .bind(campaign_id)
+    .bind(quiet.is_some())
+    .bind(quiet.flatten())
+    .bind(hours.is_some())
+    .bind(hours.flatten())
+    .fetch_one(&mut *c)
+    .await?;
+    let written = Written { quiet, hours };
+    written.read().map_err(|e| Error::Conflict(e.to_string()))?;
+    some_is_left(c, (workspace_id, campaign_id)).await?;
+    Ok(written)
 }
 
 /// A run whose recipients are divided by their zones.
@@ -234,6 +269,39 @@ pub async fn shut(c: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Shut>>
     .fetch_all(c)
     .await?;
     Ok(rows)
+}
+
+/// Unfinished runs without windows of campaigns that have some now: those of a workspace, or of one campaign.
+///
+/// # Errors
+/// When the database fails.
+pub async fn without(c: &mut PgConnection, workspace_id: i32, campaign_id: Option<i64>) -> Result<Vec<i64>> {
+    let runs = sqlx::query_scalar(
+        "-- without
+         select distinct f.run_id from flow f join run r on r.workspace_id = f.workspace_id and r.run_id = f.run_id
+         where f.workspace_id = $1 and f.lane = 1 and not f.windowed and is_windowed($1, r.campaign_id)
+           and ($2::bigint is null or r.campaign_id = $2) order by f.run_id",
+    )
+    .bind(workspace_id)
+    .bind(campaign_id)
+    .fetch_all(c)
+    .await?;
+    Ok(runs)
+}
+
+/// Gives a run windows from now on.
+///
+/// # Errors
+/// When the database fails.
+pub async fn begin(pool: &PgPool, workspace_id: i32, run_id: i64) -> Result<()> {
+    let mut tx = pool.begin().await?;
+    flows::lock(&mut tx, workspace_id, run_id).await?;
+    sqlx::query("update flow set windowed = true where workspace_id = $1 and run_id = $2 -- begin")
+        .bind(workspace_id)
+        .bind(run_id)
+        .execute(&mut *tx)
+        .await?;
+    Ok(tx.commit().await?)
 }
 
 /// All zones of the unfinished runs with windows of a workspace, or of one campaign of it.

@@ -30,7 +30,6 @@ pub mod lists;
 pub mod load;
 pub mod media;
 pub mod migrate;
-pub mod nearest;
 pub mod one_off;
 pub mod open;
 pub mod opt_words;
@@ -45,6 +44,7 @@ pub mod receipts;
 mod remote;
 pub mod reports;
 pub mod runs;
+pub mod schedules;
 pub mod seal;
 pub mod segments;
 pub mod suppressions;
@@ -56,6 +56,7 @@ pub mod workers;
 pub mod workspaces;
 
 pub use error::{Error, Result};
+pub use fanfare_domain::nearest;
 pub use open::Store;
 /// A connection, or a transaction on one: what the functions of this crate take.
 pub use sqlx::{PgConnection, PgPool};

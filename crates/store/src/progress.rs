@@ -70,6 +70,8 @@ pub struct Progress {
     pub left_out_suppressed: i64,
     /// Left out: a variable is missing.
     pub left_out_missing: i64,
+    /// Contacts left out: another run of the campaign has reached them, or may.
+    pub left_out_reached: i64,
     /// Left out: on a list that the campaign leaves out.
     pub left_out_minus: i64,
     /// Left out: the campaign's expression does not hold for it.
@@ -174,7 +176,8 @@ pub async fn progress(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> R
                 p.retrying, p.sent, p.failed, p.suppressed, p.expired, p.cancelled, p.unknown, p.cost,
                 p.delivered, p.read, p.undelivered, p.replied,
                 s.no_address as left_out_no_address, s.duplicate as left_out_duplicate,
-                s.suppressed as left_out_suppressed, s.missing as left_out_missing, s.minus as left_out_minus,
+                s.suppressed as left_out_suppressed, s.missing as left_out_missing, s.reached as left_out_reached,
+                s.minus as left_out_minus,
                 s.outside as left_out_outside, s.no_consent as left_out_no_consent, s.capped as left_out_capped,
                 s.other_part as left_out_other_part, s.gone as left_out_gone, s.answered as left_out_answered,
                 (select jsonb_agg(jsonb_build_object(
@@ -199,6 +202,7 @@ pub async fn progress(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> R
            select coalesce(sum(g.hi - g.lo), 0) as total, coalesce(sum(g.hi - g.next_seq), 0) as queued,
                   coalesce(sum(g.no_address), 0) as no_address, coalesce(sum(g.duplicate), 0) as duplicate,
                   coalesce(sum(g.suppressed), 0) as suppressed, coalesce(sum(g.missing), 0) as missing,
+                  coalesce(sum(g.reached), 0) as reached,
                   coalesce(sum(g.minus), 0) as minus, coalesce(sum(g.outside), 0) as outside,
                   coalesce(sum(g.no_consent), 0) as no_consent, coalesce(sum(g.capped), 0) as capped,
                   coalesce(sum(g.other_part), 0) as other_part, coalesce(sum(g.gone), 0) as gone,

@@ -4,10 +4,12 @@ mod audience;
 mod hours;
 mod parts;
 mod through;
+mod timing;
 mod trigger;
 
 use anyhow::Context as _;
 use clap::Args;
+use fanfare_domain::clock::Clock;
 use fanfare_domain::state::{CampaignKind, OnMissing, OnUnknown, Sharing};
 use fanfare_providers::{Kind, sender};
 use fanfare_store::accounts;
@@ -19,6 +21,7 @@ use super::triggered;
 use crate::context::Context;
 use crate::output::{Output, Usage, duration, fields, id};
 use crate::parse;
+use crate::schedule::utc;
 use audience::Audience;
 use hours::HoursOptions;
 
@@ -57,6 +60,8 @@ pub struct Create {
     #[arg(long, value_name = "TIME", value_parser = parse::seconds)]
     expires_after: Option<i64>,
     #[command(flatten)]
+    timing: timing::Timing,
+    #[command(flatten)]
     hours: HoursOptions,
     #[command(flatten)]
     parts: parts::Parts,
@@ -66,6 +71,18 @@ impl Create {
     /// What can be refused before the database is opened.
     pub fn check(&self) -> Result<(), Usage> {
         self.through()?;
+        let schedule = self.timing.sound(Clock::system().now(), self.hours.zone())?;
+        if self.trigger.triggered && schedule.is_some() {
+            return Err(Usage("--triggered: messages that come one by one have no schedule: leave it out".to_owned()));
+        }
+        if schedule.is_some() && self.parts.first_part().is_some() {
+            return Err(Usage(
+                "a campaign with a schedule goes to everybody at once: leave the first part out".to_owned(),
+            ));
+        }
+        if schedule.is_some() && self.hours.is_local() {
+            return Err(Usage("--local-date is a day of its own: leave it out, or the schedule".to_owned()));
+        }
         if self.trigger.triggered && self.audience.chooses() {
             let what = "--triggered: messages come one by one, to whoever is enrolled: leave --minus and --segment out";
             return Err(Usage(what.to_owned()));
@@ -86,6 +103,7 @@ impl Create {
 
 pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Result<()> {
     let (accounts, sharing) = new.through()?;
+    let schedule = new.timing.sound(context.store.clock.now(), new.hours.zone())?;
     let (list, more_lists) = new.audience.lists();
     let arms = new.parts.arms(&new.template)?;
     let campaign = NewCampaign {
@@ -104,6 +122,8 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
         on_missing: new.on_missing,
         on_unknown: new.on_unknown,
         expires_after_s: new.expires_after,
+        schedule: schedule.as_ref().map(timing::Sound::as_new),
+        once_per_contact: new.timing.once_per_contact,
         hours: new.hours.new_hours(),
         arms: &arms,
         first_part: new.parts.first_part(),
@@ -122,10 +142,11 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
         "lists": names(&made, false), "minus": names(&made, true), "segment": made.audience, "category": made.category,
         "accounts": made.accounts, "sharing": made.sharing, "channel": made.channel, "weight": made.weight, "on_missing": made.on_missing,
         "on_unknown": made.on_unknown, "expires_after_seconds": made.expires_after_s,
+        "once_per_contact": made.once_per_contact, "next_at": schedule.as_ref().map(|s| utc(s.as_new().next_at)),
         "times": new.hours.json(),
         "variants": made.arms, "first_part": made.first_part, "fails_at_permille": made.fails_at_permille,
     });
-    output.result(&value, |_| definition(&made, &new.hours))
+    output.result(&value, |_| definition(&made, &new.hours, schedule.as_ref()))
 }
 
 /// Refuses a sender that the account cannot send from.
@@ -145,7 +166,7 @@ fn names(c: &Campaign, minus: bool) -> Vec<&str> {
     first.into_iter().chain(more).collect()
 }
 
-fn definition(c: &Campaign, hours: &HoursOptions) -> String {
+fn definition(c: &Campaign, hours: &HoursOptions, schedule: Option<&timing::Sound>) -> String {
     let expires = c.expires_after_s.map_or("never".to_owned(), |s| format!("{} after the launch", duration(s as f64)));
     let fallback = c.fallback.as_ref().map(|f| format!("; outside the 24-hour window template {}", f.name));
     let broadcast = c.kind == CampaignKind::Broadcast;
@@ -161,6 +182,7 @@ fn definition(c: &Campaign, hours: &HoursOptions) -> String {
             "policies",
             format!("variable missing: {}; message in doubt: {}; expires: {expires}", c.on_missing, c.on_unknown),
         ),
+        ("runs", schedule.map(timing::Sound::in_words).unwrap_or_default()),
         (
             "next",
             if broadcast {

@@ -72,7 +72,7 @@ pub async fn run(context: &Context, command: Command, output: Output) -> anyhow:
             let campaign = get(&campaign).await?;
             let steps = follow_ups::all(&mut *store.pool.acquire().await?, workspace_id, campaign.campaign_id).await?;
             let values: Vec<_> = steps.iter().map(|step| value(&campaign.name, step)).collect();
-            output.result(&values, |_| table(&steps))
+            output.result(&json!({ "campaign": campaign.name, "steps": values }), |_| table(&steps))
         }
         Command::Rm { campaign, name } => {
             let campaign = get(&campaign).await?;

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use clap::Args;
-use fanfare_scheduler::life::{self, Edit, Verdict};
+use fanfare_scheduler::life::{self, Edit, Edited, Verdict};
 use fanfare_store::campaigns::Campaign;
 use serde_json::json;
 
@@ -10,6 +10,7 @@ use super::create;
 use crate::context::Context;
 use crate::output::{Output, Usage, count, id};
 use crate::parse;
+use crate::workspace::hours::{self as workspace_hours, Change};
 
 #[derive(Debug, Args)]
 pub struct Set {
@@ -23,6 +24,23 @@ pub struct Set {
     /// Pause a run once more of its messages failed, e.g. 20%; 0% = never
     #[arg(long, value_name = "PERCENT", value_parser = parse_limit)]
     pause_if_failed: Option<i32>,
+    /// Hours of the day in which nothing is sent, by the recipients' clocks, e.g. 21:00-08:00; none to take them back
+    #[arg(long, value_name = "FROM-TO|none", value_parser = workspace_hours::quiet)]
+    quiet: Option<Change>,
+    /// Windows in which something is, e.g. 'mon-fri 09:00-18:00, sat 10:00-14:00'; none to take them back
+    #[arg(long, value_name = "WINDOWS|none", value_parser = workspace_hours::windows)]
+    hours: Option<Change>,
+}
+
+impl Set {
+    /// Whether it says nothing of hours.
+    fn keeps_hours(&self) -> bool {
+        self.quiet.is_none() && self.hours.is_none()
+    }
+}
+
+fn change(change: Option<&Change>) -> Option<Option<&str>> {
+    change.map(|Change(text)| text.as_deref())
 }
 
 fn parse_limit(text: &str) -> Result<i32, String> {
@@ -41,10 +59,9 @@ pub async fn judge(context: &Context, name: &str, verdict: Verdict<'_>, output: 
 /// Changes a campaign, and its runs that are not over at once.
 pub async fn set(context: &Context, set: &Set, output: Output) -> anyhow::Result<()> {
     let through = set.through.given()?;
-    if set.weight.is_none() && set.pause_if_failed.is_none() && through.is_none() {
-        return Err(
-            Usage("nothing to change: give --weight, --account with its shares, or --pause-if-failed".into()).into()
-        );
+    if set.weight.is_none() && set.pause_if_failed.is_none() && through.is_none() && set.keeps_hours() {
+        let options = "--weight, --account with its shares, --pause-if-failed, --quiet or --hours";
+        return Err(Usage(format!("nothing to change: give {options}")).into());
     }
     for account in through.iter().flat_map(|(accounts, _)| accounts) {
         create::fits(context, account).await?;
@@ -53,14 +70,21 @@ pub async fn set(context: &Context, set: &Set, output: Output) -> anyhow::Result
         weight: set.weight,
         through: through.as_ref().map(|(accounts, sharing)| (accounts.as_slice(), *sharing)),
         fails_at_permille: set.pause_if_failed,
+        quiet: change(set.quiet.as_ref()),
+        hours: change(set.hours.as_ref()),
     };
-    let (campaign, runs) = life::edit(&context.store, context.workspace_id, &set.name, edit).await?;
+    let edited = life::edit(&context.store, context.workspace_id, &set.name, edit).await?;
+    let Edited { campaign, runs, written, undivided } = edited;
     let value = json!({
         "id": id(campaign.campaign_id), "campaign": campaign.name, "weight": campaign.weight,
         "accounts": campaign.accounts, "sharing": campaign.sharing,
         "fails_at_permille": campaign.fails_at_permille, "runs_changed": runs,
+        "quiet": written.quiet, "hours": written.hours, "undivided": undivided,
     });
-    output.result(&value, |_| in_words(&campaign, runs))
+    output.result(&value, |_| {
+        let note = workspace_hours::undivided(undivided, "the campaign's zone");
+        [in_words(&campaign, runs), note].join("\n").trim_end().to_owned()
+    })
 }
 
 fn in_words(campaign: &Campaign, runs: usize) -> String {

@@ -7,6 +7,7 @@ pub mod plan;
 pub mod recipients;
 mod report;
 mod runs;
+mod schedule;
 pub mod status;
 mod stuck;
 mod triggered;
@@ -18,13 +19,14 @@ use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use fanfare_domain::cohort::Member;
-use fanfare_domain::state::{MessageState, OnUnknown};
+use fanfare_domain::state::{MessageState, OnUnknown, ScheduleState};
+use fanfare_scheduler::Problem;
 use fanfare_scheduler::control::{self, Changed};
 use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_scheduler::life::Verdict;
 use fanfare_scheduler::resend::resend;
 use fanfare_store::campaigns::{self, Campaign};
-use fanfare_store::{PgConnection, Store, progress};
+use fanfare_store::{PgConnection, Store, progress, schedules};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -84,6 +86,8 @@ pub enum Command {
         /// Which
         name: String,
     },
+    /// When it runs by itself and what became of that; pause, resume or end it
+    Schedule(schedule::Options),
     /// Change a campaign; its runs that are not over change at once. What is said, and to whom, is frozen in each
     Set(life::Set),
     /// Hand a campaign in, to be approved
@@ -222,6 +226,7 @@ async fn dispatch(context: &Context, command: Command, output: Output) -> anyhow
         Command::Pause { name } => changed(output, &control::pause(store, workspace_id, &name).await?)?,
         Command::Resume { name } => changed(output, &control::resume(store, workspace_id, &name).await?)?,
         Command::Cancel { name } => changed(output, &control::cancel(store, workspace_id, &name).await?)?,
+        Command::Schedule(options) => schedule::run(context, &options, output).await?,
         Command::Set(set) => life::set(context, &set, output).await?,
         Command::Submit { name } => life::judge(context, &name, Verdict::Submit, output).await?,
         Command::Approve { name } => life::judge(context, &name, Verdict::Approve, output).await?,
@@ -260,11 +265,14 @@ pub fn account_names(c: &Campaign) -> String {
 }
 
 async fn launched(store: &Store, workspace_id: i32, name: &str, how: Launch, output: Output) -> anyhow::Result<()> {
+    if how.at.is_none()
+        && !how.again
+        && let Some(next_at) = scheduled(store, workspace_id, name).await?
+    {
+        return comes_by_itself(store, workspace_id, name, next_at, output).await;
+    }
     let run = match launch(store, workspace_id, name, how).await {
-        Err(fanfare_scheduler::Error::Refused(problems)) => {
-            let list: String = problems.iter().map(|p| format!("\n  {}\n    {}", p.problem, p.remedy)).collect();
-            bail!("campaign {name:?} cannot be launched:{list}");
-        }
+        Err(fanfare_scheduler::Error::Refused(problems)) => return Err(refused(name, &problems)),
         done => done?,
     };
     let value = json!({
@@ -281,6 +289,45 @@ async fn launched(store: &Store, workspace_id: i32, name: &str, how: Launch, out
             run.plan.warnings.iter().map(|w| format!("note: {}: {}\n", w.problem, w.remedy)).collect();
         format!("{warnings}{start}: {to} recipients, {}\nnext: fanfare campaign watch {name}", plan::cost(&run.plan))
     })
+}
+
+/// When the campaign's schedule next runs it.
+async fn scheduled(store: &Store, workspace_id: i32, name: &str) -> anyhow::Result<Option<DateTime<Utc>>> {
+    let mut c = store.pool.acquire().await?;
+    let campaign_id = campaigns::get(&mut c, workspace_id, name).await?.campaign_id;
+    let schedule = schedules::get(&mut c, workspace_id, campaign_id).await?;
+    Ok(schedule.filter(|s| s.state == ScheduleState::Active).and_then(|s| s.next_at))
+}
+
+/// There is nothing to launch by hand; what stands in the way is told now, not when its time has come.
+async fn comes_by_itself(
+    store: &Store,
+    workspace_id: i32,
+    name: &str,
+    next_at: DateTime<Utc>,
+    output: Output,
+) -> anyhow::Result<()> {
+    let plan = fanfare_scheduler::plan::plan(store, workspace_id, name, false, |_, _| {}).await?;
+    if !plan.refusals.is_empty() {
+        return Err(refused(name, &plan.refusals));
+    }
+    let value = json!({
+        "campaign": name, "run": null, "state": "scheduled", "scheduled_for": next_at,
+        "recipients": plan.recipients, "cost": plan.cost, "warnings": plan.warnings,
+    });
+    output.result(&value, |_| {
+        format!(
+            "its schedule runs it by itself, next {}: {} recipients by now, {}\nto send it now as well, give --again",
+            when(next_at),
+            count(plan.recipients),
+            plan::cost(&plan)
+        )
+    })
+}
+
+fn refused(name: &str, problems: &[Problem]) -> anyhow::Error {
+    let list: String = problems.iter().map(|p| format!("\n  {}\n    {}", p.problem, p.remedy)).collect();
+    anyhow::anyhow!("campaign {name:?} cannot be launched:{list}")
 }
 
 fn changed(output: Output, changed: &Changed) -> anyhow::Result<()> {

@@ -46,6 +46,7 @@ pub fn render(p: &Plan) -> String {
         (x.no_address, "without address"),
         (x.duplicate, "twice in the list"),
         (x.suppressed, "suppressed"),
+        (x.reached, "reached by an earlier run"),
         (x.no_consent, "not opted in"),
         (x.capped, "at the cap by contact"),
         (x.missing, "variable missing, or text unfit"),

@@ -21,7 +21,7 @@ pub async fn list(context: &Context, name: &str, output: Output) -> anyhow::Resu
         })
     };
     let values: Vec<_> = all.iter().map(value).collect();
-    output.result(&values, |_| {
+    output.result(&json!({ "campaign": name, "runs": values }), |_| {
         if all.is_empty() {
             return format!("no runs yet: fanfare campaign launch {name}");
         }
@@ -47,7 +47,7 @@ pub async fn history(context: &Context, name: &str, output: Output) -> anyhow::R
         })
     };
     let values: Vec<_> = all.iter().map(value).collect();
-    output.result(&values, |_| {
+    output.result(&json!({ "campaign": name, "transitions": values }), |_| {
         let mut table = Table::new(&["at", "what", "from", "to", "by", "why"]);
         for t in &all {
             let what = t.run_id.map_or("campaign".to_owned(), |run| format!("run {}", id(run)));

@@ -4,13 +4,13 @@ use chrono::{DateTime, Utc};
 use fanfare_domain::forecast::forecast;
 use fanfare_domain::pace::Pace;
 use fanfare_domain::state::{Closed, PausedReason, RunState};
-use fanfare_store::campaigns::Campaign;
+use fanfare_store::campaigns::{self, Campaign};
 use fanfare_store::hours::{self, Opening};
 use fanfare_store::progress::{self, Progress};
 use fanfare_store::{PgConnection, deliveries};
 use serde::Serialize;
 
-use super::{run_of, stuck};
+use super::{run_of, schedule, stuck};
 use crate::context::Context;
 use crate::output::{Output, count, credits, duration, fields, id, on_terminal, paint, when};
 
@@ -78,6 +78,7 @@ pub struct LeftOut {
     pub duplicate: i64,
     pub suppressed: i64,
     pub missing: i64,
+    pub reached: i64,
     pub minus: i64,
     pub outside: i64,
     pub no_consent: i64,
@@ -92,8 +93,8 @@ pub struct LeftOut {
 
 impl LeftOut {
     pub fn sum(self) -> i64 {
-        let Self { no_address, duplicate, suppressed, missing, minus, outside, no_consent, capped, .. } = self;
-        let contacts = no_address + duplicate + suppressed + missing + minus + outside + no_consent + capped;
+        let Self { no_address, duplicate, suppressed, missing, reached, minus, outside, no_consent, capped, .. } = self;
+        let contacts = no_address + duplicate + suppressed + missing + reached + minus + outside + no_consent + capped;
         contacts + self.other_part + self.gone + self.answered
     }
 }
@@ -144,6 +145,7 @@ impl Status {
                 duplicate: p.left_out_duplicate,
                 suppressed: p.left_out_suppressed,
                 missing: p.left_out_missing,
+                reached: p.left_out_reached,
                 minus: p.left_out_minus,
                 outside: p.left_out_outside,
                 no_consent: p.left_out_no_consent,
@@ -244,6 +246,13 @@ pub async fn read(c: &mut PgConnection, workspace_id: i32, campaign: &Campaign, 
 
 pub async fn run(context: &Context, name: &str, run_id: Option<i64>, output: Output) -> anyhow::Result<()> {
     let mut c = context.store.pool.acquire().await?;
+    let campaign = campaigns::get(&mut c, context.workspace_id, name).await?;
+    if run_id.is_none()
+        && progress::newest_run(&mut c, context.workspace_id, campaign.campaign_id).await?.is_none()
+        && let Some((value, text)) = schedule::waiting(&mut c, context.workspace_id, &campaign).await?
+    {
+        return output.result(&value, |_| text);
+    }
     let (campaign, run_id) = run_of(&mut c, context.workspace_id, name, run_id).await?;
     let mut status = read(&mut c, context.workspace_id, &campaign, run_id).await?;
     if status.accounts.len() > 1 {
@@ -279,6 +288,7 @@ pub fn render(s: &Status) -> String {
         ("not opted in", left.no_consent),
         ("at the cap by contact", left.capped),
         ("variable missing", left.missing),
+        ("reached by an earlier run", left.reached),
         ("of the other part", left.other_part),
         ("on no list any more", left.gone),
         ("answered", left.answered),

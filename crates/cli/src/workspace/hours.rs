@@ -32,17 +32,19 @@ pub struct SetHours {
 
 /// What is to be there, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change(Option<String>);
+pub struct Change(pub Option<String>);
 
 fn change(text: &str, read: fn(&str) -> Result<String, String>) -> Result<Change, String> {
     if text == "none" { Ok(Change(None)) } else { read(text).map(|text| Change(Some(text))) }
 }
 
-fn quiet(text: &str) -> Result<Change, String> {
+/// Quiet hours, or `none`.
+pub fn quiet(text: &str) -> Result<Change, String> {
     change(text, parse::quiet)
 }
 
-fn windows(text: &str) -> Result<Change, String> {
+/// Windows, or `none`.
+pub fn windows(text: &str) -> Result<Change, String> {
     change(text, parse::hours)
 }
 
@@ -109,4 +111,15 @@ pub fn rows(hours: &WorkspaceHours) -> Vec<(&'static str, String)> {
         rows.push(("hours", "any".to_owned()));
     }
     rows
+}
+
+/// That there are runs whose recipients nobody has divided by their zones.
+pub fn undivided(runs: usize, zone: &str) -> String {
+    match runs {
+        0 => String::new(),
+        n => format!(
+            "{n} {} without hours: whoever they go to counts as in {zone}; to go by each one's clocks, cancel and launch again",
+            if n == 1 { "run began" } else { "runs began" }
+        ),
+    }
 }

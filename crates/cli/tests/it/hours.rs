@@ -54,6 +54,11 @@ async fn hours_are_kept_from_the_workspace_to_the_status() {
     let stuck = status["stuck"].as_str().unwrap();
     assert!(stuck.contains("everybody left is outside their hours; it goes on at"), "{stuck}");
     assert_eq!(provider.handle.stats().requests, 0);
+    // The hours of what runs may be changed, and then it goes on.
+    let set = home.json(&["campaign", "set", "c", "--quiet", "none"]);
+    assert_eq!((&set["quiet"], &set["undivided"]), (&serde_json::Value::Null, &0.into()), "{set:#}");
+    eventually("all are sent", || home.status()["state"] == "finished");
+    assert_eq!(provider.handle.stats().accepted, 30);
     home.assert_audit();
 }
 

@@ -114,6 +114,8 @@ pub struct Excluded {
     pub duplicate: i64,
     /// Suppressed.
     pub suppressed: i64,
+    /// Another run of the campaign has reached it, or may.
+    pub reached: i64,
     /// A variable is missing, or the text does not fit the contact's values.
     pub missing: i64,
     /// On a list that is left out.
@@ -129,8 +131,8 @@ pub struct Excluded {
 impl Excluded {
     /// All of them.
     pub fn sum(self) -> i64 {
-        let Self { no_address, duplicate, suppressed, missing, minus, outside, no_consent, capped } = self;
-        no_address + duplicate + suppressed + missing + minus + outside + no_consent + capped
+        let Self { no_address, duplicate, suppressed, reached, missing, minus, outside, no_consent, capped } = self;
+        no_address + duplicate + suppressed + reached + missing + minus + outside + no_consent + capped
     }
 }
 

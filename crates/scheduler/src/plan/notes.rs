@@ -14,7 +14,7 @@ const CONSENT_REMEDY: &str = "import their consent, as a column of the file or w
 impl Excluded {
     /// Each reason that holds for somebody, with how many.
     fn in_words(self, channel: Channel) -> String {
-        let Self { no_address, duplicate, suppressed, missing, minus, outside, no_consent, capped } = self;
+        let Self { no_address, duplicate, suppressed, reached, missing, minus, outside, no_consent, capped } = self;
         let all = [
             (minus, "on a list left out".to_owned()),
             (outside, "outside the segment".to_owned()),
@@ -22,6 +22,7 @@ impl Excluded {
             (duplicate, "duplicates".to_owned()),
             (suppressed, "suppressed".to_owned()),
             (no_consent, "not opted in".to_owned()),
+            (reached, "reached by an earlier run".to_owned()),
             (capped, "at the cap by contact".to_owned()),
             (missing, "lack a variable".to_owned()),
         ];

@@ -7,5 +7,6 @@ mod expand;
 mod launch;
 mod plan;
 mod scene;
+mod schedules;
 mod waves;
 mod window;

@@ -5,6 +5,7 @@ use fanfare_domain::clock::Clock;
 use fanfare_domain::state::{Category, RunState};
 use fanfare_scheduler::hours::{apply, roll_shut};
 use fanfare_scheduler::launch::{Launch, launch};
+use fanfare_scheduler::life::{Edit, edit};
 use fanfare_store::hours::{self, NewHours, Written};
 use serde_json::json;
 
@@ -231,11 +232,31 @@ async fn a_change_of_the_hours_holds_for_what_runs() {
     let mut c = scene.store.pool.acquire().await.unwrap();
     let written = Written { quiet: None, hours: Some("mon-fri 15:00-16:00".to_owned()) };
     hours::set(&mut c, 1, None, &written).await.unwrap();
-    assert_eq!(apply(&scene.store, 1, Some(scene.campaign.campaign_id)).await.unwrap(), 5);
+    assert_eq!(apply(&scene.store, 1, Some(scene.campaign.campaign_id)).await.unwrap().moved, 5);
     assert_eq!(segments(&scene).await[1], segment("Africa/Algiers", 1, "2026-11-23T14:00:00Z", "2026-11-23T15:00:00Z"));
     hours::set(&mut c, 1, None, &Written::default()).await.unwrap();
-    assert_eq!(apply(&scene.store, 1, None).await.unwrap(), 5);
+    assert_eq!(apply(&scene.store, 1, None).await.unwrap().moved, 5);
     assert_eq!(segments(&scene).await[1], segment("Africa/Algiers", 1, NOON, "2026-11-23T20:00:00Z"));
+}
+
+#[tokio::test]
+async fn hours_that_come_to_a_run_without_any_hold_by_the_zone_of_the_campaign() {
+    let (scene, _) = scene(NewHours::default()).await;
+    launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+    scene.expand_all().await;
+    let change = |hours| Edit { hours: Some(hours), ..Edit::default() };
+    let refused =
+        edit(&scene.store, 1, CAMPAIGN, Edit { quiet: Some(Some("21-8")), weight: Some(7), ..change(None) }).await;
+    assert!(refused.unwrap_err().to_string().contains("21-8"));
+    assert_eq!(scene.number("select weight::bigint from campaign").await, 1, "nothing was changed");
+    let edited = edit(&scene.store, 1, CAMPAIGN, change(Some("09:00-18:00"))).await.unwrap();
+    assert_eq!((edited.runs, edited.undivided, edited.written.hours.as_deref()), (1, 1, Some("09:00-18:00")));
+    let (zone, n, opens, closes) = segments(&scene).await.remove(0);
+    // 17:30 in Kolkata.
+    assert_eq!((zone, n, opens, closes), (None, 6, Some(at(NOON)), Some(at("2026-11-23T12:30:00Z"))));
+    let edited = edit(&scene.store, 1, CAMPAIGN, change(None)).await.unwrap();
+    assert_eq!((edited.undivided, edited.written), (0, Written::default()));
+    assert_eq!(segments(&scene).await, [(None, 6, Some(at(NOON)), None)]);
 }
 
 #[tokio::test]

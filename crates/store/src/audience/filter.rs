@@ -21,6 +21,8 @@ pub struct Filter {
     pub needs_consent: bool,
     /// How many marketing messages a contact may have had.
     pub cap: Option<Cap>,
+    /// The campaign and the run, where a contact is left out whom another run of the campaign reaches.
+    pub reached: Option<(i64, i64)>,
     /// The accounts that the messages may go through: those suppressed for one of them are suppressed.
     pub accounts: Vec<i64>,
     /// Knows erased addresses again, where there are any.
@@ -50,11 +52,14 @@ pub enum Barred {
     NoConsent = 3,
     /// It has had as many marketing messages as a contact may.
     Capped = 4,
+    /// Another run of the campaign has reached it, or may.
+    Reached = 5,
 }
 
 impl Barred {
     pub(super) fn from_i16(n: i16) -> Option<Self> {
-        [Self::Minus, Self::Outside, Self::NoConsent, Self::Capped].into_iter().find(|barred| *barred as i16 == n)
+        let all = [Self::Minus, Self::Outside, Self::NoConsent, Self::Capped, Self::Reached];
+        all.into_iter().find(|barred| *barred as i16 == n)
     }
 }
 
@@ -92,6 +97,7 @@ impl Filter {
             segment: segment.cloned(),
             needs_consent: marketing && rules.consent == Consent::Required,
             cap,
+            reached: None,
             accounts: if by_account { accounts.to_vec() } else { Vec::new() },
             pepper: any_erased(c, workspace_id).await?.then(|| pepper.clone()),
             now,
@@ -104,6 +110,7 @@ impl Filter {
             && self.segment.is_none()
             && !self.needs_consent
             && self.cap.is_none()
+            && self.reached.is_none()
             && self.accounts.is_empty()
             && self.pepper.is_none()
     }
@@ -152,6 +159,11 @@ impl Filter {
         }
         if self.needs_consent {
             q.push(" when c.consent <> 1 then ").push(Barred::NoConsent as i16);
+        }
+        if let Some((campaign_id, run_id)) = self.reached {
+            q.push(" when reached(").push_bind(workspace_id).push(", ").push_bind(campaign_id).push(", ");
+            q.push_bind(run_id).push(", ").push(mailbox.unwrap_or("c.address")).push(") then ");
+            q.push(Barred::Reached as i16);
         }
         if let Some(cap) = self.cap {
             q.push(" when ");

@@ -287,7 +287,6 @@ async fn scene() -> TestDb {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_audience_is_what_the_model_says() {
     let seed = Rng::from_os().below(1 << 32);
-    println!("seed {seed}");
     let rng = Rng::seeded(seed);
     let db = scene().await;
     let (world, now) = (World::random(&rng, 40), db.store.clock.now());
@@ -297,7 +296,7 @@ async fn an_audience_is_what_the_model_says() {
         let minus: Vec<i64> = if rng.below(2) == 0 { vec![MINUS] } else { vec![] };
         let (text, holds) = expression(&rng, 1 + round % 4);
         let segment: Segment = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
-        let bound = segments::check(&mut *db.store.pool.acquire().await.unwrap(), WORKSPACE, &lists, &segment).await;
+        let bound = segments::check(&mut db.store.pool.acquire().await.unwrap(), WORKSPACE, &lists, &segment).await;
         let filter = Filter { minus, segment: Some(bound.expect(&text)), now, ..Filter::default() };
         for by_phone in [true, false] {
             let found = read(&db, Source { by_phone, ..source(&lists, &filter) }).await;
@@ -314,17 +313,21 @@ async fn an_audience_is_what_the_model_says() {
                         (false, true) => None,
                     };
                     let twin = |q: &&Person| q.address < p.address && q.mailbox() == p.mailbox();
-                    let duplicate = !by_phone && p.mailbox().is_some() && union.values().any(|q| twin(q));
+                    let duplicate = !by_phone && p.mailbox().is_some() && union.values().any(twin);
                     (p.address.clone(), duplicate, barred)
                 })
                 .collect();
-            assert_eq!(found, expected, "{text}, lists {lists:?} minus {:?}, phones {by_phone}", filter.minus);
+            assert_eq!(
+                found, expected,
+                "seed {seed}: {text}, lists {lists:?} minus {:?}, phones {by_phone}",
+                filter.minus
+            );
         }
         let found = read(&db, source(&lists, &filter)).await;
         let n = |barred| found.iter().filter(|(_, _, b)| *b == barred).count() as i64;
-        let counted = pick::count(&mut *db.store.pool.acquire().await.unwrap(), source(&lists, &filter)).await.unwrap();
+        let counted = pick::count(&mut db.store.pool.acquire().await.unwrap(), source(&lists, &filter)).await.unwrap();
         let (minus, outside, picked) = (n(Some(Barred::Minus)), n(Some(Barred::Outside)), n(None));
-        assert_eq!(counted, Picked { contacts: found.len() as i64, minus, outside, picked }, "{text}");
+        assert_eq!(counted, Picked { contacts: found.len() as i64, minus, outside, picked }, "seed {seed}: {text}");
     }
 }
 

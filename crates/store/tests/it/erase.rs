@@ -39,7 +39,7 @@ async fn mentions(db: &TestDb, needles: &[&str]) -> Vec<String> {
 
 /// What the audit finds, whatever that is.
 async fn books(db: &TestDb) -> String {
-    format!("{:?}", audit::audit(&mut *db.store.pool.acquire().await.unwrap(), WORKSPACE).await.unwrap())
+    format!("{:?}", audit::audit(&mut db.store.pool.acquire().await.unwrap(), WORKSPACE).await.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]

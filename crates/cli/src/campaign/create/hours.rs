@@ -20,7 +20,8 @@ pub struct HoursOptions {
     #[arg(long, value_name = "WINDOWS", value_parser = parse::hours)]
     hours: Option<String>,
     /// Where those live of whom nothing is known, e.g. Europe/Paris; the others are known by an attribute
-    /// timezone, time_zone, zone or tz, or by their number [default: the workspace's, else UTC]
+    /// timezone, time_zone, zone or tz, or by their number [default: the workspace's, else UTC]. A schedule goes by
+    /// the clocks of this zone [default: UTC]
     #[arg(long, value_parser = zone::parse)]
     zone: Option<Tz>,
     /// Send to everybody on this day where they are, e.g. 2026-12-01
@@ -40,6 +41,16 @@ impl HoursOptions {
             zone: self.zone,
             local: self.local_date.zip(self.local_time).map(|(date, time)| date.and_time(time)),
         }
+    }
+
+    /// By whose clocks a schedule goes, too.
+    pub fn zone(&self) -> Option<Tz> {
+        self.zone
+    }
+
+    /// Whether it is sent at a time of everybody's own clock.
+    pub fn is_local(&self) -> bool {
+        self.local_date.is_some()
     }
 
     /// As programs read them.
