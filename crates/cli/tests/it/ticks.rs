@@ -62,7 +62,7 @@ async fn every_tick_is_accounted_for_whoever_dies() {
         (DateTime::from_timestamp(first, 0).unwrap(), DateTime::from_timestamp(first + length.lasts, 0).unwrap());
     create(&home, length, start, end);
 
-    let outage = play(&home, length, end).await;
+    let outage = play(&home, length, (start, end)).await;
     let ended = |name: &str| home.json(&["campaign", "schedule", name])["schedule"]["state"] == "ended";
     eventually("the schedules end", || POLICIES.iter().all(|(name, _)| ended(name)));
     let _schedulers: Vec<Role> = (0..2).map(|_| home.role(&["scheduler"])).collect();
@@ -90,20 +90,20 @@ fn create(home: &Home, length: Length, start: DateTime<Utc>, end: DateTime<Utc>)
 }
 
 /// Kills one of three schedulers again and again, and starts it anew; all are down for a while in the middle.
-async fn play(home: &Home, length: Length, end: DateTime<Utc>) -> Outage {
+async fn play(home: &Home, length: Length, (start, end): (DateTime<Utc>, DateTime<Utc>)) -> Outage {
     let seed = now().timestamp_micros().unsigned_abs();
     eprintln!("seed {seed}");
     let rng = Rng::seeded(seed);
     let _worker = home.role(&["worker"]);
     let mut schedulers: Vec<Role> = (0..3).map(|_| home.role(&["scheduler"])).collect();
     let began = Instant::now();
-    let middle = Duration::from_secs((length.lasts / 2 - length.down.cast_signed() / 2).unsigned_abs());
+    let middle = start + TimeDelta::seconds((length.lasts - length.down.cast_signed()) / 2);
     let (mut round, mut outage) = (1, None);
     while now() < end + TimeDelta::seconds(1) {
         tokio::time::sleep(Duration::from_secs(length.kill_every)).await;
         add_contacts(home, round).await;
         round += 1;
-        if outage.is_none() && began.elapsed() >= middle {
+        if outage.is_none() && now() >= middle {
             schedulers.clear();
             let from = now();
             tokio::time::sleep(Duration::from_secs(length.down)).await;
