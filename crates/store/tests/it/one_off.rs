@@ -109,7 +109,8 @@ async fn a_stopped_run_takes_nothing_more_and_ends_when_all_it_took_is_settled()
 #[tokio::test(flavor = "multi_thread")]
 async fn while_bulk_waits_urgent_messages_have_slots_of_their_own_only_where_nobody_has_claimed_ahead() {
     let db = scene(1_000, 0, 0).await;
-    sql(&db, "update account_pace set period_us = 10000, window_us = 1000000").await;
+    // So far apart that what bulk has claimed lies ahead for as long as the horizon lets it.
+    sql(&db, "update account_pace set period_us = 140000, window_us = 1000000").await;
     let mut actor = Actor::start(&db, 1).await;
     for _ in 0..5 {
         enter(&db).await;
