@@ -277,17 +277,17 @@ async fn launched(store: &Store, workspace_id: i32, name: &str, how: Launch, out
     };
     let value = json!({
         "campaign": run.campaign, "run": id(run.run_id), "state": run.state, "scheduled_for": run.scheduled_for,
-        "recipients": run.plan.recipients, "cost": run.plan.cost, "warnings": run.plan.warnings,
+        "recipients": run.plan.recipients, "first": run.plan.first, "cost": run.plan.cost, "warnings": run.plan.warnings,
     });
     output.result(&value, |_| {
         let start = match how.at {
             Some(at) => format!("starts {}", when(at)),
             None => "launched".to_owned(),
         };
-        let to = count(run.plan.recipients);
+        let to = format!("{} recipients{}", count(run.plan.recipients), plan::first_part(&run.plan));
         let warnings: String =
             run.plan.warnings.iter().map(|w| format!("note: {}: {}\n", w.problem, w.remedy)).collect();
-        format!("{warnings}{start}: {to} recipients, {}\nnext: fanfare campaign watch {name}", plan::cost(&run.plan))
+        format!("{warnings}{start}: {to}, {}\nnext: fanfare campaign watch {name}", plan::cost(&run.plan))
     })
 }
 
@@ -386,24 +386,31 @@ async fn run_of(
 
 async fn ls(context: &Context, output: Output) -> anyhow::Result<()> {
     let mut c = context.store.pool.acquire().await?;
-    let mut all: Vec<(Campaign, Option<Status>)> = Vec::new();
+    let mut all: Vec<(Campaign, Option<Status>, Option<DateTime<Utc>>)> = Vec::new();
     for campaign in campaigns::list(&mut c, context.workspace_id).await? {
         let status = match progress::newest_run(&mut c, context.workspace_id, campaign.campaign_id).await? {
             Some(run_id) => Some(status::read(&mut c, context.workspace_id, &campaign, run_id).await?),
             None => None,
         };
-        all.push((campaign, status));
+        let next_at = scheduled(&context.store, context.workspace_id, &campaign.name).await?;
+        all.push((campaign, status, next_at));
     }
     let json: Vec<_> = all
         .iter()
-        .map(|(c, s)| json!({ "id": id(c.campaign_id), "name": c.name, "kind": c.kind, "template": c.template, "list": c.list, "accounts": c.accounts, "status": s }))
+        .map(|(c, s, next_at)| {
+            json!({
+                "id": id(c.campaign_id), "name": c.name, "kind": c.kind, "template": c.template, "list": c.list,
+                "accounts": c.accounts, "approval": c.approval, "next_at": next_at, "status": s,
+            })
+        })
         .collect();
     output.result(&json!({ "campaigns": json }), |_| {
         let mut table = Table::new(&["campaign", "template", "list", "account", "state", "sent", "total"]);
-        for (c, s) in &all {
-            let (state, sent, total) = match s {
-                Some(s) => (s.state_in_words(), count(s.sent), count(s.total)),
-                None => ("not launched".to_owned(), String::new(), String::new()),
+        for (c, s, next_at) in &all {
+            let (state, sent, total) = match (s, next_at) {
+                (Some(s), _) => (s.state_in_words(), count(s.sent), count(s.total)),
+                (None, Some(at)) => (format!("runs {}", when(*at)), String::new(), String::new()),
+                (None, None) => ("not launched".to_owned(), String::new(), String::new()),
             };
             table.row([c.name.clone(), c.template.clone(), c.list.clone(), account_names(c), state, sent, total]);
         }

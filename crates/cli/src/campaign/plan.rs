@@ -70,7 +70,7 @@ pub fn render(p: &Plan) -> String {
         ("rules", rules(p)),
         (if p.accounts.len() > 1 { "accounts" } else { "account" }, accounts(p)),
         ("window", p.window.map(|w| window(p, w)).unwrap_or_default()),
-        ("messages", format!("{}{segments}", bold(&count(p.recipients)))),
+        ("messages", format!("{}{segments}{}", bold(&count(p.recipients)), first_part(p))),
         ("left out", excluded.join(", ")),
         ("cost", cost(p)),
         ("credit", format!("{} credits available: {pays}", credits(p.credit.available))),
@@ -127,6 +127,11 @@ fn accounts(p: &Plan) -> String {
         (_, Sharing::InOrder) => ", in this order",
     };
     format!("{}{how}", p.accounts.iter().map(each).collect::<Vec<_>>().join(", "))
+}
+
+/// `; 100 of them first`.
+pub fn first_part(p: &Plan) -> String {
+    p.first.map(|first| format!("; {} of them first", count(first.messages))).unwrap_or_default()
 }
 
 /// What it costs; where the accounts differ, about.
