@@ -26,7 +26,7 @@ const CASES: [Case; 5] = [
         name: "two_accounts_together",
         template: "short",
         list: "many",
-        through: &["--account", "a", "--account", "b"],
+        through: &["--account", "a", "--account", "c"],
     },
     Case {
         name: "in_order_when_the_day_of_the_first_is_over",
