@@ -333,9 +333,10 @@ fn refused(name: &str, problems: &[Problem]) -> anyhow::Error {
 fn changed(output: Output, changed: &Changed) -> anyhow::Result<()> {
     let runs: Vec<String> = changed.runs.iter().map(|run| id(*run)).collect();
     let value = json!({
-        "campaign": changed.campaign, "run": id(changed.run_id), "state": changed.state, "runs": runs,
+        "campaign": changed.campaign, "run": changed.run_id.map(id), "state": changed.state, "runs": runs,
     });
     output.result(&value, |_| match runs.len() {
+        0 => format!("campaign {} is {}: its schedule has ended", changed.campaign, changed.state),
         1 => format!("campaign {} is {}", changed.campaign, changed.state),
         n => format!("campaign {} is {}, in {n} runs", changed.campaign, changed.state),
     })
