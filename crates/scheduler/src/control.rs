@@ -8,7 +8,7 @@ use fanfare_store::tx::run_tx;
 use fanfare_store::{PgConnection, Store, campaigns, credits, flows, schedules};
 use serde::Serialize;
 
-use crate::{Error, Result};
+use crate::{Error, Result, rest};
 
 /// What became of a campaign's runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,12 +72,13 @@ pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<
 
 /// Sends nothing more of the campaign's run, ever. What is in flight is settled; what waits counts as
 /// cancelled once the scheduler has swept it. A run that has not started is cancelled at once. The campaign's
-/// schedule ends with it, also while it has no run.
+/// schedule ends with it, also while it has no run; a rest that is yet to come is made, and cancelled.
 ///
 /// # Errors
 /// [`Error::State`] when it is over, being cancelled or past its expiry, and has no schedule to end; else when the
 /// campaign does not exist or the database fails.
 pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
+    rest::begin_held(store, workspace_id, campaign).await?;
     change(store, workspace_id, (campaign, true), async |c, run| match run.state {
         RunState::Scheduled => {
             flows::forget(c, workspace_id, run.run_id).await?;

@@ -87,7 +87,7 @@ impl Scene {
     }
 
     /// Every message of the runs going on is sent, and they are over.
-    async fn finish_runs(&self) {
+    pub async fn finish_runs(&self) {
         self.expand_all().await;
         self.sql(
             "insert into outcome (workspace_id, seq, run_id, account_id, at, cost, latency_ms, attempt, class, late)
