@@ -19,7 +19,7 @@ use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use fanfare_domain::cohort::Member;
-use fanfare_domain::state::{MessageState, OnUnknown, ScheduleState};
+use fanfare_domain::state::{MessageState, OnUnknown, RunState, ScheduleState};
 use fanfare_scheduler::Problem;
 use fanfare_scheduler::control::{self, Changed};
 use fanfare_scheduler::launch::{Launch, launch};
@@ -277,14 +277,16 @@ async fn launched(store: &Store, workspace_id: i32, name: &str, how: Launch, out
     };
     let value = json!({
         "campaign": run.campaign, "run": id(run.run_id), "state": run.state, "scheduled_for": run.scheduled_for,
-        "recipients": run.plan.recipients, "cost": run.plan.cost, "warnings": run.plan.warnings,
+        "recipients": run.plan.recipients, "first": run.plan.first, "cost": run.plan.cost, "warnings": run.plan.warnings,
     });
     output.result(&value, |_| {
-        let start = match how.at {
-            Some(at) => format!("starts {}", when(at)),
-            None => "launched".to_owned(),
+        // One that goes by its recipients' clocks may have to wait, too.
+        let start = match run.state {
+            RunState::Scheduled => format!("starts {}", when(run.scheduled_for)),
+            _ => "launched".to_owned(),
         };
-        let to = count(run.plan.recipients);
+        let first = run.plan.first.map(|first| format!("{} first of ", count(first.messages))).unwrap_or_default();
+        let to = format!("{first}{}", count(run.plan.recipients));
         let warnings: String =
             run.plan.warnings.iter().map(|w| format!("note: {}: {}\n", w.problem, w.remedy)).collect();
         format!("{warnings}{start}: {to} recipients, {}\nnext: fanfare campaign watch {name}", plan::cost(&run.plan))
