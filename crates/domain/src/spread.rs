@@ -130,8 +130,9 @@ impl Run {
         self.windows[wave]
     }
 
+    /// Rounded up: what starts with its window is not shown to start before it.
     fn at(&self, seconds: f64) -> DateTime<Utc> {
-        let after = TimeDelta::try_milliseconds((seconds * 1e3) as i64);
+        let after = TimeDelta::try_milliseconds((seconds * 1e3).ceil() as i64);
         after.and_then(|after| self.from.checked_add_signed(after)).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 }
@@ -180,6 +181,18 @@ mod tests {
         let both = course("00:00-24:00", &[(0, 60), (1, 60), (0, 60)], 1.0, None);
         assert_eq!(both[..2], [["23T11:00:00", "23T11:03:00", "0"], ["23T11:01:00", "23T11:02:00", "0"]]);
         assert_eq!(both[2], ["-", "-", "0"]);
+    }
+
+    #[test]
+    fn nothing_starts_before_its_window_whatever_the_fraction_of_the_start() {
+        let hours: Hours = "09:00-18:00".parse().unwrap();
+        let one = [Stretch { wave: 0, messages: 1 }];
+        let next = |_, from| hours.next(chrono_tz::Tz::UTC, from);
+        for start in ["2026-11-23T01:00:00.000300Z", "2026-11-23T01:00:00.999999Z", "2026-11-23T08:59:59.123456Z"] {
+            let starts = spread(&one, 1, Some(10.0), (at(start), None), next)[0].starts_at.unwrap();
+            let late = starts - at("2026-11-23T09:00:00Z");
+            assert!(late >= TimeDelta::zero() && late <= TimeDelta::milliseconds(2), "{start}: {starts}");
+        }
     }
 
     #[test]

@@ -8,15 +8,15 @@ use fanfare_store::tx::run_tx;
 use fanfare_store::{PgConnection, Store, campaigns, credits, flows, schedules};
 use serde::Serialize;
 
-use crate::{Error, Result};
+use crate::{Error, Result, rest};
 
 /// What became of a campaign's runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Changed {
     /// The campaign.
     pub campaign: String,
-    /// The newest of the runs that were changed.
-    pub run_id: i64,
+    /// The newest of the runs that were changed; `None` where only a schedule was ended.
+    pub run_id: Option<i64>,
     /// Its new state.
     pub state: RunState,
     /// All runs that were changed.
@@ -29,7 +29,7 @@ pub struct Changed {
 /// # Errors
 /// [`Error::State`] when it is not running; else when the campaign does not exist or the database fails.
 pub async fn pause(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
-    change(store, workspace_id, campaign, async |c, run| {
+    change(store, workspace_id, (campaign, false), async |c, run| {
         match (run.state, run.paused_reason) {
             (RunState::Running, _) | (RunState::Paused, Some(PausedReason::Credit | PausedReason::Provider)) => {}
             (RunState::Paused, _) => return refuse(campaign, "is paused already"),
@@ -47,7 +47,7 @@ pub async fn pause(store: &Store, workspace_id: i32, campaign: &str) -> Result<C
 /// [`Error::State`] when neither is so, or waits for credit and there is none; else when the
 /// campaign does not exist or the database fails.
 pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
-    change(store, workspace_id, campaign, async |c, run| {
+    change(store, workspace_id, (campaign, false), async |c, run| {
         match run.state {
             RunState::Paused => {}
             // What only a closed account may repeat or look up would wait for ever.
@@ -72,15 +72,15 @@ pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<
 
 /// Sends nothing more of the campaign's run, ever. What is in flight is settled; what waits counts as
 /// cancelled once the scheduler has swept it. A run that has not started is cancelled at once. The campaign's
-/// schedule ends with it.
+/// schedule ends with it, also while it has no run; a rest that is yet to come is made, and cancelled.
 ///
 /// # Errors
-/// [`Error::State`] when it is over, being cancelled or past its expiry; else when the campaign does not
-/// exist or the database fails.
+/// [`Error::State`] when it is over, being cancelled or past its expiry, and has no schedule to end; else when the
+/// campaign does not exist or the database fails.
 pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
-    change(store, workspace_id, campaign, async |c, run| match run.state {
+    rest::begin_held(store, workspace_id, campaign).await?;
+    change(store, workspace_id, (campaign, true), async |c, run| match run.state {
         RunState::Scheduled => {
-            end_schedule(store, c, workspace_id, campaign).await?;
             flows::forget(c, workspace_id, run.run_id).await?;
             Ok(Ok((RunState::Cancelled, None)))
         }
@@ -89,7 +89,6 @@ pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<
             refuse(campaign, "is past its expiry: what is unsent is not sent any more")
         }
         RunState::Running | RunState::Paused => {
-            end_schedule(store, c, workspace_id, campaign).await?;
             flows::close(c, workspace_id, run.run_id).await?;
             Ok(Ok((RunState::Cancelling, None)))
         }
@@ -98,48 +97,43 @@ pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<
     .await
 }
 
-/// A campaign that is cancelled has no further tick.
-async fn end_schedule(
-    store: &Store,
-    c: &mut PgConnection,
-    workspace_id: i32,
-    campaign: &str,
-) -> fanfare_store::Result<()> {
-    let campaign_id = campaigns::get(c, workspace_id, campaign).await?.campaign_id;
-    schedules::end(c, workspace_id, campaign_id, store.clock.now()).await?;
-    Ok(())
-}
-
 /// A new state with its reason, or why there is none.
 type Verdict = std::result::Result<(RunState, Option<PausedReason>), String>;
 
 /// Locks each of the campaign's runs that are not over, has `act` choose its next state, and notes it. What none
-/// of them allows is refused, in the words for the newest.
+/// of them allows is refused, in the words for the newest. With `ends` the campaign's schedule ends, too.
 async fn change(
     store: &Store,
     workspace_id: i32,
-    campaign: &str,
+    campaign: (&str, bool),
     act: impl AsyncFn(&mut PgConnection, Standing) -> fanfare_store::Result<Verdict>,
 ) -> Result<Changed> {
     let done = run_tx("change run", || try_change(store, workspace_id, campaign, &act)).await?;
     let changed = done.map_err(Error::State)?;
-    tracing::info!(workspace_id, run_id = changed.run_id, state = %changed.state, "run changed");
+    tracing::info!(workspace_id, runs = ?changed.runs, state = %changed.state, "runs changed");
     Ok(changed)
 }
 
 async fn try_change(
     store: &Store,
     workspace_id: i32,
-    campaign: &str,
+    (campaign, ends): (&str, bool),
     act: &impl AsyncFn(&mut PgConnection, Standing) -> fanfare_store::Result<Verdict>,
 ) -> fanfare_store::Result<std::result::Result<Changed, String>> {
     let mut tx = store.pool.begin().await?;
     let id = campaigns::get(&mut tx, workspace_id, campaign).await?.campaign_id;
+    let mut changed: Option<Changed> = None;
+    // Before its runs are looked for: a tick that is being dealt with may make one.
+    if ends {
+        schedules::lock(&mut tx, workspace_id, id).await?;
+        let campaign = campaign.to_owned();
+        let ended = Changed { campaign, run_id: None, state: RunState::Cancelled, runs: Vec::new() };
+        changed = schedules::end(&mut tx, workspace_id, id, store.clock.now()).await?.then_some(ended);
+    }
     let mut seen = runs::unfinished(&mut tx, workspace_id, id).await?;
     if seen.is_empty() {
         seen.extend(runs::newest(&mut tx, workspace_id, id).await?);
     }
-    let mut changed: Option<Changed> = None;
     let mut refusal = format!("campaign {campaign:?} was never launched: fanfare campaign launch {campaign}");
     for Standing { run_id, .. } in seen {
         flows::lock(&mut tx, workspace_id, run_id).await?;
@@ -153,7 +147,7 @@ async fn try_change(
                 ensure_affected("change_state", u64::from(done), 1)?;
                 let mut runs = changed.map(|c| c.runs).unwrap_or_default();
                 runs.push(run_id);
-                changed = Some(Changed { campaign: campaign.to_owned(), run_id, state, runs });
+                changed = Some(Changed { campaign: campaign.to_owned(), run_id: Some(run_id), state, runs });
             }
         }
     }

@@ -108,6 +108,7 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
     let (chunks, coming) = mpsc::unbounded_channel();
     let mut stretch = Stretch::new(workspace_id, run_id, &run);
     let windowed = hours::windowed(c, workspace_id, run_id).await?;
+    let times = windowed.as_ref().map(|windowed| windowed.rules.clone());
     stretch.divided = windowed.map(|windowed| Divided::new((workspace_id, run_id), windowed));
     // Beside a second connection that reads, this one writes meanwhile. Else it reads all, then writes.
     let (stretch, written) = match store.pool.try_acquire() {
@@ -136,6 +137,10 @@ async fn expand_in(c: &mut PgConnection, store: &Store, workspace_id: i32, run_i
     let dearest: Vec<(i64, i64)> = priced.iter().map(|(account, dearest)| (account.account_id, *dearest)).collect();
     let (expanded_to, complete_at) = (last.or(run.expanded_to), complete.then(|| store.clock.now()));
     if !store_audience::advance(c, (workspace_id, run_id), expanded_to.as_deref(), &dearest, complete_at).await? {
+        return Ok(Expanded::Skipped);
+    }
+    // Its flows are locked by now. If the hours were changed meanwhile, the segment has windows of before.
+    if hours::windowed(c, workspace_id, run_id).await?.map(|windowed| windowed.rules) != times {
         return Ok(Expanded::Skipped);
     }
     tracing::info!(workspace_id, run_id, segment = run.segment_no, contacts, complete, "segment expanded");

@@ -43,6 +43,10 @@ pub async fn apply(store: &Store, workspace_id: i32, campaign_id: Option<i64>) -
     for run_id in &without {
         run_tx("begin windows", || hours::begin(&store.pool, workspace_id, *run_id)).await?;
     }
+    // An expansion that has read the hours of before commits first, or reads them anew.
+    for run_id in hours::with(&mut c, workspace_id, campaign_id).await? {
+        run_tx("pass windows", || hours::pass(&store.pool, workspace_id, run_id)).await?;
+    }
     let zones = hours::zones(&mut c, workspace_id, campaign_id).await?;
     drop(c);
     Ok(Applied { moved: roll(store, &zones, false).await?, undivided: without.len() })

@@ -9,7 +9,7 @@ mod waves;
 use chrono::{DateTime, TimeDelta, Utc};
 use fanfare_domain::forecast::forecast_beside;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{CampaignKind, RunState, ScheduleForm};
+use fanfare_domain::state::{CampaignKind, RunState, ScheduleForm, ScheduleState};
 use fanfare_domain::window;
 use fanfare_store::accounts::{self, Account};
 use fanfare_store::audience::{Filter, Whom};
@@ -81,10 +81,14 @@ pub async fn plan(
     let mut prepared = prepare(&mut c, store, workspace_id, campaign).await?;
     let schedule = schedules::get(&mut c, workspace_id, prepared.campaign.campaign_id).await?;
     // What a schedule runs again and again was meant to be.
-    let again = again || schedule.is_some_and(|schedule| schedule.form != ScheduleForm::Once);
+    let again = again || schedule.as_ref().is_some_and(|schedule| schedule.form != ScheduleForm::Once);
+    let next_at = schedule.filter(|s| s.state == ScheduleState::Active).and_then(|s| s.next_at);
+    let now = store.clock.now();
+    prepared.starts_at = next_at.filter(|at| *at > now);
     let standing = runs::newest(&mut c, workspace_id, prepared.campaign.campaign_id).await?;
     prepared.refusals.extend(standing.and_then(|standing| before(campaign, standing, again)));
-    Ok(examine(&mut c, prepared, store.clock.now(), &mut progress).await?.0)
+    let plan = examine(&mut c, prepared, now, &mut progress).await?.0;
+    Ok(Plan { next_at, ..plan })
 }
 
 /// What the campaign's newest run has against another: that it is not over, for a campaign has one unfinished
@@ -276,6 +280,7 @@ pub(crate) async fn examine(
         },
         seconds,
         starts_at: timed.starts_at,
+        next_at: None,
         finishes_at: match timed.hours {
             Some(_) => timed.finishes_at(),
             None => seconds.and_then(|s| from.checked_add_signed(TimeDelta::try_milliseconds((s * 1e3) as i64)?)),

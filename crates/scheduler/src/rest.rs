@@ -19,7 +19,7 @@ use crate::run::{Particulars, begin};
 pub async fn begin_due(store: &Store) -> Result<()> {
     let due = first_part::due(&mut *store.pool.acquire().await?, store.clock.now()).await?;
     for rest in due {
-        match run_tx("begin rest", || begin_one(store, &rest)).await {
+        match run_tx("begin rest", || begin_one(store, &rest, None)).await {
             Ok(Some((run_id, None))) => tracing::info!(run_id, parent = rest.run_id, "the rest goes on"),
             Ok(Some((run_id, Some(why)))) => tracing::warn!(run_id, parent = rest.run_id, why, "the rest is held"),
             Ok(None) => {}
@@ -29,13 +29,29 @@ pub async fn begin_due(store: &Store) -> Result<()> {
     Ok(())
 }
 
-async fn begin_one(store: &Store, rest: &DueRest) -> Result<Option<(i64, Option<String>)>> {
+/// Begins the rest of every first part of a campaign that is over, due or not, but held: for whoever cancels the
+/// campaign before the rest is there.
+///
+/// # Errors
+/// When the campaign does not exist or the database fails.
+pub(crate) async fn begin_held(store: &Store, workspace_id: i32, campaign: &str) -> Result<()> {
+    let mut c = store.pool.acquire().await?;
+    let campaign_id = campaigns::get(&mut c, workspace_id, campaign).await?.campaign_id;
+    let waiting = first_part::waiting(&mut c, workspace_id, campaign_id).await?;
+    drop(c);
+    for rest in waiting {
+        run_tx("hold rest", || begin_one(store, &rest, Some("a person cancelled it"))).await?;
+    }
+    Ok(())
+}
+
+async fn begin_one(store: &Store, rest: &DueRest, held: Option<&str>) -> Result<Option<(i64, Option<String>)>> {
     let mut tx = store.pool.begin().await?;
     let campaign = campaigns::get(&mut tx, rest.workspace_id, &rest.campaign).await?;
     campaigns::lock(&mut tx, rest.workspace_id, campaign.campaign_id).await?;
     let Some(part) = campaign.first_part else { return Ok(None) };
     let counts = reports::by_arm(&mut tx, rest.workspace_id, rest.run_id).await?;
-    let why = objection(part, &counts);
+    let why = held.map(str::to_owned).or_else(|| objection(part, &counts));
     let frozen = fanfare_store::arms::of_run(&mut tx, rest.workspace_id, rest.run_id).await?;
     let arms = match part.measure() {
         Some(measure) => vec![RunArm { weight: 1, ..winner(&frozen, &counts, measure) }],

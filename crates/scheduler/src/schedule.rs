@@ -51,8 +51,11 @@ async fn try_change(
         }
         (Change::Resume, ScheduleState::Paused) => {
             let next_at = skip_paused(&mut tx, key, &schedule, now).await?;
-            schedules::advance(&mut tx, key, ScheduleState::Active, next_at, 0).await?;
-            ScheduleState::Active
+            // Its end came while it was paused.
+            let over = next_at.is_none() && schedules::queued(&mut tx, workspace_id, campaign_id).await?.is_empty();
+            let state = if over { ScheduleState::Ended } else { ScheduleState::Active };
+            schedules::advance(&mut tx, key, state, next_at, 0).await?;
+            state
         }
         (Change::End, ScheduleState::Active | ScheduleState::Paused | ScheduleState::Held) => {
             schedules::end(&mut tx, workspace_id, campaign_id, now).await?;

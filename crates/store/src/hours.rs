@@ -289,6 +289,34 @@ pub async fn without(c: &mut PgConnection, workspace_id: i32, campaign_id: Optio
     Ok(runs)
 }
 
+/// Unfinished runs with windows: those of a workspace, or of one campaign.
+///
+/// # Errors
+/// When the database fails.
+pub async fn with(c: &mut PgConnection, workspace_id: i32, campaign_id: Option<i64>) -> Result<Vec<i64>> {
+    let runs = sqlx::query_scalar(
+        "-- with
+         select distinct f.run_id from flow f join run r on r.workspace_id = f.workspace_id and r.run_id = f.run_id
+         where f.workspace_id = $1 and f.windowed and ($2::bigint is null or r.campaign_id = $2) order by f.run_id",
+    )
+    .bind(workspace_id)
+    .bind(campaign_id)
+    .fetch_all(c)
+    .await?;
+    Ok(runs)
+}
+
+/// Waits for a segment of the run that is being committed, if one is: from then on an expansion sees what was
+/// committed before.
+///
+/// # Errors
+/// When the database fails.
+pub async fn pass(pool: &PgPool, workspace_id: i32, run_id: i64) -> Result<()> {
+    let mut tx = pool.begin().await?;
+    flows::lock(&mut tx, workspace_id, run_id).await?;
+    Ok(tx.commit().await?)
+}
+
 /// Gives a run windows from now on.
 ///
 /// # Errors

@@ -607,13 +607,17 @@ pub async fn beside(
 ) -> Result<Vec<(i64, i32)>> {
     Ok(sqlx::query_as(
         "-- beside
-         select (greatest(0, s.waiting + case when r.expanded_at is null then r.planned - s.seen else 0 end) / n.accounts)::bigint,
+         select (greatest(0, s.waiting + case when r.expanded_at is null
+                     -- Of a part, about so much of those who are not known yet.
+                     then (r.planned - s.seen) * coalesce((r.part_to - r.part_from) / 4294967296.0, 1) else 0 end)
+                   / n.accounts)::bigint,
                 f.weight
          from flow f
          join run r on r.workspace_id = f.workspace_id and r.run_id = f.run_id and r.campaign_id <> $3
          cross join lateral (
            select coalesce(sum(g.hi - g.next_seq), 0) as waiting,
-                  coalesce(sum(g.hi - g.lo + g.no_address + g.duplicate + g.suppressed + g.missing), 0) as seen
+                  coalesce(sum(g.hi - g.lo + g.no_address + g.duplicate + g.suppressed + g.missing + g.reached + g.minus
+                    + g.outside + g.no_consent + g.capped + g.other_part + g.gone + g.answered), 0) as seen
            from segment g where g.workspace_id = f.workspace_id and g.run_id = f.run_id) s
          cross join lateral (
            select count(*) as accounts from flow o

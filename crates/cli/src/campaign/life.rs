@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use clap::Args;
 use fanfare_scheduler::life::{self, Edit, Edited, Verdict};
 use fanfare_store::campaigns::Campaign;
+use fanfare_store::hours::Written;
 use serde_json::json;
 
 use super::create;
@@ -83,11 +84,13 @@ pub async fn set(context: &Context, set: &Set, output: Output) -> anyhow::Result
     });
     output.result(&value, |_| {
         let note = workspace_hours::undivided(undivided, "the campaign's zone");
-        [in_words(&campaign, runs), note].join("\n").trim_end().to_owned()
+        [in_words(&campaign, &written, runs), note].join("\n").trim_end().to_owned()
     })
 }
 
-fn in_words(campaign: &Campaign, runs: usize) -> String {
+fn in_words(campaign: &Campaign, written: &Written, runs: usize) -> String {
+    let quiet = written.quiet.as_ref().map(|quiet| format!(", not {quiet}")).unwrap_or_default();
+    let hours = written.hours.as_ref().map(|hours| format!(", within {hours}")).unwrap_or_default();
     let runs = match runs {
         0 => String::new(),
         n => format!(
@@ -96,7 +99,7 @@ fn in_words(campaign: &Campaign, runs: usize) -> String {
             if n == 1 { "is" } else { "are" }
         ),
     };
-    format!("{} goes through {}{runs}", campaign.name, create::through(campaign))
+    format!("{} goes through {}{quiet}{hours}{runs}", campaign.name, create::through(campaign))
 }
 
 /// Whose comment a refusal needs.

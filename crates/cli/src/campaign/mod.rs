@@ -19,7 +19,7 @@ use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use fanfare_domain::cohort::Member;
-use fanfare_domain::state::{MessageState, OnUnknown, ScheduleState};
+use fanfare_domain::state::{MessageState, OnUnknown, RunState, ScheduleState};
 use fanfare_scheduler::Problem;
 use fanfare_scheduler::control::{self, Changed};
 use fanfare_scheduler::launch::{Launch, launch};
@@ -280,9 +280,10 @@ async fn launched(store: &Store, workspace_id: i32, name: &str, how: Launch, out
         "recipients": run.plan.recipients, "first": run.plan.first, "cost": run.plan.cost, "warnings": run.plan.warnings,
     });
     output.result(&value, |_| {
-        let start = match how.at {
-            Some(at) => format!("starts {}", when(at)),
-            None => "launched".to_owned(),
+        // One that goes by its recipients' clocks may have to wait, too.
+        let start = match run.state {
+            RunState::Scheduled => format!("starts {}", when(run.scheduled_for)),
+            _ => "launched".to_owned(),
         };
         let to = format!("{} recipients{}", count(run.plan.recipients), plan::first_part(&run.plan));
         let warnings: String =
@@ -333,9 +334,10 @@ fn refused(name: &str, problems: &[Problem]) -> anyhow::Error {
 fn changed(output: Output, changed: &Changed) -> anyhow::Result<()> {
     let runs: Vec<String> = changed.runs.iter().map(|run| id(*run)).collect();
     let value = json!({
-        "campaign": changed.campaign, "run": id(changed.run_id), "state": changed.state, "runs": runs,
+        "campaign": changed.campaign, "run": changed.run_id.map(id), "state": changed.state, "runs": runs,
     });
     output.result(&value, |_| match runs.len() {
+        0 => format!("campaign {} is {}: its schedule has ended", changed.campaign, changed.state),
         1 => format!("campaign {} is {}", changed.campaign, changed.state),
         n => format!("campaign {} is {}, in {n} runs", changed.campaign, changed.state),
     })

@@ -30,7 +30,11 @@ pub async fn run(context: &Context, name: &str, again: bool, output: Output) -> 
     output.result(&plan, |plan| match plan.refusals.is_empty() {
         true => {
             let again = if again { " --again" } else { "" };
-            format!("{}\n{}", render(plan), dim(&format!("next: fanfare campaign launch {}{again}", plan.campaign)))
+            let next = match plan.next_at {
+                Some(_) => format!("its schedule runs it by itself: fanfare campaign schedule {}", plan.campaign),
+                None => format!("next: fanfare campaign launch {}{again}", plan.campaign),
+            };
+            format!("{}\n{}", render(plan), dim(&next))
         }
         false => render(plan),
     })?;
@@ -70,7 +74,9 @@ pub fn render(p: &Plan) -> String {
         ("rules", rules(p)),
         (if p.accounts.len() > 1 { "accounts" } else { "account" }, accounts(p)),
         ("window", p.window.map(|w| window(p, w)).unwrap_or_default()),
-        ("messages", format!("{}{segments}{}", bold(&count(p.recipients)), first_part(p))),
+        ("runs", p.next_at.map(|at| format!("by itself, next {}", when(at))).unwrap_or_default()),
+        ("messages", format!("{}{segments}", bold(&count(p.recipients)))),
+        ("first part", p.first.map(|first| format!("{}, then the rest", count(first.messages))).unwrap_or_default()),
         ("left out", excluded.join(", ")),
         ("cost", cost(p)),
         ("credit", format!("{} credits available: {pays}", credits(p.credit.available))),

@@ -68,8 +68,10 @@ pub struct Plan {
     pub credit: CreditLine,
     /// How long sending takes at the accounts' limits; `None` without a limit.
     pub seconds: Option<f64>,
-    /// When it would start if launched now.
+    /// When it would start: with its schedule's next tick, else if launched now.
     pub starts_at: DateTime<Utc>,
+    /// The next tick of its schedule, which nobody has to launch.
+    pub next_at: Option<DateTime<Utc>>,
     /// When it would be done; `None` without a limit, or if some would expire before.
     pub finishes_at: Option<DateTime<Utc>>,
     /// By whose clocks, if not all may be sent to at any time.
@@ -159,15 +161,20 @@ impl Plan {
     }
 
     /// What is expected of the launch itself, to be held beside what comes of it. Of a first part the cost is its
-    /// share of the whole.
+    /// share of the whole, and so is the time, but where windows divide it: then nobody knows.
     pub(crate) fn forecast(&self) -> serde_json::Value {
         let recipients = self.first.map_or(self.recipients, |first| first.messages);
         let part =
             |whole: f64| if self.recipients == 0 { 0.0 } else { whole * recipients as f64 / self.recipients as f64 };
+        let seconds = match (&self.hours, self.first) {
+            (None, _) => self.seconds.map(part),
+            (Some(_), None) => self.finishes_at.map(|at| (at - self.starts_at).as_seconds_f64()),
+            (Some(_), Some(_)) => None,
+        };
         json!({
             "recipients": recipients,
             "cost": part(self.cost as f64).round() as i64,
-            "seconds": self.seconds.map(part),
+            "seconds": seconds,
         })
     }
 }

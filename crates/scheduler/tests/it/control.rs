@@ -5,6 +5,7 @@ use fanfare_domain::price::Prices;
 use fanfare_domain::state::RunState;
 use fanfare_scheduler::expand::{self, Expanded, expand_next};
 use fanfare_scheduler::launch::{Launch, launch};
+use fanfare_scheduler::tick::{close_once, follow_on};
 use fanfare_scheduler::{Error, control};
 use fanfare_store::audience;
 
@@ -119,4 +120,27 @@ async fn a_pause_does_not_wait_for_an_expand() {
     assert!(!audience::advance(&mut expanding, (workspace_id, run_id), None, &[], None).await.unwrap());
     expanding.rollback().await.unwrap();
     assert_eq!(expand_next(store, workspace_id, run_id).await.unwrap(), Expanded::Skipped);
+}
+
+#[tokio::test]
+async fn a_cancel_between_the_first_part_and_the_rest_keeps_the_rest_from_going() {
+    let scene = Scene::set(Setting::default(), &[]).await;
+    scene.add_many(20).await;
+    let part = "insert into first_part (workspace_id, campaign_id, messages, rest_after_s)
+                select workspace_id, campaign_id, 5, 3600 from campaign";
+    scene.sql(part).await;
+    let (store, workspace_id) = (&scene.store, scene.workspace_id);
+    launch(store, workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+    scene.finish_runs().await;
+    let cancelled = control::cancel(store, workspace_id, CAMPAIGN).await.unwrap();
+    assert_eq!((cancelled.state, cancelled.runs.len()), (RunState::Cancelling, 1));
+    close_once(store).await.unwrap();
+    assert_eq!(scene.state().await, (6, None));
+    // When it would have been due.
+    scene.sql("update run set finished_at = finished_at - interval '2 hours' where kind = 1").await;
+    follow_on(store).await.unwrap();
+    scene.expand_all().await;
+    assert_eq!(scene.number("select count(*) from run").await, 2);
+    assert_eq!(scene.number("select count(*) from recipient").await, 5);
+    says(control::cancel(store, workspace_id, CAMPAIGN).await, "is already cancelled");
 }

@@ -4,9 +4,12 @@ use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::OnMissing;
 use fanfare_domain::template::{Text, Variant};
+use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_scheduler::plan::{CountryLine, Excluded, MissingVariable, Plan};
 use fanfare_scheduler::preview::preview;
-use fanfare_store::accounts;
+use fanfare_store::campaigns::{NewCampaign, Through};
+use fanfare_store::first_part::FirstPart;
+use fanfare_store::{accounts, campaigns};
 use serde_json::json;
 
 use crate::scene::{CAMPAIGN, Person, Scene, Setting, body, mail, person};
@@ -283,4 +286,26 @@ async fn a_part_that_becomes_too_long_is_named_too() {
     let plan = Scene::set(setting, &people).await.plan().await;
     let expected = "row 1: buttons[0].title: has 21 characters: expected at most 20";
     assert!(refusals(&plan).contains(expected), "{}", refusals(&plan));
+}
+
+#[tokio::test]
+async fn a_plan_counts_of_another_campaign_what_its_first_part_has_to_send() {
+    let scene = Scene::set(Setting::default(), &[]).await;
+    scene.add_many(20).await;
+    let through = [Through::account("demo")];
+    let other = NewCampaign {
+        first_part: Some(FirstPart::new(Some(250_000), None)),
+        ..NewCampaign::of("other", "hello", "people", &through)
+    };
+    campaigns::create(&scene.store, scene.workspace_id, other).await.unwrap();
+    launch(&scene.store, scene.workspace_id, "other", Launch::default()).await.unwrap();
+    assert_eq!(scene.plan().await.accounts[0].beside, 5);
+    scene
+        .sql(
+            "insert into segment (workspace_id, run_id, segment_no, lo, hi, next_seq, after_address,
+                 no_address, duplicate, suppressed, missing, minus, outside, other_part)
+               select workspace_id, run_id, 0, 0, 0, 0, '', 0, 0, 0, 0, 4, 8, 8 from run",
+        )
+        .await;
+    assert_eq!(scene.plan().await.accounts[0].beside, 0, "all of its contacts are known, and left out");
 }

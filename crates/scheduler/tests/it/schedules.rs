@@ -87,7 +87,7 @@ impl Scene {
     }
 
     /// Every message of the runs going on is sent, and they are over.
-    async fn finish_runs(&self) {
+    pub async fn finish_runs(&self) {
         self.expand_all().await;
         self.sql(
             "insert into outcome (workspace_id, seq, run_id, account_id, at, cost, latency_ms, attempt, class, late)
@@ -273,6 +273,49 @@ async fn a_cancelled_campaign_has_no_further_tick() {
     scene.tick_after(10).await;
     assert_eq!(scene.ticks().await, ["09:00 fired"]);
     assert_eq!(scene.schedule().await.state, ScheduleState::Ended);
+}
+
+#[tokio::test]
+async fn a_campaign_is_cancelled_between_its_ticks_too_and_while_it_is_held() {
+    let cancel = async |scene: &Scene| control::cancel(&scene.store, scene.workspace_id, CAMPAIGN).await;
+    let early = scene(every_ten_minutes(), &ann()).await;
+    assert_eq!(cancel(&early).await.unwrap().run_id, None);
+    early.tick_after(10).await;
+    assert_eq!((early.ticks().await, early.schedule().await.state), (Vec::new(), ScheduleState::Ended));
+    let words = matches!(cancel(&early).await, Err(Error::State(why)) if why.contains("never launched"));
+    assert!(words, "there is nothing left to cancel");
+
+    let between = scene(every_ten_minutes(), &ann()).await;
+    between.tick_after(0).await;
+    between.finish_runs().await;
+    assert_eq!(cancel(&between).await.unwrap().runs, Vec::<i64>::new());
+    between.tick_after(10).await;
+    assert_eq!(between.ticks().await, ["09:00 fired"]);
+
+    let held = scene(once(), &ann()).await;
+    held.tick_after(31).await;
+    cancel(&held).await.unwrap();
+    assert_eq!((held.ticks().await, held.schedule().await.state), (vec!["09:00 dropped".into()], ScheduleState::Ended));
+}
+
+#[tokio::test]
+async fn a_schedule_whose_end_came_while_it_was_paused_has_ended() {
+    let scene = scene(NewSchedule { ends_at: Some(at("2026-03-01T09:15:00Z")), ..every_ten_minutes() }, &ann()).await;
+    let change = async |what| change(&scene.store, scene.workspace_id, CAMPAIGN, what).await.unwrap();
+    change(Change::Pause).await;
+    scene.tick_after(60).await;
+    assert_eq!(change(Change::Resume).await, ScheduleState::Ended);
+    assert_eq!(scene.ticks().await, ["09:00+1 paused"]);
+}
+
+#[tokio::test]
+async fn a_plan_is_that_of_the_next_tick() {
+    let scene = scene(NewSchedule { next_at: at("2026-03-01T12:00:00Z"), ..every_ten_minutes() }, &ann()).await;
+    let plan = scene.plan().await;
+    assert_eq!((plan.next_at, plan.starts_at), (Some(at("2026-03-01T12:00:00Z")), at("2026-03-01T12:00:00Z")));
+    control::cancel(&scene.store, scene.workspace_id, CAMPAIGN).await.unwrap();
+    let plan = scene.plan().await;
+    assert_eq!((plan.next_at, plan.starts_at), (None, at(START)));
 }
 
 #[tokio::test]

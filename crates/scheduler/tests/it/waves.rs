@@ -3,9 +3,11 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use fanfare_domain::clock::Clock;
 use fanfare_domain::state::{Category, RunState};
+use fanfare_scheduler::expand::{self, Expanded};
 use fanfare_scheduler::hours::{apply, roll_shut};
 use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_scheduler::life::{Edit, edit};
+use fanfare_store::flows;
 use fanfare_store::hours::{self, NewHours, Written};
 use serde_json::json;
 
@@ -301,4 +303,40 @@ async fn hours_that_are_none_are_refused_and_nothing_is_created() {
         assert!(refused.contains(part), "{hours:?}: {refused}");
         assert_eq!(scene.number("select count(*) from campaign").await, 1);
     }
+}
+
+#[tokio::test]
+async fn a_segment_that_was_divided_by_the_hours_of_before_is_divided_anew() {
+    let (scene, _) = scene(NewHours { quiet: Some("21:00-08:00"), ..NewHours::default() }).await;
+    launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+    let [(workspace_id, run_id)] = expand::due(&scene.store).await.unwrap()[..] else { panic!("one run") };
+    // Whoever holds the flows makes the expansion wait between reading the hours and its commit.
+    let mut tx = scene.store.pool.begin().await.unwrap();
+    flows::lock(&mut tx, workspace_id, run_id).await.unwrap();
+    let store = scene.store.clone();
+    let expanding = tokio::spawn(async move { expand::expand_next(&store, workspace_id, run_id).await.unwrap() });
+    let waiting = "select count(*) from pg_stat_activity where datname = current_database()
+                   and wait_event_type = 'Lock' and query like '%flows: lock%'";
+    while scene.number(waiting).await == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    scene.sql("update campaign set quiet = '12:30-12:00'").await;
+    tx.commit().await.unwrap();
+    assert_eq!(expanding.await.unwrap(), Expanded::Skipped);
+    assert_eq!(segments(&scene).await, []);
+
+    scene.expand_all().await;
+    let windows = segments(&scene).await;
+    let half_an_hour = |(_, _, opens, closes): &Segment| *closes.as_ref().unwrap() - opens.unwrap();
+    assert!(windows.iter().all(|s| half_an_hour(s) <= TimeDelta::minutes(30)), "{windows:?}");
+    assert_eq!(scene.number("select count(*) from recipient").await, 6);
+}
+
+#[tokio::test]
+async fn what_is_foretold_of_a_run_with_windows_goes_until_the_last_has_opened() {
+    let (scene, _) = scene(NewHours { quiet: Some("21:00-08:00"), ..NewHours::default() }).await;
+    let plan = launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap().plan;
+    let span = (plan.finishes_at.unwrap() - plan.starts_at).num_seconds();
+    assert!(span > 3600, "{span}");
+    assert_eq!(scene.number("select (forecast ->> 'seconds')::float8::bigint from run").await, span);
 }
