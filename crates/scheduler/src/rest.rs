@@ -1,12 +1,12 @@
 //! The rest of a campaign, after its first part: whether it goes on, and what it says.
 
-use fanfare_domain::state::{Measure, PausedReason, RunKind};
+use fanfare_domain::state::{Measure, PausedReason, RunKind, RunState};
 use fanfare_store::first_part::{self, DueRest, FirstPart};
 use fanfare_store::reports::{self, ArmCounts};
 use fanfare_store::runs::RunArm;
 use fanfare_store::transitions::SCHEDULER;
 use fanfare_store::tx::run_tx;
-use fanfare_store::{Error, Result, Store, campaigns};
+use fanfare_store::{Error, PgConnection, Result, Store, campaigns, flows};
 
 use crate::first::First;
 use crate::run::{Particulars, begin};
@@ -61,6 +61,43 @@ async fn begin_one(store: &Store, rest: &DueRest) -> Result<Option<(i64, Option<
     }
     tx.commit().await?;
     Ok(Some((run_id, why)))
+}
+
+/// Writes down that the first parts of a campaign, whose lock the caller holds, are followed by nothing: a rest that
+/// is cancelled before it began. Gives their runs.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn forgo(
+    c: &mut PgConnection,
+    store: &Store,
+    workspace_id: i32,
+    campaign_id: i64,
+) -> Result<Vec<i64>> {
+    let mut runs = Vec::new();
+    let awaited = first_part::awaited(c, (workspace_id, campaign_id)).await?;
+    for rest in awaited {
+        let campaign = campaigns::get(c, workspace_id, &rest.campaign).await?;
+        let arms = fanfare_store::arms::of_run(c, workspace_id, rest.run_id).await?;
+        let particulars = Particulars {
+            kind: RunKind::Rest,
+            actor: &store.actor,
+            arms: &arms,
+            parent_run_id: rest.run_id,
+            step: None,
+            cohort: &[],
+            part: Some(First::rest(rest.part_to)),
+            planned: rest.planned,
+            held: Some(PausedReason::Person),
+        };
+        let run_id = begin(c, store, workspace_id, &campaign, particulars).await?;
+        flows::forget(c, workspace_id, run_id).await?;
+        let run = fanfare_store::runs::standing(c, workspace_id, run_id).await?;
+        let (to, by, now) = (RunState::Cancelled, &*store.actor, store.clock.now());
+        fanfare_store::runs::change_state(c, workspace_id, run, to, None, by, now).await?;
+        runs.push(run_id);
+    }
+    Ok(runs)
 }
 
 /// What the first part has against the rest.

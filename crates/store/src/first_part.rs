@@ -1,5 +1,6 @@
 //! First parts: a campaign goes to a few first, and to the rest if that went well.
 
+use chrono::{DateTime, Utc};
 use fanfare_domain::state::Measure;
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
@@ -84,20 +85,39 @@ pub struct DueRest {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn due(c: &mut PgConnection, now: chrono::DateTime<chrono::Utc>) -> Result<Vec<DueRest>> {
+pub async fn due(c: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<DueRest>> {
+    over(c, None, Some(now)).await
+}
+
+/// First parts of a campaign that are over, and whose rest is yet to come.
+///
+/// # Errors
+/// When the database fails.
+pub async fn awaited(c: &mut PgConnection, campaign: (i32, i64)) -> Result<Vec<DueRest>> {
+    over(c, Some(campaign), None).await
+}
+
+async fn over(
+    c: &mut PgConnection,
+    campaign: Option<(i32, i64)>,
+    due_by: Option<DateTime<Utc>>,
+) -> Result<Vec<DueRest>> {
     Ok(sqlx::query_as(
-        "-- first_part: due
+        "-- first_part: over
          select r.workspace_id, c.name as campaign, r.run_id, r.part_to, r.planned
          from first_part p
          join campaign c on c.workspace_id = p.workspace_id and c.campaign_id = p.campaign_id
          join run r on r.workspace_id = p.workspace_id and r.campaign_id = p.campaign_id
          where r.kind in (1, 2) and r.part_from = 0 and r.state = 5
-           and r.finished_at + p.rest_after_s * interval '1 second' <= $1
+           and ($1 is null or p.workspace_id = $1 and p.campaign_id = $2)
+           and ($3 is null or r.finished_at + p.rest_after_s * interval '1 second' <= $3)
            and not exists (select from run x where x.workspace_id = r.workspace_id and x.campaign_id = r.campaign_id
                              and x.parent_run_id = r.run_id and x.kind = 5)
          order by r.run_id",
     )
-    .bind(now)
+    .bind(campaign.map(|key| key.0))
+    .bind(campaign.map(|key| key.1))
+    .bind(due_by)
     .fetch_all(c)
     .await?)
 }
