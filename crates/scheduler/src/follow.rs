@@ -4,8 +4,9 @@ use fanfare_domain::state::RunKind;
 use fanfare_store::follow_ups::{self, DueStep};
 use fanfare_store::transitions::SCHEDULER;
 use fanfare_store::tx::run_tx;
-use fanfare_store::{Error, Result, Store, campaigns, deliveries};
+use fanfare_store::{Error, Result, Store, campaigns, deliveries, workspaces};
 
+use crate::plan::unapproved;
 use crate::run::{Particulars, begin};
 
 /// Begins every step whose time has come. Two schedulers never begin the same one.
@@ -32,6 +33,10 @@ async fn begin_one(store: &Store, step: &DueStep) -> Result<Option<i64>> {
     let mut tx = store.pool.begin().await?;
     let campaign = campaigns::get(&mut tx, step.workspace_id, &step.campaign).await?;
     campaigns::lock(&mut tx, step.workspace_id, campaign.campaign_id).await?;
+    // It waits until somebody has approved what it says.
+    if workspaces::rules(&mut tx, step.workspace_id).await?.review && unapproved(&campaign).is_some() {
+        return Ok(None);
+    }
     let particulars = Particulars {
         kind: RunKind::FollowUp,
         actor: SCHEDULER,

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::cohort::Member;
+use fanfare_domain::state::CampaignKind;
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
 
@@ -51,6 +52,12 @@ pub async fn add(store: &Store, workspace_id: i32, campaign: &Campaign, new: New
     let mut tx = store.pool.begin().await?;
     crate::campaigns::lock(&mut tx, workspace_id, campaign.campaign_id).await?;
     let steps = all(&mut tx, workspace_id, campaign.campaign_id).await?;
+    if campaign.kind != CampaignKind::Broadcast {
+        return Err(Error::Conflict(format!(
+            "the messages of campaign {:?} come one by one, and no run of it ends that a step could follow: enrol              again, or give the step to a campaign that goes to a list",
+            campaign.name
+        )));
+    }
     let template = templates::get(&mut tx, workspace_id, new.template).await?;
     if template.channel != campaign.channel {
         return Err(Error::Conflict(format!(
@@ -76,7 +83,16 @@ pub async fn add(store: &Store, workspace_id: i32, campaign: &Campaign, new: New
             Error::NotFound { what: "step", name: name.to_owned(), near: nearest(name, names) }
         })?,
     };
-    let step = steps.iter().map(|s| s.step).max().unwrap_or(0) + 1;
+    // The number of a step that was removed stays with the runs that it had.
+    let step: i16 = sqlx::query_scalar(
+        "-- follow_ups: next
+         select (greatest((select max(step) from follow_up where workspace_id = $1 and campaign_id = $2),
+                          (select max(step) from run where workspace_id = $1 and campaign_id = $2), 0) + 1)::smallint",
+    )
+    .bind(workspace_id)
+    .bind(campaign.campaign_id)
+    .fetch_one(&mut *tx)
+    .await?;
     sqlx::query(
         "-- follow_ups: add
          insert into follow_up (workspace_id, campaign_id, step, name, of_step, template_id, after_s, cohort, created_at)
