@@ -9,7 +9,7 @@ use fanfare_store::tx::run_tx;
 use fanfare_store::{PgConnection, Store, campaigns, credits, flows, schedules};
 use serde::Serialize;
 
-use crate::{Error, Result, rest};
+use crate::{Error, Result, follow, rest};
 
 /// What became of a campaign's runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -74,15 +74,15 @@ pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<
 }
 
 /// Sends nothing more of the campaign, ever. What is in flight is settled; what waits counts as cancelled once the
-/// scheduler has swept it. A run that has not started is cancelled at once, and so is the rest that a first part
-/// has yet to be followed by. The campaign's schedule ends.
+/// scheduler has swept it. A run that has not started is cancelled at once, and so are the rest and the steps that
+/// runs which are over have yet to be followed by. The campaign's schedule ends.
 ///
 /// # Errors
 /// [`Error::State`] when there is nothing to cancel, or it is past its expiry; else when the campaign does not
 /// exist or the database fails.
 pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
     // First what makes runs: none appears behind those that are cancelled.
-    let (schedule_ended, rests) = run_tx("forgo", || forgo(store, workspace_id, campaign)).await?;
+    let (schedule_ended, forgone) = run_tx("forgo", || forgo(store, workspace_id, campaign)).await?;
     let cancelled = change(store, workspace_id, campaign, async |c, run| match run.state {
         RunState::Scheduled => {
             flows::forget(c, workspace_id, run.run_id).await?;
@@ -101,32 +101,34 @@ pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<
     .await;
     match cancelled {
         Ok(changed) => {
-            let runs = rests.into_iter().chain(changed.runs).collect();
+            let runs = forgone.into_iter().chain(changed.runs).collect();
             Ok(Changed { runs, schedule_ended, ..changed })
         }
-        Err(Error::State(_)) if schedule_ended || !rests.is_empty() => Ok(Changed {
+        Err(Error::State(_)) if schedule_ended || !forgone.is_empty() => Ok(Changed {
             campaign: campaign.to_owned(),
-            run_id: rests.last().copied(),
-            state: rests.last().map(|_| RunState::Cancelled),
-            runs: rests,
+            run_id: forgone.last().copied(),
+            state: forgone.last().map(|_| RunState::Cancelled),
+            runs: forgone,
             schedule_ended,
         }),
         Err(error) => Err(error),
     }
 }
 
-/// Ends the schedule of a campaign, and cancels what its first parts have yet to be followed by. Says whether it
-/// had a schedule, and the runs of the latter.
+/// Ends the schedule of a campaign, and cancels what its runs have yet to be followed by. Says whether it had a
+/// schedule, and the runs of the latter.
 async fn forgo(store: &Store, workspace_id: i32, campaign: &str) -> fanfare_store::Result<(bool, Vec<i64>)> {
     let mut tx = store.pool.begin().await?;
-    let campaign_id = campaigns::get(&mut tx, workspace_id, campaign).await?.campaign_id;
+    let campaign = campaigns::get(&mut tx, workspace_id, campaign).await?;
+    let campaign_id = campaign.campaign_id;
     // In the order of a tick, whose run is seen then.
     schedules::lock(&mut tx, workspace_id, campaign_id).await?;
     campaigns::lock(&mut tx, workspace_id, campaign_id).await?;
     let ended = schedules::end(&mut tx, workspace_id, campaign_id, store.clock.now()).await?;
-    let rests = rest::forgo(&mut tx, store, workspace_id, campaign_id).await?;
+    let mut forgone = rest::forgo(&mut tx, store, workspace_id, &campaign).await?;
+    forgone.extend(follow::forgo(&mut tx, store, workspace_id, &campaign).await?);
     tx.commit().await?;
-    Ok((ended, rests))
+    Ok((ended, forgone))
 }
 
 /// A new state with its reason, or why there is none.

@@ -77,9 +77,12 @@ async fn try_resend(
     if parent.state == RunState::Scheduled {
         return Ok(Err(format!("the run of campaign {name:?} has not started yet: there is nothing to send again")));
     }
-    if runs::is_expanding(&mut tx, workspace_id, campaign.campaign_id, RunKind::Resend).await? {
-        let problem = format!("another resend of campaign {name:?} is being put together");
-        return Ok(Err(format!("{problem}: try again in a moment, when it is known whom it reaches")));
+    for kind in [RunKind::Resend, parent.kind] {
+        if runs::is_expanding(&mut tx, workspace_id, campaign.campaign_id, kind).await? {
+            let kind = kind.as_str().replace('_', "-");
+            let problem = format!("a {kind} of campaign {name:?} is being put together");
+            return Ok(Err(format!("{problem}: try again in a moment, when it is known whom it reaches")));
+        }
     }
     let arms = newest(arms::of_run(&mut tx, workspace_id, parent.run_id).await?, &mut tx, workspace_id).await?;
     let particulars = Particulars {

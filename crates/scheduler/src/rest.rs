@@ -1,15 +1,16 @@
 //! The rest of a campaign, after its first part: whether it goes on, and what it says.
 
-use fanfare_domain::state::{Measure, PausedReason, RunKind, RunState};
+use fanfare_domain::state::{Measure, PausedReason, RunKind};
+use fanfare_store::campaigns::Campaign;
 use fanfare_store::first_part::{self, DueRest, FirstPart};
 use fanfare_store::reports::{self, ArmCounts};
 use fanfare_store::runs::RunArm;
 use fanfare_store::transitions::SCHEDULER;
 use fanfare_store::tx::run_tx;
-use fanfare_store::{Error, PgConnection, Result, Store, campaigns, flows};
+use fanfare_store::{Error, PgConnection, Result, Store, campaigns};
 
 use crate::first::First;
-use crate::run::{Particulars, begin};
+use crate::run::{Particulars, begin, begin_cancelled};
 
 /// Begins the rest of every first part that is over for as long as was asked for. Two schedulers never begin
 /// the same one.
@@ -72,12 +73,10 @@ pub(crate) async fn forgo(
     c: &mut PgConnection,
     store: &Store,
     workspace_id: i32,
-    campaign_id: i64,
+    campaign: &Campaign,
 ) -> Result<Vec<i64>> {
     let mut runs = Vec::new();
-    let awaited = first_part::awaited(c, (workspace_id, campaign_id)).await?;
-    for rest in awaited {
-        let campaign = campaigns::get(c, workspace_id, &rest.campaign).await?;
+    for rest in first_part::awaited(c, (workspace_id, campaign.campaign_id)).await? {
         let arms = fanfare_store::arms::of_run(c, workspace_id, rest.run_id).await?;
         let particulars = Particulars {
             kind: RunKind::Rest,
@@ -90,12 +89,7 @@ pub(crate) async fn forgo(
             planned: rest.planned,
             held: Some(PausedReason::Person),
         };
-        let run_id = begin(c, store, workspace_id, &campaign, particulars).await?;
-        flows::forget(c, workspace_id, run_id).await?;
-        let run = fanfare_store::runs::standing(c, workspace_id, run_id).await?;
-        let (to, by, now) = (RunState::Cancelled, &*store.actor, store.clock.now());
-        fanfare_store::runs::change_state(c, workspace_id, run, to, None, by, now).await?;
-        runs.push(run_id);
+        runs.push(begin_cancelled(c, store, workspace_id, campaign, particulars).await?);
     }
     Ok(runs)
 }

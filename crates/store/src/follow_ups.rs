@@ -54,7 +54,8 @@ pub async fn add(store: &Store, workspace_id: i32, campaign: &Campaign, new: New
     let steps = all(&mut tx, workspace_id, campaign.campaign_id).await?;
     if campaign.kind != CampaignKind::Broadcast {
         return Err(Error::Conflict(format!(
-            "the messages of campaign {:?} come one by one, and no run of it ends that a step could follow: enrol              again, or give the step to a campaign that goes to a list",
+            "the messages of campaign {:?} come one by one, and no run of it ends that a step could follow: enrol \
+             again, or give the step to a campaign that goes to a list",
             campaign.name
         )));
     }
@@ -203,6 +204,22 @@ pub struct DueStep {
 /// # Errors
 /// When the database fails.
 pub async fn due(c: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<DueStep>> {
+    after(c, None, Some(now)).await
+}
+
+/// Steps of a campaign that have yet to follow a run which is over.
+///
+/// # Errors
+/// When the database fails.
+pub async fn awaited(c: &mut PgConnection, campaign: (i32, i64)) -> Result<Vec<DueStep>> {
+    after(c, Some(campaign), None).await
+}
+
+async fn after(
+    c: &mut PgConnection,
+    campaign: Option<(i32, i64)>,
+    due_by: Option<DateTime<Utc>>,
+) -> Result<Vec<DueStep>> {
     #[derive(FromRow)]
     struct Row {
         workspace_id: i32,
@@ -214,20 +231,23 @@ pub async fn due(c: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<DueStep
         cohort: Vec<String>,
     }
     let rows: Vec<Row> = sqlx::query_as(
-        "-- follow_ups: due
+        "-- follow_ups: after
          select f.workspace_id, c.name as campaign, f.step, f.template_id, t.version, r.run_id as parent_run_id, f.cohort
          from follow_up f
          join campaign c on c.workspace_id = f.workspace_id and c.campaign_id = f.campaign_id
          join template t on t.workspace_id = f.workspace_id and t.template_id = f.template_id
          join run r on r.workspace_id = f.workspace_id and r.campaign_id = f.campaign_id
          where r.state = 5 and r.kind in (1, 2, 3, 5) and coalesce(r.step, 0) = f.of_step
-           and r.finished_at + f.after_s * interval '1 second' <= $1
+           and ($1 is null or r.finished_at + f.after_s * interval '1 second' <= $1)
+           and ($2 is null or f.workspace_id = $2 and f.campaign_id = $3)
            and r.finished_at + f.after_s * interval '1 second' >= f.created_at
            and not exists (select from run x where x.workspace_id = r.workspace_id and x.campaign_id = r.campaign_id
                              and x.parent_run_id = r.run_id and x.kind = 3 and x.step = f.step)
          order by r.run_id, f.step",
     )
-    .bind(now)
+    .bind(due_by)
+    .bind(campaign.map(|key| key.0))
+    .bind(campaign.map(|key| key.1))
     .fetch_all(c)
     .await?;
     let step = |row: Row| {

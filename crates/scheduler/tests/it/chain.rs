@@ -2,13 +2,13 @@
 
 use fanfare_domain::cohort::Member;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::Sharing;
+use fanfare_domain::state::{RunState, Sharing};
 use fanfare_domain::template::Template;
 use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_scheduler::life::{self, Edit, Verdict, judge};
 use fanfare_scheduler::one_off::{Message, Of, submit};
 use fanfare_scheduler::resend::resend;
-use fanfare_scheduler::{Error, follow};
+use fanfare_scheduler::{Error, control, follow};
 use fanfare_store::accounts::{Limits, NewAccount};
 use fanfare_store::campaigns::Through;
 use fanfare_store::follow_ups::{self, NewFollowUp};
@@ -95,6 +95,7 @@ async fn what_nobody_has_approved_is_neither_resent_nor_follows() {
     scene.approve().await;
     follow::begin_due(&scene.store).await.unwrap();
     assert_eq!(scene.number("select count(*) from run where kind = 3").await, 1);
+    scene.expand_all().await;
     scene.resend(None, "failed").await.unwrap();
 }
 
@@ -118,6 +119,16 @@ async fn who_was_reached_by_a_resend_of_a_resend_is_reached() {
 }
 
 #[tokio::test]
+async fn whoever_is_not_among_the_recipients_yet_is_not_forgotten_by_a_resend() {
+    let scene = Scene::set(Setting::default(), &[person("+213555000001")]).await;
+    launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+    let refused = scene.resend(None, "failed").await.unwrap_err().to_string();
+    assert!(refused.contains("a launch of campaign \"spring\" is being put together"), "{refused}");
+    scene.expand_all().await;
+    scene.resend(None, "failed").await.unwrap();
+}
+
+#[tokio::test]
 async fn the_number_of_a_step_that_ran_is_not_given_again() {
     let scene = failed().await;
     scene.add_step("early").await.unwrap();
@@ -128,6 +139,18 @@ async fn the_number_of_a_step_that_ran_is_not_given_again() {
     let campaign = campaigns::get(&mut c, scene.workspace_id, CAMPAIGN).await.unwrap();
     follow_ups::remove(&scene.store, scene.workspace_id, &campaign, "early").await.unwrap();
     assert_eq!(scene.add_step("late").await.unwrap().step, 2);
+}
+
+#[tokio::test]
+async fn a_cancel_reaches_the_step_that_has_not_begun() {
+    let scene = failed().await;
+    scene.add_step("remind").await.unwrap();
+    scene.sql("update follow_up set created_at = '2000-01-01'").await;
+    let cancelled = control::cancel(&scene.store, scene.workspace_id, CAMPAIGN).await.unwrap();
+    assert_eq!((cancelled.state, cancelled.runs.len()), (Some(RunState::Cancelled), 1));
+    follow::begin_due(&scene.store).await.unwrap();
+    assert_eq!(scene.number("select count(*) from run where kind = 3 and state = 6").await, 1);
+    assert_eq!(scene.number("select count(*) from run where kind = 3").await, 1, "the step began all the same");
 }
 
 #[tokio::test]
