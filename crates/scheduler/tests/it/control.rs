@@ -116,7 +116,17 @@ async fn a_pause_does_not_wait_for_an_expand() {
         .unwrap();
     control::pause(store, workspace_id, CAMPAIGN).await.unwrap();
     control::cancel(store, workspace_id, CAMPAIGN).await.unwrap();
-    assert!(!audience::advance(&mut expanding, (workspace_id, run_id), None, &[], None).await.unwrap());
+    assert!(
+        !audience::advance(
+            &mut expanding,
+            (workspace_id, run_id),
+            None,
+            &[(scene.campaign.accounts[0].account_id, 0)],
+            None
+        )
+        .await
+        .unwrap()
+    );
     expanding.rollback().await.unwrap();
     assert_eq!(expand_next(store, workspace_id, run_id).await.unwrap(), Expanded::Skipped);
 }
