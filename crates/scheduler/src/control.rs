@@ -1,5 +1,6 @@
-//! Pausing, resuming, cancelling: one short transaction each, for all runs of a campaign that are not over. The
-//! flows of a run are locked first, then the run, as the claim does. Workers see the flows' new epochs and drop what they hold.
+//! Pausing, resuming, cancelling: one short transaction for each run of a campaign that is not over. The flows of a
+//! run are locked first, then the run, as the claim does; those of two runs never at once, since a claim takes them in
+//! another order. Workers see the flows' new epochs and drop what they hold.
 
 use fanfare_domain::state::{PausedReason, RunState};
 use fanfare_store::error::ensure_affected;
@@ -8,19 +9,21 @@ use fanfare_store::tx::run_tx;
 use fanfare_store::{PgConnection, Store, campaigns, credits, flows, schedules};
 use serde::Serialize;
 
-use crate::{Error, Result, rest};
+use crate::{Error, Result, follow, rest};
 
 /// What became of a campaign's runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Changed {
     /// The campaign.
     pub campaign: String,
-    /// The newest of the runs that were changed; `None` where only a schedule was ended.
+    /// The newest of the runs that were changed; `None` when no run was, only what would have made further ones.
     pub run_id: Option<i64>,
     /// Its new state.
-    pub state: RunState,
+    pub state: Option<RunState>,
     /// All runs that were changed.
     pub runs: Vec<i64>,
+    /// Whether its schedule was ended.
+    pub schedule_ended: bool,
 }
 
 /// Sends nothing more of the campaign's run until it is resumed. A run that waits for credit is held
@@ -29,7 +32,7 @@ pub struct Changed {
 /// # Errors
 /// [`Error::State`] when it is not running; else when the campaign does not exist or the database fails.
 pub async fn pause(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
-    change(store, workspace_id, (campaign, false), async |c, run| {
+    change(store, workspace_id, campaign, async |c, run| {
         match (run.state, run.paused_reason) {
             (RunState::Running, _) | (RunState::Paused, Some(PausedReason::Credit | PausedReason::Provider)) => {}
             (RunState::Paused, _) => return refuse(campaign, "is paused already"),
@@ -47,7 +50,7 @@ pub async fn pause(store: &Store, workspace_id: i32, campaign: &str) -> Result<C
 /// [`Error::State`] when neither is so, or waits for credit and there is none; else when the
 /// campaign does not exist or the database fails.
 pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
-    change(store, workspace_id, (campaign, false), async |c, run| {
+    change(store, workspace_id, campaign, async |c, run| {
         match run.state {
             RunState::Paused => {}
             // What only a closed account may repeat or look up would wait for ever.
@@ -70,16 +73,17 @@ pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<
     .await
 }
 
-/// Sends nothing more of the campaign's run, ever. What is in flight is settled; what waits counts as
-/// cancelled once the scheduler has swept it. A run that has not started is cancelled at once. The campaign's
-/// schedule ends with it, also while it has no run; a rest that is yet to come is made, and cancelled.
+/// Sends nothing more of the campaign, ever. What is in flight is settled; what waits counts as cancelled once the
+/// scheduler has swept it. A run that has not started is cancelled at once, and so are the rest and the steps that
+/// runs which are over have yet to be followed by. The campaign's schedule ends.
 ///
 /// # Errors
-/// [`Error::State`] when it is over, being cancelled or past its expiry, and has no schedule to end; else when the
-/// campaign does not exist or the database fails.
+/// [`Error::State`] when there is nothing to cancel, or it is past its expiry; else when the campaign does not
+/// exist or the database fails.
 pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
-    rest::begin_held(store, workspace_id, campaign).await?;
-    change(store, workspace_id, (campaign, true), async |c, run| match run.state {
+    // First what makes runs: none appears behind those that are cancelled.
+    let (schedule_ended, forgone) = run_tx("forgo", || forgo(store, workspace_id, campaign)).await?;
+    let cancelled = change(store, workspace_id, campaign, async |c, run| match run.state {
         RunState::Scheduled => {
             flows::forget(c, workspace_id, run.run_id).await?;
             Ok(Ok((RunState::Cancelled, None)))
@@ -94,70 +98,96 @@ pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<
         }
         state => refuse(campaign, not_running(state)),
     })
-    .await
+    .await;
+    match cancelled {
+        Ok(changed) => {
+            let runs = forgone.into_iter().chain(changed.runs).collect();
+            Ok(Changed { runs, schedule_ended, ..changed })
+        }
+        Err(Error::State(_)) if schedule_ended || !forgone.is_empty() => Ok(Changed {
+            campaign: campaign.to_owned(),
+            run_id: forgone.last().copied(),
+            state: forgone.last().map(|_| RunState::Cancelled),
+            runs: forgone,
+            schedule_ended,
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends the schedule of a campaign, and cancels what its runs have yet to be followed by. Says whether it had a
+/// schedule, and the runs of the latter.
+async fn forgo(store: &Store, workspace_id: i32, campaign: &str) -> fanfare_store::Result<(bool, Vec<i64>)> {
+    let mut tx = store.pool.begin().await?;
+    let campaign = campaigns::get(&mut tx, workspace_id, campaign).await?;
+    let campaign_id = campaign.campaign_id;
+    // In the order of a tick, whose run is seen then.
+    schedules::lock(&mut tx, workspace_id, campaign_id).await?;
+    campaigns::lock(&mut tx, workspace_id, campaign_id).await?;
+    let ended = schedules::end(&mut tx, workspace_id, campaign_id, store.clock.now()).await?;
+    let mut forgone = rest::forgo(&mut tx, store, workspace_id, &campaign).await?;
+    forgone.extend(follow::forgo(&mut tx, store, workspace_id, &campaign).await?);
+    tx.commit().await?;
+    Ok((ended, forgone))
 }
 
 /// A new state with its reason, or why there is none.
 type Verdict = std::result::Result<(RunState, Option<PausedReason>), String>;
 
-/// Locks each of the campaign's runs that are not over, has `act` choose its next state, and notes it. What none
-/// of them allows is refused, in the words for the newest. With `ends` the campaign's schedule ends, too.
+/// Locks each of the campaign's runs that are not over, one after another, has `act` choose its next state, and
+/// notes it. What none of them allows is refused, in the words for the newest.
 async fn change(
     store: &Store,
     workspace_id: i32,
-    campaign: (&str, bool),
+    campaign: &str,
     act: impl AsyncFn(&mut PgConnection, Standing) -> fanfare_store::Result<Verdict>,
 ) -> Result<Changed> {
-    let done = run_tx("change run", || try_change(store, workspace_id, campaign, &act)).await?;
-    let changed = done.map_err(Error::State)?;
-    tracing::info!(workspace_id, runs = ?changed.runs, state = %changed.state, "runs changed");
-    Ok(changed)
-}
-
-async fn try_change(
-    store: &Store,
-    workspace_id: i32,
-    (campaign, ends): (&str, bool),
-    act: &impl AsyncFn(&mut PgConnection, Standing) -> fanfare_store::Result<Verdict>,
-) -> fanfare_store::Result<std::result::Result<Changed, String>> {
-    let mut tx = store.pool.begin().await?;
-    let id = campaigns::get(&mut tx, workspace_id, campaign).await?.campaign_id;
-    let mut changed: Option<Changed> = None;
-    // Before its runs are looked for: a tick that is being dealt with may make one.
-    if ends {
-        schedules::lock(&mut tx, workspace_id, id).await?;
-        let campaign = campaign.to_owned();
-        let ended = Changed { campaign, run_id: None, state: RunState::Cancelled, runs: Vec::new() };
-        changed = schedules::end(&mut tx, workspace_id, id, store.clock.now()).await?.then_some(ended);
-    }
-    let mut seen = runs::unfinished(&mut tx, workspace_id, id).await?;
-    if seen.is_empty() {
-        seen.extend(runs::newest(&mut tx, workspace_id, id).await?);
-    }
+    let (mut runs, mut newest) = (Vec::new(), None);
     let mut refusal = format!("campaign {campaign:?} was never launched: fanfare campaign launch {campaign}");
-    for Standing { run_id, .. } in seen {
-        flows::lock(&mut tx, workspace_id, run_id).await?;
-        // What was seen before the lock may be past.
-        let run = runs::standing(&mut tx, workspace_id, run_id).await?;
-        match act(&mut tx, run).await? {
+    for run_id in standing(store, workspace_id, campaign).await? {
+        match run_tx("change run", || change_one(store, (workspace_id, run_id), &act)).await? {
             Err(why) => refusal = why,
-            Ok((state, reason)) => {
-                let (by, now) = (&*store.actor, store.clock.now());
-                let done = runs::change_state(&mut tx, workspace_id, run, state, reason, by, now).await?;
-                ensure_affected("change_state", u64::from(done), 1)?;
-                let mut runs = changed.map(|c| c.runs).unwrap_or_default();
+            Ok(state) => {
+                tracing::info!(workspace_id, run_id, %state, "run changed");
                 runs.push(run_id);
-                changed = Some(Changed { campaign: campaign.to_owned(), run_id: Some(run_id), state, runs });
+                newest = Some((run_id, state));
             }
         }
     }
-    match changed {
-        None => Ok(Err(refusal)),
-        Some(changed) => {
-            tx.commit().await?;
-            Ok(Ok(changed))
-        }
+    let Some((run_id, state)) = newest else { return Err(Error::State(refusal)) };
+    let campaign = campaign.to_owned();
+    Ok(Changed { campaign, run_id: Some(run_id), state: Some(state), runs, schedule_ended: false })
+}
+
+/// The runs of a campaign that are not over, the oldest first; the newest one where all are.
+async fn standing(store: &Store, workspace_id: i32, campaign: &str) -> fanfare_store::Result<Vec<i64>> {
+    let mut c = store.pool.acquire().await?;
+    let id = campaigns::get(&mut c, workspace_id, campaign).await?.campaign_id;
+    let mut seen = runs::unfinished(&mut c, workspace_id, id).await?;
+    if seen.is_empty() {
+        seen.extend(runs::newest(&mut c, workspace_id, id).await?);
     }
+    Ok(seen.into_iter().map(|run| run.run_id).collect())
+}
+
+async fn change_one(
+    store: &Store,
+    (workspace_id, run_id): (i32, i64),
+    act: &impl AsyncFn(&mut PgConnection, Standing) -> fanfare_store::Result<Verdict>,
+) -> fanfare_store::Result<std::result::Result<RunState, String>> {
+    let mut tx = store.pool.begin().await?;
+    flows::lock(&mut tx, workspace_id, run_id).await?;
+    // What was seen before the lock may be past.
+    let run = runs::standing(&mut tx, workspace_id, run_id).await?;
+    let (state, reason) = match act(&mut tx, run).await? {
+        Err(why) => return Ok(Err(why)),
+        Ok(next) => next,
+    };
+    let (by, now) = (&*store.actor, store.clock.now());
+    let done = runs::change_state(&mut tx, workspace_id, run, state, reason, by, now).await?;
+    ensure_affected("change_state", u64::from(done), 1)?;
+    tx.commit().await?;
+    Ok(Ok(state))
 }
 
 /// Why a run may not be changed so.

@@ -265,7 +265,7 @@ impl<'r> Stretch<'r> {
             parent_run_id,
             members,
             ancestors: &run.ancestors,
-            once: run.is_resend(),
+            resends: &run.resends,
         };
         cohorts::each_member(c, cohort, (lo, hi), |member| {
             match member {

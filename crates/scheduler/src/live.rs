@@ -1,13 +1,13 @@
 //! Campaigns whose messages come one by one: they are live from their creation until they are stopped.
 
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{CampaignKind, RunKind};
+use fanfare_domain::state::{CampaignKind, PausedReason, RunKind, RunState};
 use fanfare_store::accounts::Account;
 use fanfare_store::campaigns::Campaign;
 use fanfare_store::one_off::{self, Live, Standing};
 use fanfare_store::runs::{self, NewRun, NewRunAccount};
 use fanfare_store::tx::run_tx;
-use fanfare_store::{PgConnection, Store, accounts, campaigns, prices, workspaces};
+use fanfare_store::{PgConnection, Store, accounts, campaigns, flows, prices, workspaces};
 
 use crate::approved::fitness;
 use crate::plan::{cheap_refusals, unapproved};
@@ -80,6 +80,10 @@ pub(crate) async fn current(store: &Store, workspace_id: i32, campaign: Campaign
     let found = one_off::live(&mut c, workspace_id, id).await?;
     let mut outdated = None;
     if let Some(live) = found {
+        if live.standing()? == Standing::Paused(PausedReason::Provider) {
+            go_on(store, workspace_id, live.run_id).await?;
+            return Ok(one_off::live(&mut c, workspace_id, id).await?.unwrap_or(live));
+        }
         let paused = matches!(live.standing()?, Standing::Paused(_));
         if paused || live.standing()? == Standing::Open && is_current(&mut c, workspace_id, &campaign, &live).await? {
             return Ok(live);
@@ -96,6 +100,23 @@ pub(crate) async fn current(store: &Store, workspace_id: i32, campaign: Campaign
     one_off::live(&mut c, workspace_id, id)
         .await?
         .ok_or_else(|| Error::State(format!("the live run of {name:?} is gone: try again")))
+}
+
+/// Lets a run go on that its provider's answer has paused, and that nobody can name: the next message tells whether
+/// the cause is gone.
+async fn go_on(store: &Store, workspace_id: i32, run_id: i64) -> fanfare_store::Result<()> {
+    run_tx("go on", || async {
+        let mut tx = store.pool.begin().await?;
+        flows::lock(&mut tx, workspace_id, run_id).await?;
+        let run = runs::standing(&mut tx, workspace_id, run_id).await?;
+        if run.paused_reason == Some(PausedReason::Provider) {
+            flows::open(&mut tx, workspace_id, run_id).await?;
+            let (to, by, now) = (RunState::Running, &*store.actor, store.clock.now());
+            runs::change_state(&mut tx, workspace_id, run, to, None, by, now).await?;
+        }
+        Ok(tx.commit().await?)
+    })
+    .await
 }
 
 /// Whether a live run says what its campaign would say now, at the prices of now.

@@ -332,9 +332,13 @@ async fn judge(
     };
     let found = audience.judge(&contact).map_err(|why| excluded(&why, &audience, address))?;
     let (units, variant, country) = (found.units, found.variant, country.as_deref());
-    let costs: Vec<(i64, i64)> = live.accounts.iter().map(|a| (a.account_id, a.prices.of(country, units))).collect();
-    if through.iter().all(|account| account.stopped_reason.is_some()) {
-        return Err(Error::Refused(through.iter().filter_map(crate::plan::stopped).collect()));
+    let mut costs: Vec<(i64, i64)> =
+        live.accounts.iter().map(|a| (a.account_id, a.prices.of(country, units))).collect();
+    costs.sort_unstable();
+    // One that was taken out of the campaign stays with the run.
+    let in_use = |account: &&Account| campaign.accounts.iter().any(|used| used.account_id == account.account_id);
+    if through.iter().filter(in_use).all(|account| account.stopped_reason.is_some()) {
+        return Err(Error::Refused(through.iter().filter(in_use).filter_map(crate::plan::stopped).collect()));
     }
     let needs = costs.iter().map(|(_, micro)| *micro).min().unwrap_or(0);
     if credits::balance(c, workspace_id).await?.available() < needs {

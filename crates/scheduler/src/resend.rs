@@ -4,9 +4,10 @@ use fanfare_domain::cohort::Member;
 use fanfare_domain::state::{RunKind, RunState};
 use fanfare_store::runs::RunArm;
 use fanfare_store::tx::run_tx;
-use fanfare_store::{Error as StoreError, Store, arms, campaigns, deliveries, runs};
+use fanfare_store::{Error as StoreError, Store, arms, campaigns, deliveries, runs, workspaces};
 use serde::Serialize;
 
+use crate::plan::unapproved;
 use crate::run::{Particulars, begin};
 use crate::{Error, Result};
 
@@ -26,7 +27,8 @@ pub struct Resent {
 /// says what the run said, in the newest version.
 ///
 /// # Errors
-/// [`Error::State`] when there is no such run, or it has not begun; else when the campaign does not exist or the
+/// [`Error::State`] when there is no such run, it has not begun or is a live one, or what it would say has yet to be
+/// approved; else when the campaign does not exist or the
 /// database fails.
 pub async fn resend(
     store: &Store,
@@ -62,12 +64,25 @@ async fn try_resend(
             None => format!("campaign {name:?} was never launched: fanfare campaign launch {name}"),
         }));
     };
+    if parent.kind == RunKind::Live {
+        let what = format!("the messages of campaign {name:?} come one by one, and no list has their recipients");
+        return Ok(Err(format!("{what}: send one again with fanfare campaign enrol {name} --to …")));
+    }
+    // It says the newest version.
+    if workspaces::rules(&mut tx, workspace_id).await?.review
+        && let Some(problem) = unapproved(&campaign)
+    {
+        return Ok(Err(problem.to_string()));
+    }
     if parent.state == RunState::Scheduled {
         return Ok(Err(format!("the run of campaign {name:?} has not started yet: there is nothing to send again")));
     }
-    if runs::is_expanding(&mut tx, workspace_id, campaign.campaign_id, RunKind::Resend).await? {
-        let problem = format!("another resend of campaign {name:?} is being put together");
-        return Ok(Err(format!("{problem}: try again in a moment, when it is known whom it reaches")));
+    for kind in [RunKind::Resend, parent.kind] {
+        if runs::is_expanding(&mut tx, workspace_id, campaign.campaign_id, kind).await? {
+            let kind = kind.as_str().replace('_', "-");
+            let problem = format!("a {kind} of campaign {name:?} is being put together");
+            return Ok(Err(format!("{problem}: try again in a moment, when it is known whom it reaches")));
+        }
     }
     let arms = newest(arms::of_run(&mut tx, workspace_id, parent.run_id).await?, &mut tx, workspace_id).await?;
     let particulars = Particulars {

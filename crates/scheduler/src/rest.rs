@@ -1,15 +1,16 @@
 //! The rest of a campaign, after its first part: whether it goes on, and what it says.
 
 use fanfare_domain::state::{Measure, PausedReason, RunKind};
+use fanfare_store::campaigns::Campaign;
 use fanfare_store::first_part::{self, DueRest, FirstPart};
 use fanfare_store::reports::{self, ArmCounts};
 use fanfare_store::runs::RunArm;
 use fanfare_store::transitions::SCHEDULER;
 use fanfare_store::tx::run_tx;
-use fanfare_store::{Error, Result, Store, campaigns};
+use fanfare_store::{Error, PgConnection, Result, Store, campaigns};
 
 use crate::first::First;
-use crate::run::{Particulars, begin};
+use crate::run::{Particulars, begin, begin_cancelled};
 
 /// Begins the rest of every first part that is over for as long as was asked for. Two schedulers never begin
 /// the same one.
@@ -19,7 +20,7 @@ use crate::run::{Particulars, begin};
 pub async fn begin_due(store: &Store) -> Result<()> {
     let due = first_part::due(&mut *store.pool.acquire().await?, store.clock.now()).await?;
     for rest in due {
-        match run_tx("begin rest", || begin_one(store, &rest, None)).await {
+        match run_tx("begin rest", || begin_one(store, &rest)).await {
             Ok(Some((run_id, None))) => tracing::info!(run_id, parent = rest.run_id, "the rest goes on"),
             Ok(Some((run_id, Some(why)))) => tracing::warn!(run_id, parent = rest.run_id, why, "the rest is held"),
             Ok(None) => {}
@@ -29,29 +30,13 @@ pub async fn begin_due(store: &Store) -> Result<()> {
     Ok(())
 }
 
-/// Begins the rest of every first part of a campaign that is over, due or not, but held: for whoever cancels the
-/// campaign before the rest is there.
-///
-/// # Errors
-/// When the campaign does not exist or the database fails.
-pub(crate) async fn begin_held(store: &Store, workspace_id: i32, campaign: &str) -> Result<()> {
-    let mut c = store.pool.acquire().await?;
-    let campaign_id = campaigns::get(&mut c, workspace_id, campaign).await?.campaign_id;
-    let waiting = first_part::waiting(&mut c, workspace_id, campaign_id).await?;
-    drop(c);
-    for rest in waiting {
-        run_tx("hold rest", || begin_one(store, &rest, Some("a person cancelled it"))).await?;
-    }
-    Ok(())
-}
-
-async fn begin_one(store: &Store, rest: &DueRest, held: Option<&str>) -> Result<Option<(i64, Option<String>)>> {
+async fn begin_one(store: &Store, rest: &DueRest) -> Result<Option<(i64, Option<String>)>> {
     let mut tx = store.pool.begin().await?;
     let campaign = campaigns::get(&mut tx, rest.workspace_id, &rest.campaign).await?;
     campaigns::lock(&mut tx, rest.workspace_id, campaign.campaign_id).await?;
     let Some(part) = campaign.first_part else { return Ok(None) };
     let counts = reports::by_arm(&mut tx, rest.workspace_id, rest.run_id).await?;
-    let why = held.map(str::to_owned).or_else(|| objection(part, &counts));
+    let why = objection(part, &counts);
     let frozen = fanfare_store::arms::of_run(&mut tx, rest.workspace_id, rest.run_id).await?;
     let arms = match part.measure() {
         Some(measure) => vec![RunArm { weight: 1, ..winner(&frozen, &counts, measure) }],
@@ -77,6 +62,36 @@ async fn begin_one(store: &Store, rest: &DueRest, held: Option<&str>) -> Result<
     }
     tx.commit().await?;
     Ok(Some((run_id, why)))
+}
+
+/// Writes down that the first parts of a campaign, whose lock the caller holds, are followed by nothing: a rest that
+/// is cancelled before it began. Gives their runs.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn forgo(
+    c: &mut PgConnection,
+    store: &Store,
+    workspace_id: i32,
+    campaign: &Campaign,
+) -> Result<Vec<i64>> {
+    let mut runs = Vec::new();
+    for rest in first_part::awaited(c, (workspace_id, campaign.campaign_id)).await? {
+        let arms = fanfare_store::arms::of_run(c, workspace_id, rest.run_id).await?;
+        let particulars = Particulars {
+            kind: RunKind::Rest,
+            actor: &store.actor,
+            arms: &arms,
+            parent_run_id: rest.run_id,
+            step: None,
+            cohort: &[],
+            part: Some(First::rest(rest.part_to)),
+            planned: rest.planned,
+            held: Some(PausedReason::Person),
+        };
+        runs.push(begin_cancelled(c, store, workspace_id, campaign, particulars).await?);
+    }
+    Ok(runs)
 }
 
 /// What the first part has against the rest.

@@ -2,10 +2,10 @@
 
 use fanfare_domain::cohort::Member;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{PausedReason, RunKind};
+use fanfare_domain::state::{PausedReason, RunKind, RunState};
 use fanfare_store::campaigns::Campaign;
 use fanfare_store::runs::{self, NewRun, NewRunAccount, RunArm};
-use fanfare_store::{PgConnection, Result, Store, accounts, prices};
+use fanfare_store::{PgConnection, Result, Store, accounts, flows, prices};
 
 use crate::window::Said;
 
@@ -64,4 +64,23 @@ pub(crate) async fn begin(
     };
     runs::insert(c, workspace_id, &run).await?;
     Ok(run.run_id)
+}
+
+/// Inserts a run that is cancelled before it began, so that there is none of its kind after its parent.
+///
+/// # Errors
+/// As [`begin`].
+pub(crate) async fn begin_cancelled(
+    c: &mut PgConnection,
+    store: &Store,
+    workspace_id: i32,
+    campaign: &Campaign,
+    particulars: Particulars<'_>,
+) -> Result<i64> {
+    let run_id = begin(c, store, workspace_id, campaign, particulars).await?;
+    flows::forget(c, workspace_id, run_id).await?;
+    let run = runs::standing(c, workspace_id, run_id).await?;
+    let (to, by, now) = (RunState::Cancelled, &*store.actor, store.clock.now());
+    runs::change_state(c, workspace_id, run, to, None, by, now).await?;
+    Ok(run_id)
 }

@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 use fanfare_domain::cohort::Member;
 use fanfare_domain::hours::Window;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{Category, OnMissing, RunKind};
+use fanfare_domain::state::{Category, OnMissing};
 use serde::Deserialize;
 use sqlx::{FromRow, PgConnection};
 use tokio::sync::mpsc;
@@ -133,12 +133,12 @@ pub struct Unfinished {
     on_missing: i16,
     /// Whether a contact whom another run of the campaign reaches is left out.
     pub once_per_contact: bool,
-    /// Why there is a run.
-    kind: i16,
     /// The run whose messages decide who its recipients are.
     pub parent_run_id: Option<i64>,
     /// The runs that one follows in turn.
     pub ancestors: Vec<i64>,
+    /// Of a resend: the resends since its parent, of that or of what that resends itself; this one among them.
+    pub resends: Vec<i64>,
     cohort: Option<Vec<String>>,
     part_from: Option<i64>,
     part_to: Option<i64>,
@@ -175,11 +175,6 @@ impl Unfinished {
         self.cohort.clone().map(members).transpose()
     }
 
-    /// Whether those are left out whom another run of its kind reaches.
-    pub fn is_resend(&self) -> bool {
-        self.kind == RunKind::Resend.as_i16()
-    }
-
     /// Whether an address with this point (`domain::split`) is in its part.
     pub fn has(&self, point: impl FnOnce() -> u32) -> bool {
         self.part_from.zip(self.part_to).is_none_or(|(from, to)| (from..to).contains(&i64::from(point())))
@@ -202,12 +197,24 @@ pub async fn unfinished(c: &mut PgConnection, workspace_id: i32, run_id: i64) ->
                 c.audience, c.category, coalesce(r.started_at, r.scheduled_for) as started_at, c.campaign_id,
                 run_arms(r) as arms, c.fallback_id, r.fallback_version, r.variables, c.on_missing,
                 c.once_per_contact,
-                r.kind, r.parent_run_id, r.cohort, r.part_from, r.part_to, r.expanded_to, g.segment_no, g.seq,
+                r.parent_run_id, r.cohort, r.part_from, r.part_to, r.expanded_to, g.segment_no, g.seq,
                 array(with recursive up as (
                         select p.parent_run_id as id from run p where p.workspace_id = $1 and p.run_id = r.parent_run_id
                         union all
                         select p.parent_run_id from run p join up on p.run_id = up.id where p.workspace_id = $1)
                       select id from up where id is not null) as ancestors,
+                array(with recursive up as (
+                        select p.run_id, p.kind, p.parent_run_id from run p
+                        where p.workspace_id = $1 and p.run_id = r.parent_run_id
+                        union all
+                        select p.run_id, p.kind, p.parent_run_id from run p
+                        join up on p.run_id = up.parent_run_id and up.kind = 4 where p.workspace_id = $1
+                      ), tree as (
+                        select run_id from up where kind <> 4
+                        union all
+                        select p.run_id from run p join tree on p.parent_run_id = tree.run_id
+                        where p.workspace_id = $1 and p.campaign_id = r.campaign_id and p.kind = 4)
+                      select run_id from tree where r.kind = 4 and run_id > r.parent_run_id) as resends,
                 (select jsonb_agg(jsonb_build_object('account_id', a.account_id, 'prices', a.prices) order by a.rank)
                  from run_account a where a.workspace_id = $1 and a.run_id = $2) as accounts
          from run r
@@ -378,6 +385,11 @@ pub async fn advance(
 ) -> Result<bool> {
     // Flows before run: the order of the claim and of a pause.
     flows::lock(c, workspace_id, run_id).await?;
+    // A person may have added an account meanwhile, whose prices these recipients were not held to.
+    let known: Vec<i64> = dearest.iter().map(|(account_id, _)| *account_id).collect();
+    if flows::any_but(c, (workspace_id, run_id), &known).await? {
+        return Ok(false);
+    }
     for (account_id, micro) in dearest {
         sqlx::query(
             "-- advance: flow

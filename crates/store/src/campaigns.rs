@@ -147,6 +147,8 @@ pub struct Campaign {
     pub arms: Vec<CampaignArm>,
     /// Of one that goes to a few first: how many, and when the rest follows.
     pub first_part: Option<FirstPart>,
+    /// The templates of its follow-ups with their newest versions, in the order of the steps.
+    pub follow_ups: Vec<(String, i32)>,
     /// Whether it may be launched, where that has to be approved.
     pub approval: Approval,
     /// What was approved.
@@ -206,13 +208,19 @@ impl Campaign {
         if self.arms.is_empty() { vec![only] } else { self.arms.iter().map(CampaignArm::of_run).collect() }
     }
 
-    /// What would be said now: its templates with their versions. Approval holds for that.
+    /// What would be said now: its templates with their versions, each once. Approval holds for that.
     pub fn says(&self) -> String {
         let main = (self.template.as_str(), self.template_version);
         let arms = self.arms.iter().skip(1).map(|arm| (arm.template.as_str(), arm.version));
         let fallback = self.fallback.iter().map(|f| (f.name.as_str(), f.version));
-        let all = std::iter::once(main).chain(arms).chain(fallback);
-        all.map(|(name, version)| format!("{name} v{version}")).collect::<Vec<_>>().join(", ")
+        let follow_ups = self.follow_ups.iter().map(|(name, version)| (name.as_str(), *version));
+        let mut all: Vec<(&str, i32)> = Vec::new();
+        for said in std::iter::once(main).chain(arms).chain(fallback).chain(follow_ups) {
+            if !all.contains(&said) {
+                all.push(said);
+            }
+        }
+        all.iter().map(|(name, version)| format!("{name} v{version}")).collect::<Vec<_>>().join(", ")
     }
 
     /// When what is unsent expires of a run that starts at `start`; `None` = never.
@@ -255,6 +263,8 @@ struct Row {
     arms: Vec<CampaignArm>,
     #[sqlx(json(nullable))]
     first_part: Option<FirstPart>,
+    #[sqlx(json)]
+    follow_ups: Vec<(String, i32)>,
     approval: i16,
     approved_says: Option<String>,
     fails_at_permille: Option<i32>,
@@ -298,6 +308,7 @@ impl Row {
             template_version: self.template_version,
             arms: self.arms,
             first_part: self.first_part,
+            follow_ups: self.follow_ups,
             approval: Approval::from_i16(self.approval).ok_or_else(|| corrupt("approval", self.approval))?,
             approved_says: self.approved_says,
             fails_at_permille: self.fails_at_permille,
@@ -548,6 +559,9 @@ async fn select(c: &mut PgConnection, workspace_id: i32, name: Option<&str>) -> 
                  where a.workspace_id = c.workspace_id and a.campaign_id = c.campaign_id) as arms,
                 (select to_jsonb(p) from first_part p
                  where p.workspace_id = c.workspace_id and p.campaign_id = c.campaign_id) as first_part,
+                (select coalesce(jsonb_agg(jsonb_build_array(t.name, t.version) order by u.step), '[]')
+                 from follow_up u join template t on t.workspace_id = u.workspace_id and t.template_id = u.template_id
+                 where u.workspace_id = c.workspace_id and u.campaign_id = c.campaign_id) as follow_ups,
                 c.fallback_id, f.name as fallback, f.version as fallback_version,
                 (select jsonb_agg(jsonb_build_object('account_id', a.account_id, 'account', a.name, 'share', ca.share,
                                                      'sender', ca.sender) order by ca.rank)

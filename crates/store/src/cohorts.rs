@@ -33,8 +33,8 @@ pub struct Cohort<'a> {
     pub members: &'a [Member],
     /// Runs whose answers count beside the parent's: those that it follows itself.
     pub ancestors: &'a [i64],
-    /// Whether those are left out whom another resend of the parent reaches.
-    pub once: bool,
+    /// Resends whose recipients are left out, unless they failed to reach them.
+    pub resends: &'a [i64],
 }
 
 /// Why a recipient of the parent is not among the contacts.
@@ -94,10 +94,10 @@ const CONTACTS: &str = "
        where c.workspace_id = $1 and c.list_id = any ($9)
          and (c.address = m.address collate \"C\" or not $10 and c.email = m.address collate \"C\")
        order by array_position($9, c.list_id), c.address limit 1) c on true
-     where not $12 or not exists (
+     where not exists (
        select from recipient x
        join run y on y.workspace_id = x.workspace_id and y.run_id = x.run_id
-       where x.workspace_id = $1 and x.address collate \"C\" = m.address and y.parent_run_id = $2 and y.kind = 4
+       where x.workspace_id = $1 and x.address collate \"C\" = m.address and x.run_id = any ($12)
          and (y.state < 5 or exists (
            select from outcome o where o.workspace_id = $1 and o.run_id = x.run_id and o.seq = x.seq
              and o.class in (1, 6, 9))))
@@ -129,7 +129,7 @@ pub async fn each_member(
         arguments.add(cohort.lists),
         arguments.add(cohort.by_phone),
         arguments.add(cohort.ancestors),
-        arguments.add(cohort.once),
+        arguments.add(cohort.resends),
     ];
     bound.into_iter().collect::<std::result::Result<(), _>>().map_err(sqlx::Error::Encode)?;
     let mut q = QueryBuilder::with_arguments(MEMBERS, arguments);

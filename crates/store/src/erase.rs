@@ -25,7 +25,8 @@ pub struct Erased {
     pub heard: u64,
 }
 
-/// Erases the person at this address, in one transaction. To do it again is harmless.
+/// Erases the person at this address, in one transaction; then waits for the segments that are being written from
+/// contacts read before, and erases the person there. To do it again is harmless.
 ///
 /// # Errors
 /// When the database fails; nothing is erased then.
@@ -51,8 +52,25 @@ pub async fn erase(store: &Store, workspace_id: i32, address: &str, by: &str) ->
         suppressions::put(&mut tx, workspace_id, new).await?;
     }
     tx.commit().await?;
+    erased.messages += hash_segments(store, workspace_id, &addresses).await?;
     tracing::info!(workspace_id, contacts = erased.contacts, messages = erased.messages, "a contact was erased");
     Ok(erased)
+}
+
+/// The messages of segments that were being written during the erasure. What is read from now on has no such contact.
+async fn hash_segments(store: &Store, workspace_id: i32, addresses: &BTreeSet<String>) -> Result<u64> {
+    let mut tx = store.pool.begin().await?;
+    sqlx::query("-- hash_segments\n select from expansion where workspace_id = $1 order by run_id for update")
+        .bind(workspace_id)
+        .execute(&mut *tx)
+        .await?;
+    let mut messages = 0;
+    for address in addresses {
+        let hash = store.seal.pepper().hash(workspace_id, address);
+        messages += hash_messages(&mut tx, workspace_id, address, &hash).await?;
+    }
+    tx.commit().await?;
+    Ok(messages)
 }
 
 /// Deletes the contacts at this address from all lists, and gives the addresses of each.

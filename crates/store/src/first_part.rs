@@ -86,21 +86,21 @@ pub struct DueRest {
 /// # Errors
 /// When the database fails.
 pub async fn due(c: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<DueRest>> {
-    over(c, Some(now), None).await
+    over(c, None, Some(now)).await
 }
 
-/// First parts of a campaign that are over, and whose rest is not there yet, whether it is due or not.
+/// First parts of a campaign that are over, and whose rest is yet to come.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn waiting(c: &mut PgConnection, workspace_id: i32, campaign_id: i64) -> Result<Vec<DueRest>> {
-    over(c, None, Some((workspace_id, campaign_id))).await
+pub async fn awaited(c: &mut PgConnection, campaign: (i32, i64)) -> Result<Vec<DueRest>> {
+    over(c, Some(campaign), None).await
 }
 
 async fn over(
     c: &mut PgConnection,
-    due_by: Option<DateTime<Utc>>,
     campaign: Option<(i32, i64)>,
+    due_by: Option<DateTime<Utc>>,
 ) -> Result<Vec<DueRest>> {
     Ok(sqlx::query_as(
         "-- first_part: over
@@ -109,15 +109,15 @@ async fn over(
          join campaign c on c.workspace_id = p.workspace_id and c.campaign_id = p.campaign_id
          join run r on r.workspace_id = p.workspace_id and r.campaign_id = p.campaign_id
          where r.kind in (1, 2) and r.part_from = 0 and r.state = 5
-           and ($1::timestamptz is null or r.finished_at + p.rest_after_s * interval '1 second' <= $1)
-           and ($2::int is null or p.workspace_id = $2 and p.campaign_id = $3)
+           and ($1 is null or p.workspace_id = $1 and p.campaign_id = $2)
+           and ($3 is null or r.finished_at + p.rest_after_s * interval '1 second' <= $3)
            and not exists (select from run x where x.workspace_id = r.workspace_id and x.campaign_id = r.campaign_id
                              and x.parent_run_id = r.run_id and x.kind = 5)
          order by r.run_id",
     )
+    .bind(campaign.map(|key| key.0))
+    .bind(campaign.map(|key| key.1))
     .bind(due_by)
-    .bind(campaign.map(|(workspace_id, _)| workspace_id))
-    .bind(campaign.map(|(_, campaign_id)| campaign_id))
     .fetch_all(c)
     .await?)
 }

@@ -65,6 +65,23 @@ pub async fn any_closed(c: &mut PgConnection, workspace_id: i32, run_id: i64) ->
     Ok(closed)
 }
 
+/// Whether the run may go through an account that is none of these.
+///
+/// # Errors
+/// When the database fails.
+pub async fn any_but(c: &mut PgConnection, (workspace_id, run_id): (i32, i64), accounts: &[i64]) -> Result<bool> {
+    let any = sqlx::query_scalar(
+        "-- flows: any but
+         select exists (select from flow where workspace_id = $1 and run_id = $2 and account_id <> all ($3))",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .bind(accounts)
+    .fetch_one(c)
+    .await?;
+    Ok(any)
+}
+
 /// Closes the flows of a run, and makes the fleet drop what it holds of them.
 ///
 /// # Errors
@@ -238,11 +255,16 @@ pub async fn weigh(c: &mut PgConnection, workspace_id: i32, run_id: i64, weight:
 /// # Errors
 /// When the database fails.
 pub async fn divert(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<()> {
-    for sql in [DIVERT_NEW, DIVERT_PLACES, DIVERT_FLOWS, DIVERT_OUT, DIVERT_KEPT, DIVERT_SHARES] {
+    for sql in [DIVERT_ALONE, DIVERT_NEW, DIVERT_PLACES, DIVERT_FLOWS, DIVERT_OUT, DIVERT_KEPT, DIVERT_SHARES] {
         sqlx::query(sql).bind(workspace_id).bind(run_id).execute(&mut *c).await?;
     }
     Ok(())
 }
+
+/// Whoever enters a message holds the run: what it may cost through a new account is seen below, or the message waits
+/// and is refused.
+const DIVERT_ALONE: &str = "-- flows: divert, alone
+    select from run where workspace_id = $1 and run_id = $2 for no key update";
 
 const DIVERT_NEW: &str = "-- flows: divert, new accounts
     insert into run_account (workspace_id, run_id, account_id, rank, share, sender, prices)
@@ -285,7 +307,9 @@ const DIVERT_OUT: &str = "-- flows: divert, accounts taken out
                         and a.account_id = f.account_id)";
 
 const DIVERT_KEPT: &str = "-- flows: divert, accounts put back
-    update flow f set runnable = r.state = 2, closed = null
+    update flow f set runnable = r.state = 2, closed = null, vtime = greatest(f.vtime, (
+      select coalesce(min(o.vtime) filter (where o.runnable), max(o.vtime), 0) from flow o
+      where o.workspace_id = f.workspace_id and o.account_id = f.account_id and o.run_id <> f.run_id))
     from run r
     where r.workspace_id = $1 and r.run_id = $2 and f.workspace_id = $1 and f.run_id = $2 and f.closed = 3
       and exists (select from campaign_account a where a.workspace_id = $1 and a.campaign_id = r.campaign_id

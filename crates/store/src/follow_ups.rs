@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::cohort::Member;
+use fanfare_domain::state::CampaignKind;
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
 
@@ -51,6 +52,13 @@ pub async fn add(store: &Store, workspace_id: i32, campaign: &Campaign, new: New
     let mut tx = store.pool.begin().await?;
     crate::campaigns::lock(&mut tx, workspace_id, campaign.campaign_id).await?;
     let steps = all(&mut tx, workspace_id, campaign.campaign_id).await?;
+    if campaign.kind != CampaignKind::Broadcast {
+        return Err(Error::Conflict(format!(
+            "the messages of campaign {:?} come one by one, and no run of it ends that a step could follow: enrol \
+             again, or give the step to a campaign that goes to a list",
+            campaign.name
+        )));
+    }
     let template = templates::get(&mut tx, workspace_id, new.template).await?;
     if template.channel != campaign.channel {
         return Err(Error::Conflict(format!(
@@ -76,7 +84,16 @@ pub async fn add(store: &Store, workspace_id: i32, campaign: &Campaign, new: New
             Error::NotFound { what: "step", name: name.to_owned(), near: nearest(name, names) }
         })?,
     };
-    let step = steps.iter().map(|s| s.step).max().unwrap_or(0) + 1;
+    // The number of a step that was removed stays with the runs that it had.
+    let step: i16 = sqlx::query_scalar(
+        "-- follow_ups: next
+         select (greatest((select max(step) from follow_up where workspace_id = $1 and campaign_id = $2),
+                          (select max(step) from run where workspace_id = $1 and campaign_id = $2), 0) + 1)::smallint",
+    )
+    .bind(workspace_id)
+    .bind(campaign.campaign_id)
+    .fetch_one(&mut *tx)
+    .await?;
     sqlx::query(
         "-- follow_ups: add
          insert into follow_up (workspace_id, campaign_id, step, name, of_step, template_id, after_s, cohort, created_at)
@@ -187,6 +204,22 @@ pub struct DueStep {
 /// # Errors
 /// When the database fails.
 pub async fn due(c: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<DueStep>> {
+    after(c, None, Some(now)).await
+}
+
+/// Steps of a campaign that have yet to follow a run which is over.
+///
+/// # Errors
+/// When the database fails.
+pub async fn awaited(c: &mut PgConnection, campaign: (i32, i64)) -> Result<Vec<DueStep>> {
+    after(c, Some(campaign), None).await
+}
+
+async fn after(
+    c: &mut PgConnection,
+    campaign: Option<(i32, i64)>,
+    due_by: Option<DateTime<Utc>>,
+) -> Result<Vec<DueStep>> {
     #[derive(FromRow)]
     struct Row {
         workspace_id: i32,
@@ -198,20 +231,23 @@ pub async fn due(c: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<DueStep
         cohort: Vec<String>,
     }
     let rows: Vec<Row> = sqlx::query_as(
-        "-- follow_ups: due
+        "-- follow_ups: after
          select f.workspace_id, c.name as campaign, f.step, f.template_id, t.version, r.run_id as parent_run_id, f.cohort
          from follow_up f
          join campaign c on c.workspace_id = f.workspace_id and c.campaign_id = f.campaign_id
          join template t on t.workspace_id = f.workspace_id and t.template_id = f.template_id
          join run r on r.workspace_id = f.workspace_id and r.campaign_id = f.campaign_id
          where r.state = 5 and r.kind in (1, 2, 3, 5) and coalesce(r.step, 0) = f.of_step
-           and r.finished_at + f.after_s * interval '1 second' <= $1
+           and ($1 is null or r.finished_at + f.after_s * interval '1 second' <= $1)
+           and ($2 is null or f.workspace_id = $2 and f.campaign_id = $3)
            and r.finished_at + f.after_s * interval '1 second' >= f.created_at
            and not exists (select from run x where x.workspace_id = r.workspace_id and x.campaign_id = r.campaign_id
                              and x.parent_run_id = r.run_id and x.kind = 3 and x.step = f.step)
          order by r.run_id, f.step",
     )
-    .bind(now)
+    .bind(due_by)
+    .bind(campaign.map(|key| key.0))
+    .bind(campaign.map(|key| key.1))
     .fetch_all(c)
     .await?;
     let step = |row: Row| {

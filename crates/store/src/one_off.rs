@@ -164,7 +164,7 @@ pub struct OneOff<'a> {
     pub variant: i16,
     /// Values of the run's variables, as a JSON array.
     pub params: Option<&'a serde_json::Value>,
-    /// What it costs through each account, micro-credits.
+    /// What it costs through each account, micro-credits; in the order of their ids, in which flows are locked.
     pub costs: &'a [(i64, i64)],
 }
 
@@ -242,7 +242,9 @@ pub async fn enter(pool: &PgPool, workspace_id: i32, m: OneOff<'_>) -> Result<En
     .fetch_one(&mut *tx)
     .await?;
     let found = standing(state, paused_reason, stopped)?;
-    if found != Standing::Open {
+    let known: Vec<i64> = m.costs.iter().map(|(account_id, _)| *account_id).collect();
+    // Through an account that was added meanwhile nobody knows what it costs.
+    if found != Standing::Open || flows::any_but(&mut tx, (workspace_id, m.run_id), &known).await? {
         return Ok(Entered::Refused(found));
     }
     let Some(seq) = write(&mut tx, workspace_id, m).await? else { return Ok(Entered::Used) };

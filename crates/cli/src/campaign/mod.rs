@@ -335,11 +335,14 @@ fn changed(output: Output, changed: &Changed) -> anyhow::Result<()> {
     let runs: Vec<String> = changed.runs.iter().map(|run| id(*run)).collect();
     let value = json!({
         "campaign": changed.campaign, "run": changed.run_id.map(id), "state": changed.state, "runs": runs,
+        "schedule_ended": changed.schedule_ended,
     });
-    output.result(&value, |_| match runs.len() {
-        0 => format!("campaign {} is {}: its schedule has ended", changed.campaign, changed.state),
-        1 => format!("campaign {} is {}", changed.campaign, changed.state),
-        n => format!("campaign {} is {}, in {n} runs", changed.campaign, changed.state),
+    output.result(&value, |_| {
+        let ended = format!("the schedule of campaign {} has ended", changed.campaign);
+        let Some(state) = changed.state else { return ended };
+        let runs = if runs.len() == 1 { String::new() } else { format!(", in {} runs", runs.len()) };
+        let ended = if changed.schedule_ended { format!("; {ended}") } else { String::new() };
+        format!("campaign {} is {state}{runs}{ended}", changed.campaign)
     })
 }
 

@@ -5,7 +5,6 @@ use fanfare_domain::price::Prices;
 use fanfare_domain::state::RunState;
 use fanfare_scheduler::expand::{self, Expanded, expand_next};
 use fanfare_scheduler::launch::{Launch, launch};
-use fanfare_scheduler::tick::{close_once, follow_on};
 use fanfare_scheduler::{Error, control};
 use fanfare_store::audience;
 
@@ -32,7 +31,7 @@ async fn a_run_is_paused_resumed_and_cancelled() {
 
     says(control::resume(store, workspace_id, CAMPAIGN).await, "is running already");
     let changed = control::pause(store, workspace_id, CAMPAIGN).await.unwrap();
-    assert_eq!(changed.state, RunState::Paused);
+    assert_eq!(changed.state, Some(RunState::Paused));
     assert_eq!((scene.state().await, scene.flow().await), ((3, Some(1)), (false, 1)));
     says(control::pause(store, workspace_id, CAMPAIGN).await, "is paused already");
 
@@ -80,7 +79,7 @@ async fn what_was_never_launched_or_has_not_started_says_so() {
     launch(store, workspace_id, CAMPAIGN, Launch { at: Some(at), ..Launch::default() }).await.unwrap();
     says(control::pause(store, workspace_id, CAMPAIGN).await, "has not started yet");
     let changed = control::cancel(store, workspace_id, CAMPAIGN).await.unwrap();
-    assert_eq!((changed.state, scene.state().await), (RunState::Cancelled, (6, None)));
+    assert_eq!((changed.state, scene.state().await), (Some(RunState::Cancelled), (6, None)));
     assert_eq!(scene.number("select (select count(*) from flow) + (select count(*) from expansion)").await, 0);
     launch(store, workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
 }
@@ -117,30 +116,69 @@ async fn a_pause_does_not_wait_for_an_expand() {
         .unwrap();
     control::pause(store, workspace_id, CAMPAIGN).await.unwrap();
     control::cancel(store, workspace_id, CAMPAIGN).await.unwrap();
-    assert!(!audience::advance(&mut expanding, (workspace_id, run_id), None, &[], None).await.unwrap());
+    assert!(
+        !audience::advance(
+            &mut expanding,
+            (workspace_id, run_id),
+            None,
+            &[(scene.campaign.accounts[0].account_id, 0)],
+            None
+        )
+        .await
+        .unwrap()
+    );
     expanding.rollback().await.unwrap();
     assert_eq!(expand_next(store, workspace_id, run_id).await.unwrap(), Expanded::Skipped);
 }
 
 #[tokio::test]
-async fn a_cancel_between_the_first_part_and_the_rest_keeps_the_rest_from_going() {
-    let scene = Scene::set(Setting::default(), &[]).await;
-    scene.add_many(20).await;
-    let part = "insert into first_part (workspace_id, campaign_id, messages, rest_after_s)
-                select workspace_id, campaign_id, 5, 3600 from campaign";
-    scene.sql(part).await;
+async fn a_pause_of_two_runs_holds_one_of_them_at_a_time() {
+    let scene = running().await;
     let (store, workspace_id) = (&scene.store, scene.workspace_id);
-    launch(store, workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
-    scene.finish_runs().await;
-    let cancelled = control::cancel(store, workspace_id, CAMPAIGN).await.unwrap();
-    assert_eq!((cancelled.state, cancelled.runs.len()), (RunState::Cancelling, 1));
-    close_once(store).await.unwrap();
-    assert_eq!(scene.state().await, (6, None));
-    // When it would have been due.
-    scene.sql("update run set finished_at = finished_at - interval '2 hours' where kind = 1").await;
-    follow_on(store).await.unwrap();
-    scene.expand_all().await;
-    assert_eq!(scene.number("select count(*) from run").await, 2);
-    assert_eq!(scene.number("select count(*) from recipient").await, 5);
+    launch_once_more(&scene).await;
+    // A claim takes the flow of the newer run first, then that of the older one.
+    let mut claim = store.pool.begin().await.unwrap();
+    let lock =
+        |order: &'static str| format!("select run_id from flow order by run_id {order} limit 1 for no key update");
+    let locks = [lock("desc"), lock("asc")];
+    sqlx::query(sqlx::AssertSqlSafe(locks[0].clone())).execute(&mut *claim).await.unwrap();
+    let claimed = async {
+        let waiting =
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        while scene.number(waiting).await == 0 {
+            tokio::task::yield_now().await;
+        }
+        sqlx::query(sqlx::AssertSqlSafe(format!("{} nowait", locks[1]))).execute(&mut *claim).await.unwrap();
+        claim.rollback().await.unwrap();
+    };
+    let (paused, ()) = tokio::join!(control::pause(store, workspace_id, CAMPAIGN), claimed);
+    assert_eq!(paused.unwrap().runs.len(), 2);
+}
+
+/// Another run beside the one that runs.
+async fn launch_once_more(scene: &Scene) {
+    scene.sql("update run set state = 5, finished_at = now()").await;
+    launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch { again: true, ..Launch::default() }).await.unwrap();
+    scene.sql("update run set state = 2, finished_at = null").await;
+}
+
+#[tokio::test]
+async fn a_cancel_reaches_the_rest_that_has_not_begun() {
+    let scene = running().await;
+    let (store, workspace_id) = (&scene.store, scene.workspace_id);
+    scene
+        .sql(
+            "insert into first_part (workspace_id, campaign_id, ppm, rest_after_s)
+               select workspace_id, campaign_id, 100000, 3600 from campaign;
+             update run set part_from = 0, part_to = 1000, state = 5, finished_at = now(); delete from flow",
+        )
+        .await;
+    let changed = control::cancel(store, workspace_id, CAMPAIGN).await.unwrap();
+    assert_eq!((changed.state, changed.runs.len()), (Some(RunState::Cancelled), 1));
+    assert_eq!(scene.number("select count(*) from run where kind = 5 and state = 6").await, 1);
+    assert_eq!(scene.number("select count(*) from flow").await, 0);
+    scene.sql("update first_part set rest_after_s = 0").await;
+    fanfare_scheduler::rest::begin_due(store).await.unwrap();
+    assert_eq!(scene.number("select count(*) from run where kind = 5").await, 1, "the rest began all the same");
     says(control::cancel(store, workspace_id, CAMPAIGN).await, "is already cancelled");
 }

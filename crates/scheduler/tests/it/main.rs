@@ -2,6 +2,7 @@
 
 mod approved;
 mod audience;
+mod chain;
 mod control;
 mod expand;
 mod launch;

@@ -439,3 +439,15 @@ async fn runs_expanded_side_by_side_never_share_a_contact() {
     assert_eq!(scene.number("select count(distinct address) from recipient").await, 12_000);
     assert_eq!(scene.number("select sum(reached) from segment").await, 24_000);
 }
+
+#[tokio::test]
+async fn a_cancel_between_two_ticks_ends_the_schedule() {
+    let scene = scene(every_ten_minutes(), &ann()).await;
+    let cancelled = control::cancel(&scene.store, scene.workspace_id, CAMPAIGN).await.unwrap();
+    assert_eq!((cancelled.schedule_ended, cancelled.run_id), (true, None));
+    assert_eq!(scene.schedule().await.state, ScheduleState::Ended);
+    scene.tick_after(30).await;
+    assert_eq!(scene.number("select count(*) from run").await, 0);
+    let again = control::cancel(&scene.store, scene.workspace_id, CAMPAIGN).await;
+    assert!(again.unwrap_err().to_string().contains("was never launched"));
+}

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use fanfare_domain::state::Category;
-use fanfare_store::audience::{Filter, Source, Whom, each_contact};
+use fanfare_store::audience::{Filter, Source, Whom, each_contact, take};
 use fanfare_store::erase::{Erased, erase};
 use fanfare_store::queue;
 use fanfare_store::{audit, suppressions, workspaces};
@@ -135,4 +135,38 @@ async fn an_erased_contact_can_be_read_nowhere_and_stays_suppressed() {
         suppressions::among(&mut c, pepper, WORKSPACE, &[ADDRESS]).await.unwrap().is_empty(),
         "a person may lift it"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_erased_while_a_segment_is_written_is_erased_there_too() {
+    let db = TestDb::new().await;
+    Scene { recipients: 2, segments: 1, idempotent: true, reserve_each: 0, credit: 0 }.set(&db).await;
+    sqlx::query("insert into expansion (workspace_id, run_id) values ($1, $2)")
+        .bind(WORKSPACE)
+        .bind(RUN)
+        .execute(&db.store.pool)
+        .await
+        .unwrap();
+    let mut writing = db.store.pool.begin().await.unwrap();
+    assert!(take(&mut writing, WORKSPACE, RUN).await.unwrap());
+    sqlx::query(
+        "insert into recipient (workspace_id, seq, run_id, units, variant, address) values ($1, 2, $2, 1, 0, $3)",
+    )
+    .bind(WORKSPACE)
+    .bind(RUN)
+    .bind(ADDRESS)
+    .execute(&mut *writing)
+    .await
+    .unwrap();
+    let commit = async {
+        let waiting =
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&db.store.pool).await.unwrap() == 0 {
+            tokio::task::yield_now().await;
+        }
+        writing.commit().await.unwrap();
+    };
+    let (done, ()) = tokio::join!(erase(&db.store, WORKSPACE, ADDRESS, "support"), commit);
+    assert_eq!(done.unwrap().messages, 1);
+    assert_eq!(mentions(&db, &[ADDRESS]).await, Vec::<String>::new());
 }

@@ -50,7 +50,7 @@ async fn enter_for(db: &TestDb, micro: i64) -> Entered {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_stands_for_one_message_however_many_send_it_at_once() {
     let db = scene(0, 0, 0).await;
-    let send = |_| one_off::enter(&db.store.pool, WORKSPACE, one_off(Some("order-17"), b"x", &[]));
+    let send = |_| one_off::enter(&db.store.pool, WORKSPACE, one_off(Some("order-17"), b"x", &[(ACCOUNT, 0)]));
     let entered = futures::future::join_all((0..20).map(send)).await;
     let first: Vec<_> = entered.into_iter().map(Result::unwrap).filter(|e| *e != Entered::Used).collect();
     assert_eq!(first, [Entered::As(0)]);
@@ -199,7 +199,9 @@ async fn another_account_takes_over_what_one_that_cannot_send_has_not_in_doubt()
     let due = queue::urgent(&mut db.store.pool.acquire().await.unwrap()).await.unwrap();
     assert!(due.contains(&(WORKSPACE, 21)), "{due:?}");
     assert_eq!(other.claim_urgent(&db, 10, Lane::Urgent).await, 2);
-    assert_eq!(enter(&db).await, Entered::As(3));
+    assert_eq!(enter(&db).await, Entered::Refused(Standing::Open), "what it costs through the other is not known");
+    let of_both = one_off(None, b"", &[(ACCOUNT, 0), (21, 0)]);
+    assert_eq!(one_off::enter(&db.store.pool, WORKSPACE, of_both).await.unwrap(), Entered::As(3));
     assert_eq!(other.claim_urgent(&db, 10, Lane::Urgent).await, 1, "a new one waits for who can send");
 }
 
