@@ -80,3 +80,20 @@ pub async fn of_run(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Res
     .fetch_all(c)
     .await?)
 }
+
+/// Names and versions of the templates that a run says, in the order of its arms.
+///
+/// # Errors
+/// When the database fails.
+pub async fn names(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Vec<(String, i32)>> {
+    Ok(sqlx::query_as(
+        "-- arms: names
+         select t.name, a.template_version from run_arm a
+         join template t on t.workspace_id = a.workspace_id and t.template_id = a.template_id
+         where a.workspace_id = $1 and a.run_id = $2 order by a.arm",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .fetch_all(c)
+    .await?)
+}

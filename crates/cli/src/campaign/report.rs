@@ -2,7 +2,7 @@
 
 use fanfare_domain::interval::{Share, share};
 use fanfare_store::reports::{self, ArmCounts, CountryCost};
-use fanfare_store::{campaigns, progress, runs};
+use fanfare_store::{arms, progress, runs};
 use serde::Serialize;
 
 use super::run_of;
@@ -56,7 +56,7 @@ pub async fn run(context: &Context, name: &str, run_id: Option<i64>, output: Out
     let expected = listed.as_ref().and_then(|run| run.forecast.clone()).unwrap_or_default();
     let seconds = p.started_at.zip(p.finished_at).map(|(from, to)| (to - from).as_seconds_f64());
     let mut variants = Vec::new();
-    let names = campaigns::template_names(&mut c, workspace_id, run_id).await?;
+    let names = arms::names(&mut c, workspace_id, run_id).await?;
     for counts in reports::by_arm(&mut c, workspace_id, run_id).await? {
         let arm = usize::try_from(counts.arm).unwrap_or(0);
         let (template, version) = names.get(arm).cloned().unwrap_or_default();
