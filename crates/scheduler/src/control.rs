@@ -44,14 +44,24 @@ pub async fn pause(store: &Store, workspace_id: i32, campaign: &str) -> Result<C
     .await
 }
 
-/// Lets the campaign's paused run go on, or one that runs through the accounts that were closed to it, too.
+/// Lets the campaign's paused run go on, or one that runs through the accounts that were closed to it, too. A rest
+/// that is held for its first part goes on only where nothing else is paused: it asks for a look of its own.
 ///
 /// # Errors
 /// [`Error::State`] when neither is so, or waits for credit and there is none; else when the
 /// campaign does not exist or the database fails.
 pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<Changed> {
+    let mut c = store.pool.acquire().await.map_err(fanfare_store::Error::from)?;
+    let id = campaigns::get(&mut c, workspace_id, campaign).await?.campaign_id;
+    let open = runs::unfinished(&mut c, workspace_id, id).await?;
+    drop(c);
+    let is_held = |run: &Standing| run.paused_reason == Some(PausedReason::FirstPart);
+    let others = open.iter().any(|run| run.state == RunState::Paused && !is_held(run));
     change(store, workspace_id, campaign, async |c, run| {
         match run.state {
+            RunState::Paused if others && is_held(&run) => {
+                return refuse(campaign, "has a rest that is held: resume once more to let it go, too");
+            }
             RunState::Paused => {}
             // What only a closed account may repeat or look up would wait for ever.
             RunState::Running if flows::any_closed(c, workspace_id, run.run_id).await? => {}

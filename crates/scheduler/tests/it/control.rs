@@ -163,6 +163,18 @@ async fn launch_once_more(scene: &Scene) {
 }
 
 #[tokio::test]
+async fn a_rest_that_is_held_does_not_go_on_with_what_was_only_paused() {
+    let scene = running().await;
+    let (store, workspace_id) = (&scene.store, scene.workspace_id);
+    launch_once_more(&scene).await;
+    scene.sql("update run set state = 3, paused_reason = case when run_id = (select min(run_id) from run) then 5 else 1 end").await;
+    let resumed = control::resume(store, workspace_id, CAMPAIGN).await.unwrap();
+    assert_eq!(resumed.runs.len(), 1);
+    assert_eq!(scene.number("select count(*) from run where state = 3 and paused_reason = 5").await, 1);
+    assert_eq!(control::resume(store, workspace_id, CAMPAIGN).await.unwrap().runs.len(), 1, "and on its own it does");
+}
+
+#[tokio::test]
 async fn a_cancel_reaches_the_rest_that_has_not_begun() {
     let scene = running().await;
     let (store, workspace_id) = (&scene.store, scene.workspace_id);
