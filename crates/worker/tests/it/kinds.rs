@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use fanfare_domain::outcome::FailureKind;
+use fanfare_domain::retry::attempts_max;
 use fanfare_domain::template::Text;
 use fanfare_providers::Kind;
 use fanfare_providers::kind::Keys;
@@ -72,7 +74,12 @@ async fn check(kind: &'static str, settings: Value, text: Text, settled: bool) {
     assert_eq!((seen.accepted_twice, done.sent + done.failed + done.unknown), (0, i64::from(CONTACTS)), "{what}");
     let (sent, unknown) = (done.sent as u64, done.unknown as u64);
     assert!(sent <= seen.accepted_messages && seen.accepted_messages <= sent + unknown, "{what}");
-    assert!(done.sent > 0 && done.failed > 0 && (settled == (done.unknown == 0)), "{what}");
+    assert!(done.sent > 0 && done.failed > 0, "{what}");
+    // Of a few hundred look-ups a chain may fail by chance until none is left; that alone leaves a doubt.
+    let early = "select count(*) from retry where kind = 2 and attempts < $1";
+    let most = attempts_max(FailureKind::Unknown);
+    let early: i64 = sqlx::query_scalar(early).bind(most).fetch_one(&play.db.store.pool).await.unwrap();
+    assert_eq!(settled, early == 0, "{early} in doubt too early: {what}");
     worker.stop().await;
 }
 
