@@ -37,19 +37,3 @@ create function is_windowed(p_workspace int, p_campaign bigint) returns bool lan
   from campaign c where c.workspace_id = p_workspace and c.campaign_id = p_campaign
 $f$;
 comment on function is_windowed is 'Whether a run of the campaign that is launched now has windows.';
-
--- As in 0020_runs.sql, but such that they are looked at quickly: what waits for its window is met by every claim.
-create or replace function is_open(p_segment segment, p_now timestamptz) returns bool language sql stable as $f$
-  -- What is claimed now is sent a horizon and the lateness of its slot later at most.
-  select coalesce(p_segment.opens_at <= p_now, true)
-     and coalesce(p_segment.closes_at > p_now + interval '6 seconds', true)
-$f$;
-
-create or replace function is_open(p_workspace int, p_run bigint, p_seq int, p_now timestamptz) returns bool
-language plpgsql stable as $f$
-begin
-  return (
-    select is_open(g, p_now) from segment g
-    where g.workspace_id = p_workspace and g.run_id = p_run and g.lo <= p_seq and g.hi > p_seq
-    order by g.lo desc limit 1);
-end $f$;

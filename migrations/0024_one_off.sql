@@ -168,8 +168,9 @@ begin
 end $f$;
 comment on function count_taken is 'Takes messages that wait no more off their runs'' counters.';
 
--- As in 0020_runs.sql, in terms of the above.
-create or replace function claim(
+-- As in 0016_accounts.sql, in terms of the above: for bulk runs only, and of what has a window only what is open.
+drop function claim;
+create function claim(
   p_workspace int,     -- tenant
   p_account bigint,    -- whose pace and flows
   p_worker bigint,     -- who claims
@@ -339,6 +340,7 @@ begin
     perform spend_pace(p, t, rate.slow, cur, true);
   end if;
 end $f$;
+comment on function claim is 'Leases up to p_want messages of an account''s bulk runs to a worker; no rows when there is nothing, or another claim is under way.';
 
 -- As in 0018_poll.sql, in terms of the above.
 create or replace function reserve_slot(
