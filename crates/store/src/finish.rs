@@ -111,6 +111,8 @@ pub async fn finish(pool: &PgPool, workspace_id: i32, run_id: i64, now: DateTime
             .fetch_one(&mut *tx)
             .await?;
     if all == 0 || held.rows_affected() < all.unsigned_abs() {
+        // At once: a claim passes over a flow that is locked.
+        tx.rollback().await?;
         return Ok(false);
     }
     let done = sqlx::query(
@@ -138,6 +140,7 @@ pub async fn finish(pool: &PgPool, workspace_id: i32, run_id: i64, now: DateTime
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {
+        tx.rollback().await?;
         return Ok(false);
     }
     sqlx::query("-- finish: forget flows\n delete from flow where workspace_id = $1 and run_id = $2")

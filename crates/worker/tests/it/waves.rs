@@ -88,8 +88,10 @@ async fn serve(play: &Play) -> Progress {
     let worker = play.worker();
     loop {
         let status = play.until("nothing is leased", |p| p.leased == 0).await;
+        // Leases in the same look: the worker may have claimed since, and would hand back what it has not started.
         let open: bool = sqlx::query_scalar(
-            "select exists (select from segment g where g.next_seq < g.hi and is_open(g, $1))
+            "select exists (select from lease)
+                 or exists (select from segment g where g.next_seq < g.hi and is_open(g, $1))
                  or exists (select from returned r where is_open(1, r.run_id, r.lo, $1))
                  or exists (select from retry r where r.due_at <= now() and is_open(1, r.run_id, r.seq, $1))
                  or exists (select from expansion)",
