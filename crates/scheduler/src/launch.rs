@@ -40,7 +40,8 @@ pub struct RunInfo {
 ///
 /// The whole list is checked first, as [`crate::plan`] does; the run exists, and its first segment is
 /// due, from the moment this returns. The template's version, its variables and the prices are frozen
-/// here; the audience is by [`crate::expand`], for a scheduled run when its time has come.
+/// here; the audience is by [`crate::expand`], for a scheduled run when its time has come. A campaign that waits
+/// for its single start waits no more: this run takes its place, and its schedule is over.
 ///
 /// # Errors
 /// [`Error::Refused`] with everything that stands in the way; [`fanfare_store::Error::Conflict`] when
@@ -124,8 +125,8 @@ async fn insert<'a>(
             return Err(fanfare_store::Error::Conflict(problem.to_string()));
         }
         runs::insert(&mut tx, prepared.workspace_id, &run).await?;
-        if schedules::release(&mut tx, prepared.workspace_id, campaign.campaign_id, run.run_id, now).await? {
-            tracing::info!(workspace_id = prepared.workspace_id, run_id = run.run_id, "a held start was let go");
+        if schedules::stand_in(&mut tx, prepared.workspace_id, campaign.campaign_id, run.run_id, now).await? {
+            tracing::info!(workspace_id = prepared.workspace_id, run_id = run.run_id, "it stands for the single start");
         }
         Ok(tx.commit().await?)
     })

@@ -349,6 +349,39 @@ async fn a_single_run_that_is_too_late_is_held_until_a_person_lets_it_go() {
     assert_eq!(late.number("select run_id from tick").await, run.run_id);
 }
 
+#[tokio::test]
+async fn a_launch_takes_the_place_of_a_single_start_that_waits_or_is_paused() {
+    for paused in [false, true] {
+        let scene = scene(NewSchedule { next_at: at("2026-03-01T12:00:00Z"), ..once() }, &ann()).await;
+        let (store, workspace_id) = (&scene.store, scene.workspace_id);
+        if paused {
+            change(store, workspace_id, CAMPAIGN, Change::Pause).await.unwrap();
+        }
+        let run = launch(store, workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+        let state = scene.schedule().await.state;
+        assert_eq!(
+            (scene.ticks().await, state),
+            (vec!["12:00 fired".into()], ScheduleState::Ended),
+            "paused: {paused}"
+        );
+        assert_eq!(scene.number("select run_id from tick").await, run.run_id);
+        let resumed = change(store, workspace_id, CAMPAIGN, Change::Resume).await;
+        assert!(resumed.unwrap_err().to_string().contains("no tick to come"), "paused: {paused}");
+        scene.finish_runs().await;
+        scene.tick_after(200).await;
+        assert_eq!(scene.number("select count(*) from run").await, 1, "everybody was sent to twice");
+    }
+}
+
+#[tokio::test]
+async fn a_launch_between_the_ticks_of_a_schedule_leaves_it_as_it_is() {
+    let scene = scene(every_ten_minutes(), &ann()).await;
+    launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+    scene.finish_runs().await;
+    scene.tick_after(10).await;
+    assert_eq!(scene.schedule().await.state, ScheduleState::Active);
+}
+
 /// What the next run of a once-per-contact campaign leaves out, and whom it writes to.
 async fn second_run(scene: &Scene) -> (i64, Vec<String>) {
     scene.sql("update campaign set once_per_contact = true").await;
