@@ -12,6 +12,7 @@ use fanfare_scheduler::{Error, control, follow};
 use fanfare_store::accounts::{Limits, NewAccount};
 use fanfare_store::campaigns::Through;
 use fanfare_store::follow_ups::{self, NewFollowUp};
+use fanfare_store::progress::progress;
 use fanfare_store::{accounts, audience, campaigns, templates};
 
 use crate::scene::{CAMPAIGN, Scene, Setting, body, person};
@@ -126,6 +127,25 @@ async fn whoever_is_not_among_the_recipients_yet_is_not_forgotten_by_a_resend() 
     assert!(refused.contains("a launch of campaign \"spring\" is being put together"), "{refused}");
     scene.expand_all().await;
     scene.resend(None, "failed").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_resend_is_planned_for_whom_it_is_for_and_for_nobody_knows_whom_before() {
+    let scene = Scene::set(Setting::default(), &[]).await;
+    scene.add_many(10).await;
+    launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+    scene.expand_all().await;
+    settle(&scene, 1).await;
+    scene.sql("update outcome set class = 2 where seq < 3").await;
+    scene.suppress("+213000000001").await;
+    let run_id = scene.resend(None, "failed").await.unwrap();
+    let standing = async || {
+        let p = progress(&mut scene.store.pool.acquire().await.unwrap(), scene.workspace_id, run_id).await.unwrap();
+        (p.expanded, p.planned, p.total, p.left_out_suppressed)
+    };
+    assert_eq!(standing().await, (false, None, 0, 0));
+    scene.expand_all().await;
+    assert_eq!(standing().await, (true, Some(3), 2, 1), "three failed, and one of them is suppressed since");
 }
 
 #[tokio::test]
