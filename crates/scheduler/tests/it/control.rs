@@ -3,12 +3,17 @@
 use chrono::TimeDelta;
 use fanfare_domain::clock::Clock;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{OnUnknown, RunState};
+use fanfare_domain::state::{OnUnknown, RunState, Sharing};
 use fanfare_scheduler::expand::{self, Expanded, expand_next};
 use fanfare_scheduler::launch::{Launch, launch};
+use fanfare_scheduler::life::{self, Edit};
 use fanfare_scheduler::{Error, control};
+use fanfare_store::accounts::{Limits, NewAccount};
 use fanfare_store::audience;
+use fanfare_store::campaigns::Through;
 use fanfare_store::queue::{Decision, decide};
+use fanfare_store::{accounts, credits};
+use serde_json::json;
 
 use crate::scene::{CAMPAIGN, Scene, Setting, person};
 
@@ -129,6 +134,40 @@ async fn a_run_expires_by_the_clock_of_its_machine() {
     says(control::cancel(store, workspace_id, CAMPAIGN).await, "is past its expiry");
     store.clock.advance_us(-1);
     control::cancel(store, workspace_id, CAMPAIGN).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_out_of_credit_goes_on_through_the_accounts_that_are_left() {
+    let setting = Setting { prices: Prices([(String::new(), 5000)].into()), credit: 5000, ..Setting::default() };
+    let scene = Scene::set(setting, &[person("+213555000001")]).await;
+    let (store, workspace_id) = (&scene.store, scene.workspace_id);
+    let (settings, limits, prices) = (json!({"url": "http://127.0.0.1:2/"}), Limits::default(), Prices::default());
+    let other = NewAccount {
+        name: "other",
+        kind: "http",
+        settings: &settings,
+        secret: Some("s3cret"),
+        sender: None,
+        idempotent: true,
+        looks_up: false,
+        correlates: false,
+        waits_for_echo: false,
+        limits,
+        prices: &prices,
+    };
+    accounts::add(store, workspace_id, other).await.unwrap();
+    launch(store, workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+    scene.expand_all().await;
+    scene.sql("select close_poor(f) from flow f").await;
+    assert_eq!(scene.state().await, (3, Some(2)));
+    let through = [Through::account("other")];
+    let edit = Edit { through: Some((&through, Sharing::Together)), ..Edit::default() };
+    life::edit(store, workspace_id, CAMPAIGN, edit).await.unwrap();
+    credits::topup(store, workspace_id, 5000, None).await.unwrap();
+    assert_eq!(scene.state().await, (2, None));
+    let open = "select count(*) from flow f join account a using (workspace_id, account_id)
+                where f.runnable = (a.name = 'other') and coalesce(f.closed, 0) = case a.name when 'other' then 0 else 3 end";
+    assert_eq!(scene.number(open).await, 2, "through the one that is left, and only through it");
 }
 
 /// A pause must be felt at once, however long a segment takes to be written.
