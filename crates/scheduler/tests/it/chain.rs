@@ -82,10 +82,10 @@ impl Scene {
 async fn what_nobody_has_approved_is_neither_resent_nor_follows() {
     let scene = failed().await;
     scene.sql("update workspace set review = true").await;
+    let refused = scene.resend(None, "failed").await.unwrap_err().to_string();
+    assert!(refused.contains("is not approved"), "{refused}");
     scene.approve().await;
     scene.new_words().await;
-    let refused = scene.resend(None, "failed").await.unwrap_err().to_string();
-    assert!(refused.contains("says hello v2, and hello v1 was approved"), "{refused}");
     scene.sql("update run set finished_at = now() + interval '1 hour'").await;
     scene.add_step("remind").await.unwrap();
     scene
@@ -97,7 +97,23 @@ async fn what_nobody_has_approved_is_neither_resent_nor_follows() {
     follow::begin_due(&scene.store).await.unwrap();
     assert_eq!(scene.number("select count(*) from run where kind = 3").await, 1);
     scene.expand_all().await;
+    let launched = scene.number("select run_id from run where kind = 1").await;
+    let refused = scene.resend(Some(launched), "failed").await.unwrap_err().to_string();
+    assert!(refused.contains("said hello v1, and hello v2 was approved since"), "{refused}");
     scene.resend(None, "failed").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_resend_says_what_was_said_whatever_is_new_since() {
+    let scene = failed().await;
+    scene.sql("update workspace set review = true").await;
+    scene.approve().await;
+    scene.new_words().await;
+    let run_id = scene.resend(None, "failed").await.unwrap();
+    let says = fanfare_store::arms::of_run(&mut scene.store.pool.acquire().await.unwrap(), 1, run_id).await.unwrap();
+    assert_eq!(says.iter().map(|arm| arm.version).collect::<Vec<_>>(), [1]);
+    scene.expand_all().await;
+    assert_eq!(scene.recipients_of(run_id).await, 1);
 }
 
 #[tokio::test]
