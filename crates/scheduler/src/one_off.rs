@@ -119,6 +119,7 @@ pub async fn submit(store: &Store, workspace_id: i32, m: Message<'_>) -> Result<
         key: m.key,
         digest: &digest,
         address: &to.0,
+        hash: &store.seal.pepper().hash(workspace_id, &to.0),
         country: to.1.as_deref(),
         units: fit.units,
         variant: fit.variant,
@@ -132,6 +133,7 @@ pub async fn submit(store: &Store, workspace_id: i32, m: Message<'_>) -> Result<
             refuse_closed(&campaign, standing)?;
             Err(Error::State(format!("campaign {:?} changed meanwhile: try again", campaign.name)))
         }
+        Entered::Suppressed => Err(Error::Refused(vec![suppressed(&to.0)])),
         Entered::Used => match (used().await?, m.key) {
             (Some(keyed), Some(key)) => repeated(workspace_id, keyed, key, &digest, &to.0),
             _ => Err(Error::State("the key was used meanwhile: try again".to_owned())),
@@ -376,12 +378,14 @@ fn corrupt(e: TemplateError) -> StoreError {
     StoreError::Corrupt(format!("template of a live run: {e}"))
 }
 
+fn suppressed(address: &str) -> Problem {
+    let remedy = format!("if the recipient wants to be written to again: fanfare list unsuppress {address}");
+    Problem::new(format!("{address} is suppressed"), remedy)
+}
+
 fn excluded(why: &Exclusion, audience: &Audience, address: &str) -> Error {
     let problem = match why {
-        Exclusion::Suppressed => {
-            let remedy = format!("if the recipient wants to be written to again: fanfare list unsuppress {address}");
-            Problem::new(format!("{address} is suppressed"), remedy)
-        }
+        Exclusion::Suppressed => suppressed(address),
         Exclusion::NoConsent => {
             let remedy = "note the consent, fanfare contact set ADDRESS --consent yes; what advertises nothing is of another --category";
             Problem::new(format!("{address} has not opted in, and the campaign is marketing"), remedy)

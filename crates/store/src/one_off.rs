@@ -7,7 +7,9 @@ use fanfare_domain::state::{CampaignKind, PausedReason, RunKind, RunState};
 use sqlx::{FromRow, PgConnection, PgPool};
 
 use crate::audience::Priced;
+use crate::erase::lock_address;
 use crate::runs::RunArm;
+use crate::suppressions::EVERYWHERE;
 use crate::{Error, Result, flows};
 
 /// The newest live run of a campaign.
@@ -156,6 +158,8 @@ pub struct OneOff<'a> {
     pub digest: &'a [u8],
     /// Phone in E.164 or e-mail.
     pub address: &'a str,
+    /// What remains of that once it is erased.
+    pub hash: &'a str,
     /// ISO 3166 alpha-2, for the price.
     pub country: Option<&'a str>,
     /// How many times the price is due.
@@ -190,6 +194,8 @@ pub enum Entered {
     Used,
     /// The run takes none.
     Refused(Standing),
+    /// Its address is suppressed, perhaps since it was judged.
+    Suppressed,
 }
 
 /// The message of a key.
@@ -218,6 +224,11 @@ pub async fn keyed(c: &mut PgConnection, workspace_id: i32, (campaign_id, key): 
 /// When the database fails; nothing is entered then.
 pub async fn enter(pool: &PgPool, workspace_id: i32, m: OneOff<'_>) -> Result<Entered> {
     let mut tx = pool.begin().await?;
+    // Before all else: whoever is erased meanwhile is so before this, which is refused then, or finds the message.
+    lock_address(&mut tx, workspace_id, m.address, false).await?;
+    if is_suppressed(&mut tx, workspace_id, m).await? {
+        return Ok(Entered::Suppressed);
+    }
     for (account_id, micro) in m.costs {
         // Flows before run.
         sqlx::query(
@@ -250,6 +261,21 @@ pub async fn enter(pool: &PgPool, workspace_id: i32, m: OneOff<'_>) -> Result<En
     let Some(seq) = write(&mut tx, workspace_id, m).await? else { return Ok(Entered::Used) };
     tx.commit().await?;
     Ok(Entered::As(seq))
+}
+
+async fn is_suppressed(c: &mut PgConnection, workspace_id: i32, m: OneOff<'_>) -> Result<bool> {
+    let accounts: Vec<i64> = m.costs.iter().map(|(account_id, _)| *account_id).chain([EVERYWHERE]).collect();
+    let found = sqlx::query_scalar(
+        "-- enter: suppressed
+         select exists (select from suppression where workspace_id = $1 and address in ($2, $3) and account_id = any ($4))",
+    )
+    .bind(workspace_id)
+    .bind(m.address)
+    .bind(m.hash)
+    .bind(accounts)
+    .fetch_one(c)
+    .await?;
+    Ok(found)
 }
 
 /// The message's rows; none if its key is used.
