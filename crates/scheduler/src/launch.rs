@@ -6,7 +6,7 @@ use fanfare_domain::state::RunState;
 use fanfare_store::campaigns::CampaignAccount;
 use fanfare_store::runs::{self, NewRun, NewRunAccount};
 use fanfare_store::tx::run_tx;
-use fanfare_store::{Store, campaigns, schedules};
+use fanfare_store::{Store, campaigns, schedules, transitions};
 use serde::Serialize;
 
 use crate::plan::{AccountLine, Plan, Prepared, before, examine, prepare};
@@ -125,7 +125,9 @@ async fn insert<'a>(
             return Err(fanfare_store::Error::Conflict(problem.to_string()));
         }
         runs::insert(&mut tx, prepared.workspace_id, &run).await?;
-        if schedules::stand_in(&mut tx, prepared.workspace_id, campaign.campaign_id, run.run_id, now).await? {
+        let key = (prepared.workspace_id, campaign.campaign_id);
+        if schedules::stand_in(&mut tx, key.0, key.1, run.run_id, now).await? {
+            transitions::noted(&mut tx, key, &store.actor, "its schedule is ended: launched in its place").await?;
             tracing::info!(workspace_id = prepared.workspace_id, run_id = run.run_id, "it stands for the single start");
         }
         Ok(tx.commit().await?)
