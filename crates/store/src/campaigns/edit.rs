@@ -1,12 +1,13 @@
 //! Changing campaigns: their approval, their policies, their accounts.
 
-use fanfare_domain::state::{Approval, Sharing};
+use fanfare_domain::cap::Cap;
+use fanfare_domain::state::{Approval, CampaignKind, Sharing};
 use sqlx::PgConnection;
 
 use super::create::add_account;
 use super::{Campaign, Through};
 use crate::error::ensure_affected;
-use crate::{Result, transitions};
+use crate::{Error, Result, transitions};
 
 /// Moves the campaign to another state of approval, with what is approved if it is. The caller holds its lock.
 ///
@@ -60,6 +61,39 @@ pub async fn set_policies(
     .execute(c)
     .await?;
     Ok(())
+}
+
+/// Gives a campaign a rate of its own, or none, and records it. The caller holds its lock.
+///
+/// # Errors
+/// [`Error::Conflict`] for a rate of one whose messages come one by one; else when the database fails.
+pub async fn set_rate(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    campaign: &Campaign,
+    rate: Option<Cap>,
+    actor: &str,
+) -> Result<()> {
+    let (id, name) = (campaign.campaign_id, &campaign.name);
+    if rate.is_some() && campaign.kind != CampaignKind::Broadcast {
+        return Err(Error::Conflict(format!(
+            "campaign {name:?} is triggered, and what comes one by one is sent at once: leave --rate out; a limit for \
+             all that an account sends is its cap, fanfare account set ACCOUNT --cap 50/s"
+        )));
+    }
+    sqlx::query(
+        "-- set_rate
+         update campaign set rate_count = $3, rate_per_us = $4 where workspace_id = $1 and campaign_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(id)
+    .bind(rate.map(|rate| rate.count as i32))
+    .bind(rate.map(|rate| rate.per_us))
+    .execute(&mut *c)
+    .await?;
+    let state = campaign.approval;
+    let reason = rate.map_or("rate none".to_owned(), |rate| format!("rate {rate}"));
+    transitions::of_campaign(c, (workspace_id, id), (Some(state), state), actor, Some(&reason)).await
 }
 
 /// Lets a campaign go through other accounts, or through the same in another way. The caller holds its lock.
