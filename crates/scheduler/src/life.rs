@@ -89,6 +89,7 @@ impl Edit<'_> {
         });
         let all = [
             self.weight.map(|n| format!("weight {n}")),
+            self.rate.map(|rate| rate.map_or("rate none".to_owned(), |rate| format!("rate {rate}"))),
             accounts,
             self.fails_at_permille.map(|n| format!("paused if {} % failed", f64::from(n) / 10.0)),
             self.quiet.map(|quiet| format!("quiet hours {}", quiet.unwrap_or("none"))),
@@ -114,9 +115,8 @@ pub struct Edited {
 /// Changes a campaign and its runs that are not over.
 ///
 /// # Errors
-/// When it, or an account, does not exist, an account is named twice, its hours never open, it cannot have a rate since
-/// its messages come one by one, or the database fails;
-/// nothing is changed then.
+/// When it, or an account, does not exist, an account is named twice, its hours never open, it is to have a rate although
+/// its messages come one by one, or the database fails; nothing is changed then.
 pub async fn edit(store: &Store, workspace_id: i32, name: &str, edit: Edit<'_>) -> Result<Edited> {
     let mut edited = run_tx("edit campaign", || try_edit(store, workspace_id, name, edit)).await?;
     if edit.quiet.is_some() || edit.hours.is_some() {
@@ -133,7 +133,7 @@ async fn try_edit(store: &Store, workspace_id: i32, name: &str, edit: Edit<'_>) 
     campaigns::lock(&mut tx, workspace_id, id).await?;
     campaigns::set_policies(&mut tx, workspace_id, id, edit.weight, edit.fails_at_permille).await?;
     if let Some(rate) = edit.rate {
-        campaigns::set_rate(&mut tx, workspace_id, &campaign, rate, &store.actor).await?;
+        campaigns::set_rate(&mut tx, workspace_id, &campaign, rate).await?;
     }
     if let Some((through, sharing)) = edit.through {
         campaigns::set_accounts(&mut tx, workspace_id, id, through, sharing).await?;

@@ -63,18 +63,12 @@ pub async fn set_policies(
     Ok(())
 }
 
-/// Gives a campaign a rate of its own, or none, and records it. The caller holds its lock.
+/// Gives a campaign a rate of its own, or none. The caller holds its lock.
 ///
 /// # Errors
 /// [`Error::Conflict`] for a rate of one whose messages come one by one; else when the database fails.
-pub async fn set_rate(
-    c: &mut PgConnection,
-    workspace_id: i32,
-    campaign: &Campaign,
-    rate: Option<Cap>,
-    actor: &str,
-) -> Result<()> {
-    let (id, name) = (campaign.campaign_id, &campaign.name);
+pub async fn set_rate(c: &mut PgConnection, workspace_id: i32, campaign: &Campaign, rate: Option<Cap>) -> Result<()> {
+    let name = &campaign.name;
     if rate.is_some() && campaign.kind != CampaignKind::Broadcast {
         return Err(Error::Conflict(format!(
             "campaign {name:?} is triggered, and what comes one by one is sent at once: leave --rate out; a limit for \
@@ -86,14 +80,12 @@ pub async fn set_rate(
          update campaign set rate_count = $3, rate_per_us = $4 where workspace_id = $1 and campaign_id = $2",
     )
     .bind(workspace_id)
-    .bind(id)
+    .bind(campaign.campaign_id)
     .bind(rate.map(|rate| rate.count as i32))
     .bind(rate.map(|rate| rate.per_us))
-    .execute(&mut *c)
+    .execute(c)
     .await?;
-    let state = campaign.approval;
-    let reason = rate.map_or("rate none".to_owned(), |rate| format!("rate {rate}"));
-    transitions::of_campaign(c, (workspace_id, id), (Some(state), state), actor, Some(&reason)).await
+    Ok(())
 }
 
 /// Lets a campaign go through other accounts, or through the same in another way. The caller holds its lock.

@@ -15,7 +15,7 @@ pub async fn set_rate(db: &TestDb, rate: Option<&str>) {
     let rate: Option<Cap> = rate.map(|rate| rate.parse().unwrap());
     let mut tx = db.store.pool.begin().await.unwrap();
     let campaign = campaigns::get(&mut tx, WORKSPACE, "c").await.unwrap();
-    campaigns::set_rate(&mut tx, WORKSPACE, &campaign, rate, "tester").await.unwrap();
+    campaigns::set_rate(&mut tx, WORKSPACE, &campaign, rate).await.unwrap();
     flows::lock(&mut tx, WORKSPACE, RUN).await.unwrap();
     flows::pace(&mut tx, WORKSPACE, RUN).await.unwrap();
     tx.commit().await.unwrap();
