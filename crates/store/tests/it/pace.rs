@@ -2,7 +2,10 @@
 
 use fanfare_domain::cap::Cap;
 use fanfare_domain::limits::PACE_LAG_US;
-use fanfare_domain::state::Sharing;
+use fanfare_domain::outcome::Class;
+use fanfare_domain::rng::Rng;
+use fanfare_domain::state::{OnUnknown, Sharing};
+use fanfare_store::queue::{self, Decision, Fate, Lease};
 use fanfare_store::{campaigns, finish, flows};
 use fanfare_testdb::TestDb;
 
@@ -131,9 +134,43 @@ async fn a_rate_holds_from_when_it_is_set_until_it_is_taken_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pace_goes_with_the_flows() {
-    let (db, ..) = pair("50/s").await;
+async fn a_pace_goes_with_the_flows_and_comes_back_with_them() {
+    let (db, mut one, _) = pair("50/s").await;
+    assert_eq!(one.claim(&db, 100).await, 1);
+    let doubt = |_: &Rng, _: &Lease, _: usize| (Fate::Unknown(None), Class::Unknown);
+    one.flush(&db, &Rng::seeded(1), true, doubt).await;
     sql(&db, "update segment set next_seq = hi").await;
     assert!(finish::finish(&db.store.pool, WORKSPACE, RUN, db.store.clock.now()).await.unwrap());
     assert_eq!(number(&db, "select (select count(*) from run_pace) + (select count(*) from flow)").await, 0);
+    let decision = Decision {
+        workspace_id: WORKSPACE,
+        run_id: RUN,
+        seq: 0,
+        verdict: OnUnknown::Resend,
+        decided_by: "tester",
+        decided_at: db.store.clock.now(),
+        shard: 0,
+    };
+    assert!(queue::decide(&db.store.pool, &db.store.ids, decision).await.unwrap());
+    assert_eq!(number(&db, "select period_us from run_pace").await, 20_000);
+    assert_eq!(number(&db, "select count(*) from flow where paced").await, 2);
+    assert_eq!(one.claim(&db, 100).await, 1);
+    sql(&db, "update segment set next_seq = 1").await;
+    assert_balanced(&db, 0, 0, "sent again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_of_runs_without_a_rate_asks_nothing_of_a_pace() {
+    let (db, one, _) = pair("1000/s").await;
+    let looks = async || {
+        let mut tx = db.store.pool.begin().await.unwrap();
+        let (base, now) = (db.store.ids.next(), db.store.clock.now());
+        let leases = queue::claim(&mut tx, WORKSPACE, one.account_id, one.worker_id, base, 0, 10, now).await.unwrap();
+        assert!(!leases.is_empty());
+        let sql = "select coalesce(seq_scan, 0) + coalesce(idx_scan, 0) from pg_stat_xact_user_tables where relname = 'run_pace'";
+        sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut *tx).await.unwrap()
+    };
+    assert!(looks().await > 0);
+    set_rate(&db, None).await;
+    assert_eq!(looks().await, 0);
 }
