@@ -354,8 +354,8 @@ pub async fn zones(c: &mut PgConnection, workspace_id: i32, campaign_id: Option<
 
 /// Gives the segments of a zone of a run another window; of those only that are shut by `now`, unless `all`.
 /// What waits there for another attempt is put off until then, so that claims do not look at it all night; with
-/// `all` what was put off for a later window and was certainly not accepted is due when this one opens. Says
-/// how many were moved.
+/// `all` what was put off for a later window is due when this one opens. None of it is due before its own time,
+/// that of its back-off or of the provider. Says how many were moved.
 ///
 /// # Errors
 /// When the database fails; nothing is moved then.
@@ -374,9 +374,11 @@ pub async fn roll(pool: &PgPool, shut: &Shut, window: Window, (now, all): (DateT
            -- By the database's clock, as all that waits for another attempt.
            select clock_timestamp() + greatest($4 - $6, interval '0') as at
          ), put_off as (
-           update retry r set due_at = d.at from moved m, due d
-           where r.workspace_id = $1 and r.run_id = $2 and r.seq >= m.lo and r.seq < m.hi
-             and (r.due_at < d.at and $4 > $6 or $7 and r.kind = 1 and r.due_at > d.at)
+           update retry r set due_at = greatest(d.at, coalesce(r.not_before, r.due_at)),
+             not_before = coalesce(r.not_before, r.due_at)
+           from moved m, due d
+           where r.workspace_id = $1 and r.run_id = $2 and r.seq >= m.lo and r.seq < m.hi and r.due_at < 'infinity'
+             and (r.due_at < d.at and $4 > $6 or $7 and r.due_at > d.at and r.not_before is not null)
          )
          select count(*) from moved",
     )

@@ -3,11 +3,14 @@
 //! Entering is one transaction: the run's segment grows by a seq that counts as claimed, the recipient is
 //! frozen, and the message waits in `retry`, due at once, as one that was never tried.
 
+use chrono::{DateTime, Utc};
 use fanfare_domain::state::{CampaignKind, PausedReason, RunKind, RunState};
 use sqlx::{FromRow, PgConnection, PgPool};
 
 use crate::audience::Priced;
+use crate::erase::lock_address;
 use crate::runs::RunArm;
+use crate::suppressions::EVERYWHERE;
 use crate::{Error, Result, flows};
 
 /// The newest live run of a campaign.
@@ -104,6 +107,46 @@ pub async fn stop(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Resul
     Ok(done.rows_affected() == 1)
 }
 
+/// Live runs of campaigns that nobody has named of which nothing waits, is leased or in doubt, and of which nothing
+/// was entered since a time: the last message was answered before. All, or whether one is among them.
+const IDLE: &str = "-- idle
+    select r.workspace_id, r.run_id from run r
+    join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id and c.kind = 3
+    join segment g on g.workspace_id = r.workspace_id and g.run_id = r.run_id and g.segment_no = 0
+    where r.kind = 6 and r.state in (2, 3) and r.expanded_at is null and r.started_at < $1
+      and ($2::int is null or r.workspace_id = $2 and r.run_id = $3)
+      and not exists (select from retry t where t.workspace_id = r.workspace_id and t.run_id = r.run_id)
+      and not exists (select from lease l where l.workspace_id = r.workspace_id and l.run_id = r.run_id)
+      and not exists (select from returned b where b.workspace_id = r.workspace_id and b.run_id = r.run_id)
+      and not exists (select from outcome o where o.workspace_id = r.workspace_id and o.run_id = r.run_id
+                        and o.seq = g.hi - 1 and o.at >= $1)";
+
+/// Stops the live runs that nobody has named and of which nothing was under way since a time, in every workspace;
+/// gives them. Whoever enters a message is waited for, and found.
+///
+/// # Errors
+/// When the database fails; those that were stopped before are.
+pub async fn stop_idle(pool: &PgPool, since: DateTime<Utc>) -> Result<Vec<(i32, i64)>> {
+    let among = |run: Option<(i32, i64)>| {
+        let of = (run.map(|run| run.0), run.map(|run| run.1));
+        sqlx::query_as::<_, (i32, i64)>(IDLE).bind(since).bind(of.0).bind(of.1)
+    };
+    let mut stopped = Vec::new();
+    for run in among(None).fetch_all(pool).await? {
+        let mut tx = pool.begin().await?;
+        sqlx::query("select from run where workspace_id = $1 and run_id = $2 for no key update -- stop_idle: lock")
+            .bind(run.0)
+            .bind(run.1)
+            .execute(&mut *tx)
+            .await?;
+        if among(Some(run)).fetch_optional(&mut *tx).await?.is_some() && stop(&mut tx, run.0, run.1).await? {
+            tx.commit().await?;
+            stopped.push(run);
+        }
+    }
+    Ok(stopped)
+}
+
 /// Whose messages those of a run are.
 #[derive(Debug, Clone, FromRow)]
 pub struct OfRun {
@@ -156,6 +199,8 @@ pub struct OneOff<'a> {
     pub digest: &'a [u8],
     /// Phone in E.164 or e-mail.
     pub address: &'a str,
+    /// What remains of that once it is erased.
+    pub hash: &'a str,
     /// ISO 3166 alpha-2, for the price.
     pub country: Option<&'a str>,
     /// How many times the price is due.
@@ -190,6 +235,8 @@ pub enum Entered {
     Used,
     /// The run takes none.
     Refused(Standing),
+    /// Its address is suppressed, perhaps since it was judged.
+    Suppressed,
 }
 
 /// The message of a key.
@@ -218,6 +265,11 @@ pub async fn keyed(c: &mut PgConnection, workspace_id: i32, (campaign_id, key): 
 /// When the database fails; nothing is entered then.
 pub async fn enter(pool: &PgPool, workspace_id: i32, m: OneOff<'_>) -> Result<Entered> {
     let mut tx = pool.begin().await?;
+    // Before all else: whoever is erased meanwhile is so before this, which is refused then, or finds the message.
+    lock_address(&mut tx, workspace_id, m.address, false).await?;
+    if is_suppressed(&mut tx, workspace_id, m).await? {
+        return Ok(Entered::Suppressed);
+    }
     for (account_id, micro) in m.costs {
         // Flows before run.
         sqlx::query(
@@ -250,6 +302,21 @@ pub async fn enter(pool: &PgPool, workspace_id: i32, m: OneOff<'_>) -> Result<En
     let Some(seq) = write(&mut tx, workspace_id, m).await? else { return Ok(Entered::Used) };
     tx.commit().await?;
     Ok(Entered::As(seq))
+}
+
+async fn is_suppressed(c: &mut PgConnection, workspace_id: i32, m: OneOff<'_>) -> Result<bool> {
+    let accounts: Vec<i64> = m.costs.iter().map(|(account_id, _)| *account_id).chain([EVERYWHERE]).collect();
+    let found = sqlx::query_scalar(
+        "-- enter: suppressed
+         select exists (select from suppression where workspace_id = $1 and address in ($2, $3) and account_id = any ($4))",
+    )
+    .bind(workspace_id)
+    .bind(m.address)
+    .bind(m.hash)
+    .bind(accounts)
+    .fetch_one(c)
+    .await?;
+    Ok(found)
 }
 
 /// The message's rows; none if its key is used.

@@ -22,7 +22,7 @@ pub struct Decision<'a> {
     pub verdict: OnUnknown,
     /// Who decides.
     pub decided_by: &'a str,
-    /// When.
+    /// When, by the machine's clock, as expiry goes.
     pub decided_at: DateTime<Utc>,
     /// Shard of progress.
     pub shard: i16,
@@ -94,7 +94,10 @@ pub async fn decide(pool: &PgPool, ids: &Ids, d: Decision<'_>) -> Result<bool> {
 }
 
 async fn due(c: &mut sqlx::PgConnection, d: Decision<'_>, at: &str) -> Result<()> {
-    sqlx::query("-- decide: due\n update retry set due_at = $4::timestamptz where workspace_id = $1 and run_id = $2 and seq = $3")
+    sqlx::query(
+        "-- decide: due
+         update retry set due_at = $4::timestamptz, not_before = null where workspace_id = $1 and run_id = $2 and seq = $3",
+    )
         .bind(d.workspace_id)
         .bind(d.run_id)
         .bind(d.seq)
@@ -108,11 +111,12 @@ async fn due(c: &mut sqlx::PgConnection, d: Decision<'_>, at: &str) -> Result<()
 async fn may_go_on(c: &mut sqlx::PgConnection, d: Decision<'_>) -> Result<bool> {
     let may = sqlx::query_scalar(
         "-- decide: may go on
-         select r.state in (2, 3, 5) and coalesce(r.expires_at > clock_timestamp(), true)
+         select r.state in (2, 3, 5) and coalesce(r.expires_at > $3, true)
          from run r where r.workspace_id = $1 and r.run_id = $2 for no key update of r",
     )
     .bind(d.workspace_id)
     .bind(d.run_id)
+    .bind(d.decided_at)
     .fetch_one(c)
     .await?;
     Ok(may)
