@@ -24,6 +24,39 @@ comment on column one_off.seq is 'The message.';
 comment on column one_off.digest is 'SHA-256 of what it was to say and through what, without its recipient: the same key with other content is refused.';
 comment on column one_off.at is 'When it came.';
 
+-- A campaign's own rate. Each of its runs keeps the pace, over all of its accounts together.
+
+alter table campaign add column rate_count int, add column rate_per_us bigint,
+  add check (num_nulls(rate_count, rate_per_us) in (0, 2)),
+  add check (rate_count between 1 and rate_per_us),
+  -- What comes one by one is sent as it comes.
+  add check (rate_count is null or kind = 1);
+comment on column campaign.rate_count is 'Messages that a run of it sends, in the mean, in rate_per_us; null = as many as its accounts let it.';
+comment on column campaign.rate_per_us is 'The time for so many, in µs.';
+alter table flow add column paced bool not null default false;
+comment on column flow.paced is 'Whether its run keeps a pace of its own, in run_pace.';
+comment on column lease.period_us is 'Distance of its slots, in µs: of those of the account, or where that has no cap, of the run''s own pace; 0 = neither.';
+
+create table run_pace (
+  workspace_id int not null,
+  run_id bigint not null,
+  period_us bigint not null check (period_us > 0),
+  next_us bigint not null,
+  primary key (workspace_id, run_id),
+  foreign key (workspace_id, run_id) references run
+) with (fillfactor = 20);
+comment on table run_pace is 'The pace of a run whose campaign has a rate, while the run has flows. Whoever changes it holds one of them, a claim, or all.';
+comment on column run_pace.workspace_id is 'Tenant.';
+comment on column run_pace.run_id is 'The run.';
+comment on column run_pace.period_us is 'Distance of two messages, in µs.';
+comment on column run_pace.next_us is 'From then on the next message may be claimed, µs since the Unix epoch by the database''s clock.';
+
+create function pace_due(p_flow flow, p_us bigint) returns bool language sql stable as $f$
+  select exists (select from run_pace q
+    where q.workspace_id = p_flow.workspace_id and q.run_id = p_flow.run_id and q.next_us <= p_us)
+$f$;
+comment on function pace_due is 'Whether a run that keeps a pace may send a message now.';
+
 -- What the claim, the urgent claim and the questions to a provider have in common: the rate of an account.
 
 create function booted() returns text language sql stable as $f$
@@ -181,10 +214,12 @@ create function claim(
   p_list_max int,      -- most retries in one list
   p_horizon_us bigint, -- no slot further ahead than this
   p_lead_us bigint,    -- first slot at least this far ahead
+  p_lag_us bigint,     -- a run that is behind its own pace makes up for no more than this, nor starts anything later
   p_now timestamptz    -- now, by the clock that windows go by
 ) returns table (
   lease_id bigint, run_id bigint, epoch int, lo int, hi int, seqs int[], attempts smallint[], kinds smallint[],
-  reserve_each bigint, slot_us bigint, period_us bigint, lateness_us bigint, now_us bigint, probe bool
+  reserve_each bigint, slot_us bigint, period_us bigint, lateness_us bigint, now_us bigint, probe bool,
+  paced bool
 ) language plpgsql as $f$
 #variable_conflict use_column
 declare
@@ -195,6 +230,13 @@ declare
   tau bigint;          -- distance of slots
   rate record;         -- what may be started at its pace
   n int;               -- messages still wanted
+  k int;               -- messages that this flow may still take of them
+  q run_pace;          -- the run's own pace
+  own bool;            -- whether that gives the slots, since the account has none
+  first bigint;        -- the flow's next slot
+  step bigint;         -- distance of its slots
+  late bigint;         -- how long after its slot a message of it may start
+  taken int;           -- messages of it leased so far
   m int;               -- messages of the lease being made
   paid bigint;         -- messages of this flow that the credit still covers
   free bigint;         -- unreserved micro-credits
@@ -225,8 +267,9 @@ begin
   for f in
     select x.* from flow x where x.workspace_id = p_workspace and x.account_id = p_account and x.runnable
       and x.lane = 1
-      -- A flow that only waits, for its time or for another account's, would keep its place at the head, and
-      -- the others from theirs.
+      -- A flow that only waits, for its time, its pace or another account's turn, would keep its place at the
+      -- head, and the others from theirs.
+      and (not x.paced or pace_due(x, t))
       and ((exists (select from returned r where r.workspace_id = p_workspace and r.run_id = x.run_id
                       and (not x.windowed or is_open(p_workspace, x.run_id, r.lo, p_now)))
             or exists (select from segment g where g.workspace_id = p_workspace and g.run_id = x.run_id and g.next_seq < g.hi
@@ -248,27 +291,46 @@ begin
       where x.workspace_id = p_workspace and x.account_id = p_account and x.run_id = f.run_id and x.runnable
       for no key update;
     continue when not found;
-    paid := n; free := 0;
+    k := n; taken := 0; own := f.paced and tau = 0; first := cur; step := tau; late := p.lateness_us;
+    if f.paced then
+      -- Another account's claim may hold it, or have taken what was due.
+      select x.* into q from run_pace x
+        where x.workspace_id = p_workspace and x.run_id = f.run_id and x.next_us <= t
+        for no key update skip locked;
+      continue when not found;
+      q.next_us := greatest(q.next_us, t - p_lag_us);
+      k := least(n, (t - q.next_us) / q.period_us + 1);
+      late := case when own then p_lag_us else least(late, p_lag_us) end;
+      if own then step := q.period_us; end if;
+      -- It goes first while it gets less than its turn, but for no more than what its pace lets it take in a
+      -- second: it is owed nothing for the time in which it had to wait.
+      f.vtime := greatest(f.vtime, (
+        select min(o.vtime) - 1000000000 / (q.period_us * f.weight) from flow o
+        where o.workspace_id = p_workspace and o.account_id = p_account and o.run_id <> f.run_id
+          and o.runnable and o.lane = 1 and not o.paced));
+    end if;
+    paid := k; free := 0;
     if f.reserve_each > 0 then
       select c.balance - c.reserved into free from credit c where c.workspace_id = p_workspace for no key update;
       paid := free / f.reserve_each;
     end if;
 
-    others := '{}'; fresh := n;
+    others := '{}'; fresh := k;
     if f.sharing > 0 then
       select coalesce(array_agg(o.account_id), '{}') into others from flow o
         where o.workspace_id = p_workspace and o.run_id = f.run_id and o.account_id <> p_account
           and not can_send(o, t);
-      fresh := least(n, turn(f, t));
+      fresh := least(k, turn(f, t));
     end if;
 
     -- 1. Due retries, as a list.
-    select x.* into s from take_retries(f, others, least(n, p_list_max), free, clock_timestamp(), p_now) x;
+    select x.* into s from take_retries(f, others, least(k, p_list_max), free, clock_timestamp(), p_now) x;
     if s.many > 0 then
       m := s.many;
       insert into lease as l values (p_workspace, p_lease, p_account, f.run_id, p_worker, 0, m, s.seqs, s.attempts,
-        s.kinds, f.reserve_each, m, '', cur, tau);
-      return query select p_lease, f.run_id, p.epoch + f.epoch, 0, m, s.seqs, s.attempts, s.kinds, f.reserve_each, cur, tau, p.lateness_us, t, p.failures > 0;
+        s.kinds, f.reserve_each, m, '', first, step);
+      return query select p_lease, f.run_id, p.epoch + f.epoch, 0, m, s.seqs, s.attempts, s.kinds, f.reserve_each,
+        first, step, late, t, p.failures > 0, own;
       if s.extra <> 0 then
         update credit c set reserved = c.reserved + s.extra where c.workspace_id = p_workspace;
         free := free - s.extra;
@@ -278,7 +340,7 @@ begin
       taken_retrying := taken_retrying || (m - s.unknowns - s.fresh);
       taken_unknown := taken_unknown || s.unknowns;
       f.vtime := f.vtime + m::bigint * 1000 / f.weight;
-      p_lease := p_lease + 1; cur := cur + m * tau; n := n - m; got := got + m;
+      p_lease := p_lease + 1; first := first + m * step; k := k - m; taken := taken + m;
     end if;
 
     -- Out of credit, unless a lease in flight may still give some back. The credit is locked, so that one of
@@ -296,7 +358,7 @@ begin
     end if;
 
     -- 2. Returned ranges, then the cursor.
-    while n > 0 and fresh > 0 and paid > 0 and p_lease <= last_lease loop
+    while k > 0 and fresh > 0 and paid > 0 and p_lease <= last_lease loop
       -- Another account's claim may hold these, and want what this one holds: it is waited for by nobody.
       select r.lo, r.hi, null::int as segment_no into s from returned r
         where r.workspace_id = p_workspace and r.run_id = f.run_id
@@ -309,7 +371,7 @@ begin
           order by g.segment_no limit 1 for no key update skip locked;
         exit when not found;
       end if;
-      m := least(n, s.hi - s.lo, paid, fresh);
+      m := least(k, s.hi - s.lo, paid, fresh);
       if s.segment_no is not null then
         update segment g set next_seq = s.lo + m
           where g.workspace_id = p_workspace and g.run_id = f.run_id and g.segment_no = s.segment_no;
@@ -318,17 +380,22 @@ begin
         if m < s.hi - s.lo then insert into returned values (p_workspace, f.run_id, s.lo + m, s.hi); end if;
       end if;
       insert into lease as l values (p_workspace, p_lease, p_account, f.run_id, p_worker, s.lo, s.lo + m, null, null, null,
-        f.reserve_each, m, '', cur, tau);
+        f.reserve_each, m, '', first, step);
       return query select p_lease, f.run_id, p.epoch + f.epoch, s.lo, s.lo + m, null::int[], null::smallint[], null::smallint[],
-        f.reserve_each, cur, tau, p.lateness_us, t, p.failures > 0;
+        f.reserve_each, first, step, late, t, p.failures > 0, own;
       if f.reserve_each > 0 then
         update credit c set reserved = c.reserved + m * f.reserve_each where c.workspace_id = p_workspace;
         paid := paid - m;
       end if;
       f.vtime := f.vtime + m::bigint * 1000 / f.weight;
       f.claimed := f.claimed + m; fresh := fresh - m;
-      p_lease := p_lease + 1; cur := cur + m * tau; n := n - m; got := got + m;
+      p_lease := p_lease + 1; first := first + m * step; k := k - m; taken := taken + m;
     end loop;
+    cur := cur + taken * tau; n := n - taken; got := got + taken;
+    if f.paced and taken > 0 then
+      update run_pace x set next_us = q.next_us + taken * q.period_us
+        where x.workspace_id = p_workspace and x.run_id = f.run_id;
+    end if;
     update flow x set vtime = f.vtime, claimed = f.claimed
       where x.workspace_id = p_workspace and x.account_id = p_account and x.run_id = f.run_id and x.vtime <> f.vtime;
   end loop;
@@ -386,6 +453,7 @@ begin
 
   busy := exists (
     select from flow x where x.workspace_id = p_workspace and x.account_id = p_account and x.runnable
+      and (not x.paced or pace_due(x, t))
       and (exists (select from returned r where r.workspace_id = p_workspace and r.run_id = x.run_id)
         or exists (select from segment g where g.workspace_id = p_workspace and g.run_id = x.run_id and g.next_seq < g.hi)
         or exists (select from retry r where r.workspace_id = p_workspace and r.account_id = p_account
@@ -419,6 +487,7 @@ end $f$;
 create function bulk_waits(p_workspace int, p_account bigint, p_now timestamptz) returns bool language sql stable as $f$
   select exists (
     select from flow x where x.workspace_id = p_workspace and x.account_id = p_account and x.runnable and x.lane = 1
+      and (not x.paced or pace_due(x, (extract(epoch from now()) * 1000000)::bigint))
       and (exists (select from returned r where r.workspace_id = p_workspace and r.run_id = x.run_id
                      and (not x.windowed or is_open(p_workspace, x.run_id, r.lo, p_now)))
         or exists (select from segment g where g.workspace_id = p_workspace and g.run_id = x.run_id and g.next_seq < g.hi

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use fanfare_domain::cap::{Cap as Limit, CapError};
 use fanfare_domain::hours::{Hours, Quiet};
 use fanfare_domain::segment::{Segment, SegmentError};
 use fanfare_store::workspaces::Cap;
@@ -109,6 +110,32 @@ pub fn cap_by_contact(text: &str) -> Result<ByContact, String> {
             Err(format!("{text:?} lets nothing through, or counts less than an hour: write for example 3/7d, or none"))
         }
     }
+}
+
+/// `50/s`, `3000/min`: what is sent in the mean.
+pub fn rate(text: &str) -> Result<Limit, String> {
+    let rate: Limit = text.parse().map_err(|e| match e {
+        CapError::Zero(_) => format!("rate {text:?} lets nothing through: give at least 1, or pause the campaign"),
+        CapError::Form(_) => format!("{text:?} is no rate: write for example 50/s, 3000/min or 500/h"),
+        CapError::TooLarge(_) => too_fast(text),
+    })?;
+    if rate.count <= rate.per_us { Ok(rate) } else { Err(too_fast(text)) }
+}
+
+fn too_fast(text: &str) -> String {
+    format!("rate {text:?} is above 1000000/s: leave it out for no limit")
+}
+
+/// A rate that is to be set; `None` = no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate(pub Option<Limit>);
+
+/// `50/s`, or `none`.
+pub fn rate_or_none(text: &str) -> Result<Rate, String> {
+    if text.trim() == "none" {
+        return Ok(Rate(None));
+    }
+    rate(text).map(|rate| Rate(Some(rate))).map_err(|why| format!("{why}; none takes it back"))
 }
 
 /// A name that commands can call something by.

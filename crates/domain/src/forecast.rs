@@ -1,5 +1,6 @@
 //! How long accounts take together, and which of them sends how much.
 
+use crate::cap::Cap;
 use crate::limits::DAY_US;
 use crate::pace::Pace;
 use crate::state::Sharing;
@@ -17,6 +18,16 @@ pub struct Forecast {
     pub messages: Vec<u64>,
 }
 
+impl Forecast {
+    /// The same where the messages are sent at no more than this rate, if there is one. Which account sends how much
+    /// is taken to be as without it.
+    pub fn at_most(self, rate: Option<Cap>) -> Self {
+        let messages: u64 = self.messages.iter().sum();
+        let own = rate.map(|rate| messages as f64 * rate.per_us as f64 / 1e6 / rate.count as f64);
+        Self { seconds: self.seconds.into_iter().chain(own).reduce(f64::max), ..self }
+    }
+}
+
 /// What is to be expected when idle accounts, each with its pace and share, send `messages`.
 pub fn forecast(sharing: Sharing, accounts: &[(Pace, i32)], messages: u64) -> Forecast {
     if let [(pace, _)] = accounts {
@@ -30,28 +41,62 @@ pub fn forecast(sharing: Sharing, accounts: &[(Pace, i32)], messages: u64) -> Fo
 }
 
 /// What else an account has to send, beside a campaign of this weight.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Load {
     /// The campaign's weight.
     pub weight: i32,
-    /// Messages of other campaigns, each with its weight.
-    pub others: Vec<(u64, i32)>,
+    /// What it has of other campaigns.
+    pub others: Vec<Other>,
+}
+
+/// What an account has to send of another campaign.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Other {
+    /// Messages that are left.
+    pub messages: u64,
+    /// That campaign's weight.
+    pub weight: i32,
+    /// How many go through the account in a second, at most, where that campaign has a rate of its own.
+    pub per_second: Option<f64>,
+}
+
+impl Other {
+    /// Messages of it that are sent in so many seconds, in which each unit of weight has had `turn` messages.
+    fn sent(&self, turn: f64, seconds: f64) -> f64 {
+        let by_pace = self.per_second.map_or(f64::INFINITY, |rate| rate * seconds);
+        (self.messages as f64).min(turn * f64::from(self.weight)).min(by_pace)
+    }
 }
 
 impl Load {
-    /// Messages that the account sends in all until `ours` of the campaign are sent: all are served by their
-    /// weights, until they have nothing left.
-    fn needed(&self, ours: f64) -> f64 {
+    /// Messages that the account sends in all until `ours` of the campaign are sent, after so many seconds: all are
+    /// served by their weights, until they have nothing left.
+    fn needed(&self, ours: f64, seconds: f64) -> f64 {
         let turn = ours / f64::from(self.weight.max(1));
-        ours + self.others.iter().map(|(left, weight)| (*left as f64).min(turn * f64::from(*weight))).sum::<f64>()
+        ours + self.others.iter().map(|other| other.sent(turn, seconds)).sum::<f64>()
     }
 
-    /// Messages of the campaign among the first `all` that the account sends.
-    fn ours(&self, all: f64) -> f64 {
+    /// Seconds until `ours` of the campaign are sent at this pace.
+    fn seconds_for(&self, ours: f64, pace: &Pace) -> f64 {
+        let mut seconds = f64::INFINITY;
+        // The sooner it is done, the less others send meanwhile that keep to a rate.
+        for _ in 0..64 {
+            let sooner = pace.seconds_for(self.needed(ours, seconds).ceil() as u64);
+            if sooner >= seconds {
+                break;
+            }
+            seconds = sooner;
+        }
+        seconds
+    }
+
+    /// Messages of the campaign among those that the account sends in so many seconds at this pace.
+    fn ours(&self, pace: &Pace, seconds: f64) -> f64 {
+        let all = pace.sends_within(seconds);
         let (mut low, mut high) = (0.0, all);
         for _ in 0..64 {
             let middle = (low + high) / 2.0;
-            if self.needed(middle) < all { low = middle } else { high = middle }
+            if self.needed(middle, seconds) < all { low = middle } else { high = middle }
         }
         high
     }
@@ -66,8 +111,7 @@ pub fn forecast_beside(sharing: Sharing, accounts: &[(Pace, i32)], loads: &[Load
     }
     let beside = || accounts.iter().map(|(pace, _)| pace).zip(loads);
     if sharing == Sharing::Together && accounts.len() > 1 {
-        let sent =
-            |seconds: f64| beside().map(|(pace, load)| load.ours(pace.sends_within(seconds))).collect::<Vec<_>>();
+        let sent = |seconds: f64| beside().map(|(pace, load)| load.ours(pace, seconds)).collect::<Vec<_>>();
         let (mut low, mut high) = (0.0, f64::from(DAYS_MAX) * DAY_SECONDS);
         for _ in 0..64 {
             let middle = (low + high) / 2.0;
@@ -76,7 +120,7 @@ pub fn forecast_beside(sharing: Sharing, accounts: &[(Pace, i32)], loads: &[Load
         return Forecast { seconds: Some(high), messages: split(messages, &sent(high)) };
     }
     let of_each = beside().zip(&idle.messages).filter(|(_, ours)| **ours > 0);
-    let seconds = of_each.map(|((pace, load), ours)| pace.seconds_for(load.needed(*ours as f64).ceil() as u64));
+    let seconds = of_each.map(|((pace, load), ours)| load.seconds_for(*ours as f64, pace));
     Forecast { seconds: Some(seconds.fold(0.0, f64::max)), ..idle }
 }
 
@@ -186,12 +230,49 @@ mod tests {
         Pace::of(&caps.iter().map(|c| c.parse().unwrap()).collect::<Vec<_>>())
     }
 
+    fn other((messages, weight): (u64, i32)) -> Other {
+        Other { messages, weight, per_second: None }
+    }
+
+    #[test]
+    fn a_rate_of_its_own_sets_the_end_where_the_accounts_would_be_faster() {
+        let rate = |text: &str| Some(text.parse().unwrap());
+        let free = || forecast(Sharing::Together, &[(pace(&[]), 1)], 1_000);
+        assert_eq!(free().at_most(None).seconds, None);
+        assert_eq!(free().at_most(rate("50/s")).seconds, Some(20.0));
+        assert_eq!(free().at_most(rate("600/h")).seconds, Some(6_000.0));
+        let capped = forecast(Sharing::Together, &[(pace(&["10/s"]), 1), (pace(&["10/s"]), 1)], 1_000);
+        assert!(capped.seconds.is_some_and(|s| (50.0..55.0).contains(&s)), "{capped:?}");
+        assert_eq!(capped.clone().at_most(rate("50/s")), capped);
+        assert_eq!(capped.at_most(rate("10/s")).seconds, Some(100.0));
+    }
+
+    #[test]
+    fn another_campaign_that_keeps_a_rate_takes_no_more_than_that_of_an_account() {
+        let one = [(pace(&["100/s"]), 1)];
+        let alone = forecast(Sharing::Together, &one, 1_000).seconds.unwrap();
+        let beside = |rate| {
+            let paced = Other { per_second: Some(rate), ..other((90_000, 1)) };
+            let load = Load { weight: 1, others: vec![paced] };
+            forecast_beside(Sharing::Together, &one, &[load], 1_000).seconds.unwrap() / alone
+        };
+        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 0.02, "{found}, not {expected}");
+        near(beside(10.0), 1.0 / 0.9);
+        near(beside(0.001), 1.0);
+        near(beside(80.0), 2.0);
+        let two = [(pace(&["100/s"]), 1), (pace(&["100/s"]), 1)];
+        let paced = Other { per_second: Some(20.0), ..other((90_000, 1)) };
+        let loads = [Load { weight: 1, others: vec![paced] }, Load { weight: 1, others: vec![] }];
+        let together = forecast_beside(Sharing::Together, &two, &loads, 1_800);
+        near(together.seconds.unwrap() / alone, 1.0);
+    }
+
     #[test]
     fn other_campaigns_of_an_account_take_their_turns_until_they_are_done() {
         let one = [(pace(&["100/s"]), 1)];
         let alone = forecast(Sharing::Together, &one, 1_000).seconds.unwrap();
         let beside = |weight, others: &[(u64, i32)]| {
-            let load = Load { weight, others: others.to_vec() };
+            let load = Load { weight, others: others.iter().copied().map(other).collect() };
             forecast_beside(Sharing::Together, &one, &[load], 1_000).seconds.unwrap() / alone
         };
         let near = |found: f64, expected: f64| assert!((found - expected).abs() < 0.01, "{found}, not {expected}");
@@ -201,7 +282,7 @@ mod tests {
         near(beside(1, &[(200, 1)]), 1.2);
         near(beside(1, &[(200, 1), (9_000, 2)]), 3.2);
         let two = [(pace(&["100/s"]), 1), (pace(&["100/s"]), 1)];
-        let loads = [Load { weight: 1, others: vec![(90_000, 1)] }, Load { weight: 1, others: vec![] }];
+        let loads = [Load { weight: 1, others: vec![other((90_000, 1))] }, Load { weight: 1, others: vec![] }];
         let together = forecast_beside(Sharing::Together, &two, &loads, 3_000);
         near(together.seconds.unwrap() / alone, 2.0);
         assert!((990..=1_010).contains(&together.messages[0]), "{together:?}");

@@ -11,6 +11,9 @@ pub const LEAD_US: i64 = 3_000;
 pub const LATENESS_MIN_US: i64 = 10_000;
 /// And at most this much.
 pub const LATENESS_MAX_US: i64 = 5_000_000;
+/// A run that keeps a pace of its own starts each message at most this long after its slot, and makes up for no more
+/// than this where it was held up: what lies further back is lost, so that no pause builds up a burst.
+pub const PACE_LAG_US: i64 = 250_000;
 /// Allowed for the round trip of a look at the database's clock: slots are mapped to local time late by
 /// at most this much.
 pub const ROUND_TRIP_US: i64 = 2_000;
@@ -232,6 +235,11 @@ pub const XLS_CELLS_MAX: u64 = 2_500_000;
 const _: () = {
     assert!(LEAD_US < HORIZON_US);
     assert!(LATENESS_MIN_US < HORIZON_US && LATENESS_MIN_US < LATENESS_MAX_US);
+    // A message leaves within a second of the instant that its run's pace has for it: in any window W a rate of r lets
+    // r × (W + 1 s) messages through at most.
+    assert!(PACE_LAG_US + HORIZON_US + PACE_LAG_US + SLACK_US < 1_000_000);
+    assert!(LEAD_US + PACE_LAG_US < HORIZON_US);
+    assert!(CLAIM_EVERY.as_micros() * 2 < PACE_LAG_US as u128);
     assert!(CLAIM_MAX <= HELD_MAX && RETRY_LIST_MAX <= CLAIM_MAX && IN_FLIGHT_MAX <= HELD_MAX);
     assert!(URGENT_CLAIM_MAX <= URGENT_HELD && CLAIM_MAX + URGENT_HELD <= HELD_MAX);
     // Bulk holds slots up to the horizon: what lies beyond is nobody's to give.

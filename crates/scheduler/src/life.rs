@@ -1,5 +1,6 @@
 //! What people decide about a campaign beside its runs: whether it may be launched, and what changes while it runs.
 
+use fanfare_domain::cap::Cap;
 use fanfare_domain::state::{Approval, Sharing};
 use fanfare_store::campaigns::{self, Campaign, Through};
 use fanfare_store::hours::{self, Written};
@@ -67,6 +68,8 @@ async fn try_judge(
 pub struct Edit<'a> {
     /// Its share of each account beside other campaigns.
     pub weight: Option<i32>,
+    /// What each of its runs sends in the mean; `Some(None)` = as much as its accounts let it.
+    pub rate: Option<Option<Cap>>,
     /// Its accounts, and how they divide it. An account that it had keeps its sender.
     pub through: Option<(&'a [Through<'a>], Sharing)>,
     /// A run is paused once more failed than this, in thousandths; 0 = never.
@@ -86,6 +89,7 @@ impl Edit<'_> {
         });
         let all = [
             self.weight.map(|n| format!("weight {n}")),
+            self.rate.map(|rate| rate.map_or("rate none".to_owned(), |rate| format!("rate {rate}"))),
             accounts,
             self.fails_at_permille.map(|n| format!("paused if {} % failed", f64::from(n) / 10.0)),
             self.quiet.map(|quiet| format!("quiet hours {}", quiet.unwrap_or("none"))),
@@ -111,8 +115,8 @@ pub struct Edited {
 /// Changes a campaign and its runs that are not over.
 ///
 /// # Errors
-/// When it, or an account, does not exist, an account is named twice, its hours never open, or the database fails;
-/// nothing is changed then.
+/// When it, or an account, does not exist, an account is named twice, its hours never open, it is to have a rate although
+/// its messages come one by one, or the database fails; nothing is changed then.
 pub async fn edit(store: &Store, workspace_id: i32, name: &str, edit: Edit<'_>) -> Result<Edited> {
     let mut edited = run_tx("edit campaign", || try_edit(store, workspace_id, name, edit)).await?;
     if edit.quiet.is_some() || edit.hours.is_some() {
@@ -124,9 +128,13 @@ pub async fn edit(store: &Store, workspace_id: i32, name: &str, edit: Edit<'_>) 
 
 async fn try_edit(store: &Store, workspace_id: i32, name: &str, edit: Edit<'_>) -> fanfare_store::Result<Edited> {
     let mut tx = store.pool.begin().await?;
-    let id = campaigns::get(&mut tx, workspace_id, name).await?.campaign_id;
+    let campaign = campaigns::get(&mut tx, workspace_id, name).await?;
+    let id = campaign.campaign_id;
     campaigns::lock(&mut tx, workspace_id, id).await?;
     campaigns::set_policies(&mut tx, workspace_id, id, edit.weight, edit.fails_at_permille).await?;
+    if let Some(rate) = edit.rate {
+        campaigns::set_rate(&mut tx, workspace_id, &campaign, rate).await?;
+    }
     if let Some((through, sharing)) = edit.through {
         campaigns::set_accounts(&mut tx, workspace_id, id, through, sharing).await?;
     }
@@ -139,6 +147,9 @@ async fn try_edit(store: &Store, workspace_id: i32, name: &str, edit: Edit<'_>) 
         }
         if edit.through.is_some() {
             flows::divert(&mut tx, workspace_id, run.run_id).await?;
+        }
+        if edit.rate.is_some() {
+            flows::pace(&mut tx, workspace_id, run.run_id).await?;
         }
     }
     let campaign = campaigns::get(&mut tx, workspace_id, name).await?;

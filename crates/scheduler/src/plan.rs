@@ -230,7 +230,8 @@ pub(crate) async fn examine(
     }
     let paces: Vec<_> = prepared.accounts.iter().map(Account::pace).zip(shares(campaign)).collect();
     let loads = loads(c, prepared.workspace_id, campaign).await?;
-    let expected = forecast_beside(campaign.sharing, &paces, &loads, tally.recipients.unsigned_abs());
+    let recipients = tally.recipients.unsigned_abs();
+    let expected = forecast_beside(campaign.sharing, &paces, &loads, recipients).at_most(campaign.rate);
     let (seconds, cost) = (expected.seconds, blend(&tally.costs, &expected));
     let rate = seconds.filter(|s| *s > 0.0).map(|s| tally.recipients as f64 / s);
     let starts = (from, campaign.expires_after_s);
@@ -250,6 +251,7 @@ pub(crate) async fn examine(
         rules: prepared.rules,
         accounts: account_lines(campaign, &tally, &expected, &loads),
         sharing: campaign.sharing,
+        rate: campaign.rate.map(|rate| rate.to_string()),
         template: campaign.template.clone(),
         template_version: campaign.template_version,
         fallback: campaign.fallback.as_ref().map(|f| f.name.clone()),

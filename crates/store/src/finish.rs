@@ -143,11 +143,12 @@ pub async fn finish(pool: &PgPool, workspace_id: i32, run_id: i64, now: DateTime
         tx.rollback().await?;
         return Ok(false);
     }
-    sqlx::query("-- finish: forget flows\n delete from flow where workspace_id = $1 and run_id = $2")
-        .bind(workspace_id)
-        .bind(run_id)
-        .execute(&mut *tx)
-        .await?;
+    for sql in [
+        "-- finish: forget pace\n delete from run_pace where workspace_id = $1 and run_id = $2",
+        "-- finish: forget flows\n delete from flow where workspace_id = $1 and run_id = $2",
+    ] {
+        sqlx::query(sql).bind(workspace_id).bind(run_id).execute(&mut *tx).await?;
+    }
     tx.commit().await?;
     Ok(true)
 }

@@ -23,7 +23,8 @@ pub async fn lock(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Resul
 }
 
 /// Opens the flows of a run, also those that were closed one by one, each level with its account's others:
-/// it is neither served before all of them until it has caught up, nor after.
+/// it is neither served before all of them until it has caught up, nor after. Those that keep a pace may be far
+/// behind, and are no measure.
 ///
 /// # Errors
 /// When the database fails.
@@ -36,7 +37,7 @@ async fn reopen(c: &mut PgConnection, workspace_id: i32, run_id: i64, but_refuse
     sqlx::query(
         "-- flows: open
          update flow f set runnable = true, closed = null, closed_detail = null, vtime = greatest(f.vtime, (
-           select coalesce(min(o.vtime) filter (where o.runnable), max(o.vtime), 0) from flow o
+           select coalesce(min(o.vtime) filter (where o.runnable and not o.paced), max(o.vtime), 0) from flow o
            where o.workspace_id = f.workspace_id and o.account_id = f.account_id and o.run_id <> f.run_id))
          where f.workspace_id = $1 and f.run_id = $2 and not f.runnable and f.closed is distinct from 3
            and (f.closed is distinct from 2 or not $3)",
@@ -99,13 +100,14 @@ pub async fn close(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Resu
     Ok(())
 }
 
-/// Removes the flows and the mark for expansion of a run that never started.
+/// Removes the flows, the pace and the mark for expansion of a run that never started.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn forget(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<()> {
     for sql in [
         "-- flows: forget\n delete from flow where workspace_id = $1 and run_id = $2",
+        "-- flows: forget pace\n delete from run_pace where workspace_id = $1 and run_id = $2",
         "-- flows: forget expansion\n delete from expansion where workspace_id = $1 and run_id = $2",
     ] {
         sqlx::query(sql).bind(workspace_id).bind(run_id).execute(&mut *c).await?;
@@ -252,6 +254,41 @@ pub async fn weigh(c: &mut PgConnection, workspace_id: i32, run_id: i64, weight:
     Ok(())
 }
 
+/// Gives a run the pace that its campaign's rate comes to, or none: from now on, for what workers hold of it goes back.
+/// Its flows come level with their accounts' others. The caller holds the flows' lock, or has just made them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn pace(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<()> {
+    for sql in [PACE_NONE, PACE, PACE_FLOWS] {
+        sqlx::query(sql).bind(workspace_id).bind(run_id).execute(&mut *c).await?;
+    }
+    Ok(())
+}
+
+const PACE_NONE: &str = "-- flows: pace, none
+    delete from run_pace q using run r, campaign c
+    where q.workspace_id = $1 and q.run_id = $2 and r.workspace_id = $1 and r.run_id = $2
+      and c.workspace_id = $1 and c.campaign_id = r.campaign_id and c.rate_count is null";
+
+/// One that was slow waits no longer for its next message than the new one would.
+const PACE: &str = "-- flows: pace
+    insert into run_pace as q (workspace_id, run_id, period_us, next_us)
+    select r.workspace_id, r.run_id, (c.rate_per_us + c.rate_count - 1) / c.rate_count,
+           (extract(epoch from clock_timestamp()) * 1000000)::bigint
+    from run r join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id
+    where r.workspace_id = $1 and r.run_id = $2 and c.rate_count is not null
+    on conflict (workspace_id, run_id) do update
+      set period_us = excluded.period_us, next_us = least(q.next_us, excluded.next_us + excluded.period_us)";
+
+const PACE_FLOWS: &str = "-- flows: pace, flows
+    update flow f set epoch = f.epoch + 1,
+      paced = exists (select from run_pace q where q.workspace_id = $1 and q.run_id = $2),
+      vtime = greatest(f.vtime, (
+        select coalesce(min(o.vtime) filter (where o.runnable and not o.paced), max(o.vtime), 0) from flow o
+        where o.workspace_id = f.workspace_id and o.account_id = f.account_id and o.run_id <> f.run_id))
+    where f.workspace_id = $1 and f.run_id = $2";
+
 /// Lets a run that is not over go through the accounts that its campaign has now. One that is new gets the prices of
 /// now, and a place level with the others; one that is not among them any more sends nothing of the run, and keeps
 /// what only it may repeat or look up until it is put back. The caller holds the flows' lock.
@@ -288,17 +325,17 @@ const DIVERT_PLACES: &str = "-- flows: divert, places
 
 /// A flow that is new is opened with the run's others: its reservation is that of its dearest message.
 const DIVERT_FLOWS: &str = "-- flows: divert, new flows
-    insert into flow (workspace_id, account_id, run_id, weight, runnable, vtime, reserve_each, rank, share, lane, windowed)
+    insert into flow (workspace_id, account_id, run_id, weight, runnable, vtime, reserve_each, rank, share, lane, windowed, paced)
     select $1, ra.account_id, $2, c.weight, r.state = 2,
            coalesce((select max(f.vtime) from flow f where f.workspace_id = $1 and f.account_id = ra.account_id), 0),
            coalesce((select max(m.units * coalesce((ra.prices ->> m.country)::bigint, (ra.prices ->> '')::bigint, 0))
                      from recipient m where m.workspace_id = $1 and m.run_id = $2), 0),
-           ra.rank, coalesce(ra.share, 1), o.lane, o.windowed
+           ra.rank, coalesce(ra.share, 1), o.lane, o.windowed, o.paced
     from run r
     join campaign c on c.workspace_id = $1 and c.campaign_id = r.campaign_id
     join run_account ra on ra.workspace_id = $1 and ra.run_id = $2
     join campaign_account a on a.workspace_id = $1 and a.campaign_id = r.campaign_id and a.account_id = ra.account_id
-    cross join lateral (select f.lane, f.windowed from flow f where f.workspace_id = $1 and f.run_id = $2 limit 1) o
+    cross join lateral (select f.lane, f.windowed, f.paced from flow f where f.workspace_id = $1 and f.run_id = $2 limit 1) o
     where r.workspace_id = $1 and r.run_id = $2
     on conflict (workspace_id, account_id, run_id) do nothing";
 
@@ -312,7 +349,7 @@ const DIVERT_OUT: &str = "-- flows: divert, accounts taken out
 
 const DIVERT_KEPT: &str = "-- flows: divert, accounts put back
     update flow f set runnable = r.state = 2, closed = null, vtime = greatest(f.vtime, (
-      select coalesce(min(o.vtime) filter (where o.runnable), max(o.vtime), 0) from flow o
+      select coalesce(min(o.vtime) filter (where o.runnable and not o.paced), max(o.vtime), 0) from flow o
       where o.workspace_id = f.workspace_id and o.account_id = f.account_id and o.run_id <> f.run_id))
     from run r
     where r.workspace_id = $1 and r.run_id = $2 and f.workspace_id = $1 and f.run_id = $2 and f.closed = 3

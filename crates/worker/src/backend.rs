@@ -12,7 +12,7 @@ use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::context::WorkerContext;
 use fanfare_domain::limits::{ACCOUNTS_EVERY, CLAIM_EVERY, CLAIM_LEASES_MAX, CLAIM_MAX};
-use fanfare_store::queue::{self, Lease};
+use fanfare_store::queue;
 use fanfare_store::{Error, Result, accounts};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use tokio::time::sleep;
@@ -197,10 +197,10 @@ impl ClaimLoop {
         let (want, mut c) = (permits.num_permits(), account.store.pool.acquire().await?);
         let leases =
             queue::claim(&mut c, who.workspace_id, who.account_id, who.worker_id, base, who.shard, want, now).await?;
-        let capped = leases.first().is_some_and(|l| l.period_us > 0);
-        let claimed: usize = leases.iter().map(Lease::len).sum();
+        // Of what has slots more was not to be had yet.
+        let slotted = leases.iter().all(|lease| lease.period_us > 0);
         self.claims.begin(&mut c, leases, permits, runs).await;
-        Ok(if claimed == 0 || capped { CLAIM_EVERY } else { Duration::ZERO })
+        Ok(if slotted { CLAIM_EVERY } else { Duration::ZERO })
     }
 
     async fn idle(&self, pause: Duration) {

@@ -41,7 +41,7 @@ pub struct Batch {
 
 /// When the messages of a batch may start.
 pub enum Pace {
-    /// At once: the account has no cap.
+    /// At once: neither the account nor the run has a limit.
     Free,
     /// At slots of its own.
     Own(Slots),
@@ -162,10 +162,10 @@ impl Place {
 
 impl Batch {
     /// A batch of bulk gives slots to urgent messages. The answer to a probe is waited for: it is none's to
-    /// take.
+    /// take. Nor is a slot that only the run's own pace asks for.
     fn giver(&self) -> Option<Giver> {
         match &self.pace {
-            Pace::Own(slots) if self.lease.lane == Lane::Bulk && !self.lease.probe => {
+            Pace::Own(slots) if self.lease.lane == Lane::Bulk && !self.lease.probe && !self.lease.paced => {
                 Some(self.account.exchange.begin(self.lease.id, *slots, self.lease.len()))
             }
             _ => None,

@@ -127,6 +127,7 @@ mod tests {
             lateness_us: 10_000,
             now_us: 290_000,
             probe: false,
+            paced: false,
             lane: Lane::Bulk,
         };
         let slots = Slots::of(&lease, clock.best().unwrap()).unwrap();

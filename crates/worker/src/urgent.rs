@@ -171,6 +171,7 @@ mod tests {
             lateness_us: 60_000_000,
             now_us: 0,
             probe: false,
+            paced: false,
             lane: Lane::Bulk,
         };
         let now = Instant::now();

@@ -9,6 +9,7 @@ mod trigger;
 
 use anyhow::Context as _;
 use clap::Args;
+use fanfare_domain::cap::Cap;
 use fanfare_domain::clock::Clock;
 use fanfare_domain::state::{CampaignKind, OnMissing, OnUnknown, Sharing};
 use fanfare_providers::{Kind, sender};
@@ -49,6 +50,10 @@ pub struct Create {
     /// Its share of each account beside other campaigns, 1 to 1000
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=1000))]
     weight: i32,
+    /// What each of its runs sends in the mean, over all accounts and workers, e.g. 50/s, 3000/min, 500/h [default: as
+    /// much as its accounts let it]
+    #[arg(long, value_parser = parse::rate)]
+    rate: Option<Cap>,
     /// When recipients lack a variable: refuse the launch, skip them, or by default send with nothing in
     /// its place
     #[arg(long, value_name = "refuse|skip|default", default_value_t = OnMissing::Refuse)]
@@ -96,6 +101,11 @@ impl Create {
                 "--triggered: messages that come one by one have no first part: leave it out".to_owned(),
             ));
         }
+        if self.trigger.triggered && self.rate.is_some() {
+            let what = "--triggered: messages that come one by one are sent at once: leave --rate out; a limit for all \
+                        that an account sends is its cap, fanfare account set ACCOUNT --cap 50/s";
+            return Err(Usage(what.to_owned()));
+        }
         self.parts.arms(&self.template).map(drop)
     }
 
@@ -123,6 +133,7 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
         accounts: &accounts,
         sharing,
         weight: new.weight,
+        rate: new.rate,
         on_missing: new.on_missing,
         on_unknown: new.on_unknown,
         expires_after_s: new.expires_after,
@@ -144,7 +155,8 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
         "id": id(made.campaign_id), "name": made.name, "kind": made.kind, "template": made.template,
         "fallback": made.fallback.as_ref().map(|f| &f.name), "list": made.list,
         "lists": names(&made, false), "minus": names(&made, true), "segment": made.audience, "category": made.category,
-        "accounts": made.accounts, "sharing": made.sharing, "channel": made.channel, "weight": made.weight, "on_missing": made.on_missing,
+        "accounts": made.accounts, "sharing": made.sharing, "channel": made.channel, "weight": made.weight,
+        "rate": made.rate.map(|rate| rate.to_string()), "on_missing": made.on_missing,
         "on_unknown": made.on_unknown, "expires_after_seconds": made.expires_after_s,
         "once_per_contact": made.once_per_contact, "next_at": schedule.as_ref().map(|s| utc(s.as_new().next_at)),
         "times": new.hours.json(),

@@ -20,6 +20,10 @@ pub struct Set {
     /// Its share of each account beside other campaigns, 1 to 1000
     #[arg(long, value_parser = clap::value_parser!(i32).range(1..=1000))]
     weight: Option<i32>,
+    /// What each of its runs sends in the mean, over all accounts and workers, e.g. 50/s, 3000/min, 500/h; none for as
+    /// much as its accounts let it
+    #[arg(long, value_name = "RATE|none", value_parser = parse::rate_or_none)]
+    rate: Option<parse::Rate>,
     #[command(flatten)]
     through: create::ThroughArgs,
     /// Pause a run once more of its messages failed, e.g. 20%; 0% = never
@@ -60,8 +64,9 @@ pub async fn judge(context: &Context, name: &str, verdict: Verdict<'_>, output: 
 /// Changes a campaign, and its runs that are not over at once.
 pub async fn set(context: &Context, set: &Set, output: Output) -> anyhow::Result<()> {
     let through = set.through.given()?;
-    if set.weight.is_none() && set.pause_if_failed.is_none() && through.is_none() && set.keeps_hours() {
-        let options = "--weight, --account with its shares, --pause-if-failed, --quiet or --hours";
+    let kept = set.weight.is_none() && set.rate.is_none() && set.pause_if_failed.is_none() && set.keeps_hours();
+    if kept && through.is_none() {
+        let options = "--weight, --rate, --account with its shares, --pause-if-failed, --quiet or --hours";
         return Err(Usage(format!("nothing to change: give {options}")).into());
     }
     for account in through.iter().flat_map(|(accounts, _)| accounts) {
@@ -69,6 +74,7 @@ pub async fn set(context: &Context, set: &Set, output: Output) -> anyhow::Result
     }
     let edit = Edit {
         weight: set.weight,
+        rate: set.rate.map(|parse::Rate(rate)| rate),
         through: through.as_ref().map(|(accounts, sharing)| (accounts.as_slice(), *sharing)),
         fails_at_permille: set.pause_if_failed,
         quiet: change(set.quiet.as_ref()),
@@ -78,6 +84,7 @@ pub async fn set(context: &Context, set: &Set, output: Output) -> anyhow::Result
     let Edited { campaign, runs, written, undivided } = edited;
     let value = json!({
         "id": id(campaign.campaign_id), "campaign": campaign.name, "weight": campaign.weight,
+        "rate": campaign.rate.map(|rate| rate.to_string()),
         "accounts": campaign.accounts, "sharing": campaign.sharing,
         "fails_at_permille": campaign.fails_at_permille, "runs_changed": runs,
         "quiet": written.quiet, "hours": written.hours, "undivided": undivided,

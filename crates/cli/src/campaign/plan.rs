@@ -73,6 +73,7 @@ pub fn render(p: &Plan) -> String {
         (if p.list.contains(", ") { "lists" } else { "list" }, audience(p)),
         ("rules", rules(p)),
         (if p.accounts.len() > 1 { "accounts" } else { "account" }, accounts(p)),
+        ("pace", p.rate.as_ref().map(|rate| format!("at most {rate}")).unwrap_or_default()),
         ("window", p.window.map(|w| window(p, w)).unwrap_or_default()),
         ("runs", p.next_at.map(|at| format!("by itself, next {}", when(at))).unwrap_or_default()),
         ("messages", format!("{}{segments}", bold(&count(p.recipients)))),

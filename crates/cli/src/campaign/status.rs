@@ -38,6 +38,8 @@ pub struct Status {
     /// Seconds to go; none when that cannot be told.
     pub eta_seconds: Option<f64>,
     pub campaign: String,
+    /// What the campaign lets through in the mean, e.g. `50/s`.
+    pub rate: Option<String>,
     pub accounts: Vec<AccountStatus>,
     pub paused_reason: Option<PausedReason>,
     /// Why nothing is sent although there is something to send, and what to do about it.
@@ -121,6 +123,7 @@ impl Status {
             rate_per_second: 0.0,
             eta_seconds: None,
             campaign: campaign.name.clone(),
+            rate: campaign.rate.map(|rate| rate.to_string()),
             accounts: p
                 .accounts
                 .iter()
@@ -188,7 +191,7 @@ impl Status {
         !self.expanded && self.planned.is_none()
     }
 
-    /// Never less than the limits of the accounts that can send allow.
+    /// Never less than the campaign's rate and the limits of the accounts that can send allow.
     fn eta(&self, rate: f64, campaign: &Campaign, p: &Progress) -> Option<f64> {
         let to_do = self.to_do();
         if self.is_vague() {
@@ -211,7 +214,8 @@ impl Status {
         if paces.is_empty() {
             return None;
         }
-        let at_best = forecast(campaign.sharing, &paces, to_do.unsigned_abs()).seconds.unwrap_or(0.0);
+        let expected = forecast(campaign.sharing, &paces, to_do.unsigned_abs()).at_most(campaign.rate);
+        let at_best = expected.seconds.unwrap_or(0.0);
         match (rate > 0.0, at_best > 0.0) {
             (true, _) => Some(at_best.max(to_do as f64 / rate)),
             (false, true) => Some(at_best),
@@ -304,9 +308,10 @@ pub fn render(s: &Status) -> String {
         ("on no list any more", left.gone),
         ("answered", left.answered),
     ];
+    let at_most = s.rate.as_ref().map(|rate| format!(", at most {rate}")).unwrap_or_default();
     let to_go = match s.eta_seconds {
-        Some(eta) if !s.is_over() => format!("{} a second, {} to go", s.rate_per_second, duration(eta)),
-        _ => format!("{} a second", s.rate_per_second),
+        Some(eta) if !s.is_over() => format!("{} a second{at_most}, {} to go", s.rate_per_second, duration(eta)),
+        _ => format!("{} a second{at_most}", s.rate_per_second),
     };
     let head = [
         ("campaign", s.campaign.clone()),

@@ -46,6 +46,32 @@ async fn a_campaign_is_launched_as_it_was_approved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_has_a_rate_of_its_own() {
+    let (home, provider) = (Home::new().await, Provider::start(config()));
+    home.campaign(&provider.handle.url(), 60, &["--cap", "500/s"], &["--rate", "2/s"]);
+    let plan = home.json(&["campaign", "plan", "c"]);
+    assert_eq!((&plan["rate"], &plan["seconds"]), (&"2/s".into(), &30.0.into()), "{plan:#}");
+    assert!(home.ok(&["campaign", "plan", "c"]).contains("at most 2/s"));
+    home.ok(&["campaign", "launch", "c"]);
+    let said = home.ok(&["campaign", "status", "c"]);
+    assert!(said.contains("at most 2/s"), "{said}");
+    let _up = home.role(&["up"]);
+    provider.wait_accepted(2);
+    let said = home.ok(&["campaign", "set", "c", "--rate", "3000/min"]);
+    assert!(said.contains("at most 3000/min") && said.contains("at once for the run"), "{said}");
+    assert_eq!(home.status()["rate"], "3000/min");
+    let none = home.json(&["campaign", "set", "c", "--rate", "none"]);
+    assert_eq!((&none["rate"], &none["runs_changed"]), (&Value::Null, &1.into()), "{none:#}");
+    assert_eq!(home.json(&["campaign", "watch", "c"])["sent"], 60);
+    let history = home.json(&["campaign", "history", "c"])["transitions"].take();
+    assert_eq!(words(&history, "reason"), ["–", "–", "rate 3000/min", "rate none", "–"], "{history:#}");
+    home.assert_audit();
+    home.ok(&["campaign", "create", "hi", "--triggered", "--template", "t", "--account", "a"]);
+    let said = home.fails(1, &["campaign", "set", "hi", "--rate", "5/s"]);
+    assert!(said.contains("sent at once") && said.contains("--cap"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_part_goes_first_the_rest_follows_and_a_step_after_them() {
     let (home, provider) = (Home::new().await, Provider::start(config()));
     home.ok(&["template", "add", "b", "--channel", "sms", "--body", "Other words"]);

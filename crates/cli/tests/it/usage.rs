@@ -8,7 +8,7 @@ async fn bad_usage_is_exit_code_2_and_says_what_was_expected() {
     let add = ["account", "add", "a", "--url", "http://127.0.0.1:9/"];
     let create = ["campaign", "create", "c", "--template", "t", "--list", "l", "--account", "a"];
     let with = |base: &[&'static str], more: &[&'static str]| [base, more].concat();
-    let cases: [(Vec<&str>, &str); 15] = [
+    let cases: [(Vec<&str>, &str); 21] = [
         (vec!["nonsense"], "unrecognized subcommand"),
         (vec!["import", "x.csv"], "--list"),
         (vec!["import", "x.csv", "--list", "l", "--map", "phone"], "FIELD=COLUMN"),
@@ -18,6 +18,15 @@ async fn bad_usage_is_exit_code_2_and_says_what_was_expected() {
         (with(&add, &["--price", "XX=1"]), "no country code"),
         (with(&create, &["--on-missing", "guess"]), "refuse, skip, default"),
         (with(&create, &["--expires-after", "soon"]), "24h"),
+        (with(&create, &["--rate", "50"]), "50/s, 3000/min or 500/h"),
+        (with(&create, &["--rate", "0/s"]), "lets nothing through"),
+        (with(&create, &["--rate", "2000000/s"]), "above 1000000/s"),
+        (with(&create, &["--rate", "none"]), "50/s"),
+        (vec!["campaign", "set", "c", "--rate", "fast"], "none takes it back"),
+        (
+            vec!["campaign", "create", "c", "--template", "t", "--account", "a", "--triggered", "--rate", "5/s"],
+            "leave --rate out",
+        ),
         (vec!["campaign", "launch", "c", "--at", "2026-12-01T09:00"], "2026-12-01T09:00+01:00"),
         (vec!["campaign", "recipients", "c", "--state", "lost"], "queued, leased"),
         (vec!["credits", "topup", "1.5"], "1000000 = one credit"),

@@ -1,6 +1,6 @@
 //! What is expected of each account.
 
-use fanfare_domain::forecast::{Forecast, Load};
+use fanfare_domain::forecast::{Forecast, Load, Other};
 use fanfare_store::campaigns::{Campaign, CampaignAccount};
 use fanfare_store::{PgConnection, Result, runs};
 
@@ -17,8 +17,12 @@ pub(super) async fn loads(c: &mut PgConnection, workspace_id: i32, campaign: &Ca
     let mut loads = Vec::new();
     for account in &campaign.accounts {
         let others = runs::beside(c, (workspace_id, account.account_id), campaign.campaign_id).await?;
-        let others = others.into_iter().map(|(messages, weight)| (messages.unsigned_abs(), weight)).collect();
-        loads.push(Load { weight: campaign.weight, others });
+        let other = |run: runs::Beside| Other {
+            messages: run.messages.unsigned_abs(),
+            weight: run.weight,
+            per_second: run.per_second,
+        };
+        loads.push(Load { weight: campaign.weight, others: others.into_iter().map(other).collect() });
     }
     Ok(loads)
 }
@@ -34,7 +38,7 @@ pub(super) fn account_lines(
         let messages = expected.messages[i].cast_signed();
         let cost = of_part(tally.costs[i], messages, tally.recipients);
         let CampaignAccount { name, sender, share, .. } = account.clone();
-        let beside = loads[i].others.iter().map(|(messages, _)| messages.cast_signed()).sum();
+        let beside = loads[i].others.iter().map(|other| other.messages.cast_signed()).sum();
         AccountLine { account: name, sender, share, messages, cost, dearest: tally.dearest[i], beside }
     };
     campaign.accounts.iter().enumerate().map(line).collect()

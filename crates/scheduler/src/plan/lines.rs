@@ -32,6 +32,8 @@ pub struct Plan {
     pub accounts: Vec<AccountLine>,
     /// How they divide it.
     pub sharing: Sharing,
+    /// What it sends in the mean, over all of them, e.g. `50/s`; `None` = as much as they let it.
+    pub rate: Option<String>,
     /// Its template.
     pub template: String,
     /// The version that would be sent.
@@ -66,7 +68,7 @@ pub struct Plan {
     pub cost_at_most: i64,
     /// What there is to pay it with.
     pub credit: CreditLine,
-    /// How long sending takes at the accounts' limits; `None` without a limit.
+    /// How long sending takes at its own rate and the accounts' limits; `None` without a limit.
     pub seconds: Option<f64>,
     /// When it would start: with its schedule's next tick, else if launched now.
     pub starts_at: DateTime<Utc>,

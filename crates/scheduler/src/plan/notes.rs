@@ -153,7 +153,9 @@ impl Plan {
             && seconds > limit as f64
         {
             let problem = format!("messages expire after {limit} s, and sending takes {seconds:.0} s");
-            self.warnings.push(Problem::new(problem, "raise the account's cap, or give the campaign more time"));
+            let limit =
+                if self.rate.is_some() { "the campaign's rate, or the account's cap" } else { "the account's cap" };
+            self.warnings.push(Problem::new(problem, format!("raise {limit}, or give the campaign more time")));
         }
     }
 }

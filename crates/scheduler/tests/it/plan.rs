@@ -1,10 +1,12 @@
 //! What a plan says, against figures worked out by hand.
 
+use fanfare_domain::cap::Cap;
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::OnMissing;
 use fanfare_domain::template::{Text, Variant};
 use fanfare_scheduler::launch::{Launch, launch};
+use fanfare_scheduler::life::{self, Edit};
 use fanfare_scheduler::plan::{CountryLine, Excluded, MissingVariable, Plan};
 use fanfare_scheduler::preview::preview;
 use fanfare_store::campaigns::{NewCampaign, Through};
@@ -286,6 +288,27 @@ async fn a_part_that_becomes_too_long_is_named_too() {
     let plan = Scene::set(setting, &people).await.plan().await;
     let expected = "row 1: buttons[0].title: has 21 characters: expected at most 20";
     assert!(refusals(&plan).contains(expected), "{}", refusals(&plan));
+}
+
+#[tokio::test]
+async fn a_plan_knows_the_rate_of_its_campaign_and_of_those_beside_it() {
+    let setting = Setting { caps: vec!["100/s".parse().unwrap()], ..Setting::default() };
+    let scene = Scene::set(setting, &[]).await;
+    scene.add_many(1_000).await;
+    let rate = |count| Some(Cap { count, per_us: 1_000_000 });
+    let through = [Through::account("demo")];
+    let other = NewCampaign { rate: rate(20), ..NewCampaign::of("other", "hello", "people", &through) };
+    campaigns::create(&scene.store, scene.workspace_id, other).await.unwrap();
+    let alone = scene.plan().await.seconds.unwrap();
+    launch(&scene.store, scene.workspace_id, "other", Launch::default()).await.unwrap();
+    let beside = scene.plan().await.seconds.unwrap() / alone;
+    assert!((1.24..1.26).contains(&beside), "it has four fifths of the account: {beside}");
+    let edit = Edit { rate: Some(rate(5)), ..Edit::default() };
+    life::edit(&scene.store, scene.workspace_id, CAMPAIGN, edit).await.unwrap();
+    let plan = scene.plan().await;
+    assert_eq!((plan.rate.as_deref(), plan.seconds), (Some("5/s"), Some(200.0)));
+    launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+    assert_eq!(scene.number("select sum(period_us)::bigint from run_pace").await, 50_000 + 200_000);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use fanfare_domain::cap::Cap;
 use fanfare_domain::limits::CAMPAIGN_LISTS_MAX;
 use fanfare_domain::segment::Segment;
 use fanfare_domain::state::{Approval, CampaignKind, Category, OnMissing, OnUnknown, Sharing};
@@ -40,6 +41,8 @@ pub struct NewCampaign<'a> {
     pub sharing: Sharing,
     /// Its share of each account beside other campaigns, 1 to 1000.
     pub weight: i32,
+    /// What each of its runs sends in the mean, over all of its accounts; at most one message a µs.
+    pub rate: Option<Cap>,
     /// When a recipient lacks a variable.
     pub on_missing: OnMissing,
     /// What becomes of a message in doubt at a provider without idempotency keys.
@@ -76,6 +79,7 @@ impl<'a> NewCampaign<'a> {
             accounts,
             sharing: Sharing::Together,
             weight: 1,
+            rate: None,
             on_missing: OnMissing::Refuse,
             on_unknown: OnUnknown::Hold,
             expires_after_s: None,
@@ -141,8 +145,8 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
         "-- create
          insert into campaign (workspace_id, campaign_id, name, template_id, list_id, sharing, weight,
            on_missing, on_unknown, expires_after_s, created_at, fallback_id, once_per_contact, fails_at_permille, kind,
-           audience, category)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+           audience, category, rate_count, rate_per_us)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
          on conflict (workspace_id, name) do nothing",
     )
     .bind(workspace_id)
@@ -162,6 +166,8 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
     .bind(new.kind.as_i16())
     .bind(new.audience.map(Segment::text))
     .bind(new.category.as_i16())
+    .bind(new.rate.map(|rate| rate.count as i32))
+    .bind(new.rate.map(|rate| rate.per_us))
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {

@@ -1,12 +1,13 @@
 //! Changing campaigns: their approval, their policies, their accounts.
 
-use fanfare_domain::state::{Approval, Sharing};
+use fanfare_domain::cap::Cap;
+use fanfare_domain::state::{Approval, CampaignKind, Sharing};
 use sqlx::PgConnection;
 
 use super::create::add_account;
 use super::{Campaign, Through};
 use crate::error::ensure_affected;
-use crate::{Result, transitions};
+use crate::{Error, Result, transitions};
 
 /// Moves the campaign to another state of approval, with what is approved if it is. The caller holds its lock.
 ///
@@ -57,6 +58,31 @@ pub async fn set_policies(
     .bind(campaign_id)
     .bind(weight)
     .bind(fails_at_permille)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Gives a campaign a rate of its own, or none. The caller holds its lock.
+///
+/// # Errors
+/// [`Error::Conflict`] for a rate of one whose messages come one by one; else when the database fails.
+pub async fn set_rate(c: &mut PgConnection, workspace_id: i32, campaign: &Campaign, rate: Option<Cap>) -> Result<()> {
+    let name = &campaign.name;
+    if rate.is_some() && campaign.kind != CampaignKind::Broadcast {
+        return Err(Error::Conflict(format!(
+            "campaign {name:?} is triggered, and what comes one by one is sent at once: leave --rate out; a limit for \
+             all that an account sends is its cap, fanfare account set ACCOUNT --cap 50/s"
+        )));
+    }
+    sqlx::query(
+        "-- set_rate
+         update campaign set rate_count = $3, rate_per_us = $4 where workspace_id = $1 and campaign_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(campaign.campaign_id)
+    .bind(rate.map(|rate| rate.count as i32))
+    .bind(rate.map(|rate| rate.per_us))
     .execute(c)
     .await?;
     Ok(())

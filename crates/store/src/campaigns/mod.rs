@@ -4,6 +4,7 @@ mod create;
 mod edit;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use fanfare_domain::cap::Cap;
 use fanfare_domain::message::Channel;
 use fanfare_domain::segment::Segment;
 use fanfare_domain::state::{Approval, CampaignKind, Category, OnMissing, OnUnknown, Sharing};
@@ -17,7 +18,7 @@ use crate::runs::RunArm;
 use crate::{Error, Result, templates};
 
 pub use create::{NewCampaign, Through, create, segment};
-pub use edit::{set_accounts, set_approval, set_policies};
+pub use edit::{set_accounts, set_approval, set_policies, set_rate};
 
 /// An account of a campaign.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +82,8 @@ pub struct Campaign {
     pub sharing: Sharing,
     /// Its share of each account beside other campaigns.
     pub weight: i32,
+    /// What each of its runs sends in the mean, over all of its accounts; `None` = as much as these let it.
+    pub rate: Option<Cap>,
     /// When a recipient lacks a variable.
     pub on_missing: OnMissing,
     /// What becomes of a message in doubt at a provider without idempotency keys.
@@ -188,6 +191,8 @@ struct Row {
     accounts: Vec<CampaignAccount>,
     sharing: i16,
     weight: i32,
+    rate_count: Option<i32>,
+    rate_per_us: Option<i64>,
     on_missing: i16,
     on_unknown: i16,
     expires_after_s: Option<i64>,
@@ -226,6 +231,7 @@ impl Row {
             sharing: Sharing::from_i16(self.sharing).ok_or_else(|| corrupt("sharing", self.sharing))?,
             accounts: self.accounts,
             weight: self.weight,
+            rate: self.rate_count.zip(self.rate_per_us).map(|(n, per_us)| Cap { count: n.into(), per_us }),
             expires_after_s: self.expires_after_s,
             once_per_contact: self.once_per_contact,
             created_at: self.created_at,
@@ -266,7 +272,7 @@ async fn select(c: &mut PgConnection, workspace_id: i32, name: Option<&str>) -> 
                                            order by m.minus, m.rank), '[]')
                  from campaign_list m join list n on n.workspace_id = m.workspace_id and n.list_id = m.list_id
                  where m.workspace_id = c.workspace_id and m.campaign_id = c.campaign_id) as more_lists,
-                c.sharing, c.weight, c.on_missing, c.on_unknown, c.expires_after_s, c.once_per_contact, c.created_at,
+                c.sharing, c.weight, c.rate_count, c.rate_per_us, c.on_missing, c.on_unknown, c.expires_after_s, c.once_per_contact, c.created_at,
                 c.approval, c.approved_says, c.fails_at_permille,
                 (select coalesce(jsonb_agg(jsonb_build_object('template_id', a.template_id, 'template', t.name,
                           'version', t.version, 'weight', a.weight) order by a.arm), '[]')

@@ -1,7 +1,7 @@
 //! Claiming: see `migrations/0024_one_off.sql` for what one claim does.
 
 use chrono::{DateTime, Utc};
-use fanfare_domain::limits::{CLAIM_LEASES_MAX, HORIZON_US, LEAD_US, RETRY_LIST_MAX};
+use fanfare_domain::limits::{CLAIM_LEASES_MAX, HORIZON_US, LEAD_US, PACE_LAG_US, RETRY_LIST_MAX};
 use fanfare_domain::state::RetryKind;
 use sqlx::{FromRow, PgConnection};
 
@@ -25,7 +25,7 @@ pub struct Lease {
     pub reserve_each: i64,
     /// Time of the first slot, µs by the database's clock.
     pub slot_us: i64,
-    /// Distance of the slots, µs; 0 = no cap.
+    /// Distance of the slots, µs; 0 = no slots, since neither the account nor the run has a limit.
     pub period_us: i64,
     /// How long after its slot a message may still start, µs.
     pub lateness_us: i64,
@@ -33,6 +33,8 @@ pub struct Lease {
     pub now_us: i64,
     /// The circuit is half open: what becomes of this message decides whether it closes.
     pub probe: bool,
+    /// Its slots are those of the run's own pace, since the account has no cap.
+    pub paced: bool,
     /// Of which lane.
     pub lane: Lane,
 }
@@ -117,6 +119,9 @@ struct Row {
     lateness_us: i64,
     now_us: i64,
     probe: bool,
+    /// Told by the claim of bulk alone: what is urgent keeps no pace.
+    #[sqlx(default)]
+    paced: bool,
 }
 
 /// Claims up to `want` messages of the account for the worker. `lease_id` names the first lease, the
@@ -135,21 +140,23 @@ pub async fn claim(
     want: usize,
     now: DateTime<Utc>,
 ) -> Result<Vec<Lease>> {
-    let rows: Vec<Row> = sqlx::query_as("select * from claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) -- claim")
-        .bind(workspace_id)
-        .bind(account_id)
-        .bind(worker_id)
-        .bind(lease_id)
-        .bind(CLAIM_LEASES_MAX)
-        .bind(shard)
-        .bind(want as i32)
-        .bind(RETRY_LIST_MAX as i32)
-        .bind(HORIZON_US)
-        .bind(LEAD_US)
-        .bind(now)
-        .fetch_all(c)
-        .await
-        .map_err(fenced)?;
+    let rows: Vec<Row> =
+        sqlx::query_as("select * from claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) -- claim")
+            .bind(workspace_id)
+            .bind(account_id)
+            .bind(worker_id)
+            .bind(lease_id)
+            .bind(CLAIM_LEASES_MAX)
+            .bind(shard)
+            .bind(want as i32)
+            .bind(RETRY_LIST_MAX as i32)
+            .bind(HORIZON_US)
+            .bind(LEAD_US)
+            .bind(PACE_LAG_US)
+            .bind(now)
+            .fetch_all(c)
+            .await
+            .map_err(fenced)?;
     leases(rows, Lane::Bulk)
 }
 
@@ -243,6 +250,7 @@ impl Row {
             lateness_us: self.lateness_us,
             now_us: self.now_us,
             probe: self.probe,
+            paced: self.paced,
             lane,
         })
     }

@@ -7,7 +7,7 @@ use fanfare_domain::state::{OnUnknown, RunState};
 use sqlx::PgPool;
 
 use super::settle::{Verdict, settle};
-use crate::{Error, Result, transitions};
+use crate::{Error, Result, flows, transitions};
 
 /// A person's decision.
 #[derive(Debug, Clone, Copy)]
@@ -188,8 +188,9 @@ async fn reopen(c: &mut sqlx::PgConnection, d: Decision<'_>) -> Result<()> {
         )
         .bind(d.workspace_id)
         .bind(d.run_id)
-        .execute(c)
+        .execute(&mut *c)
         .await?;
+        flows::pace(c, d.workspace_id, d.run_id).await?;
     }
     Ok(())
 }

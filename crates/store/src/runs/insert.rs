@@ -52,6 +52,8 @@ pub struct NewRun<'a> {
     pub planned: i64,
     /// Its share of each account.
     pub weight: i32,
+    /// Whether its campaign has a rate, whose pace it keeps.
+    pub paced: bool,
     /// From then on what is unsent expires; set at the start of a run that waits.
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -105,6 +107,7 @@ impl<'a> NewRun<'a> {
             variables: &[],
             planned: 0,
             weight: campaign.weight,
+            paced: campaign.rate.is_some(),
             expires_at: campaign.expires_at(now),
         }
     }
@@ -158,6 +161,9 @@ pub async fn insert(c: &mut PgConnection, workspace_id: i32, run: &NewRun<'_>) -
     }
     for (rank, account) in (0..).zip(run.accounts) {
         insert_account(c, workspace_id, run, rank, account).await?;
+    }
+    if run.paced {
+        flows::pace(c, workspace_id, run.run_id).await?;
     }
     let sql = match run.kind {
         // It has one segment, which grows, and is claimed already as far as it goes.

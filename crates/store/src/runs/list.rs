@@ -92,8 +92,19 @@ pub async fn list(c: &mut PgConnection, workspace_id: i32, campaign_id: i64) -> 
     Ok(runs)
 }
 
-/// Bulk messages that an account has still to send for running runs of other campaigns, with the weight of each: of
-/// a run through several accounts an equal part.
+/// What an account has to send for a running run of another campaign.
+#[derive(Debug, Clone, Copy, PartialEq, FromRow)]
+pub struct Beside {
+    /// Bulk messages that are left.
+    pub messages: i64,
+    /// The run's share of the account.
+    pub weight: i32,
+    /// How many of them are sent in a second, at most; `None` = as many as the account lets it.
+    pub per_second: Option<f64>,
+}
+
+/// What an account has still to send for running runs of other campaigns: of a run through several accounts an equal
+/// part.
 ///
 /// # Errors
 /// When the database fails.
@@ -101,14 +112,14 @@ pub async fn beside(
     c: &mut PgConnection,
     (workspace_id, account_id): (i32, i64),
     campaign_id: i64,
-) -> Result<Vec<(i64, i32)>> {
+) -> Result<Vec<Beside>> {
     Ok(sqlx::query_as(
         "-- beside
          select (greatest(0, s.waiting + case when r.expanded_at is null
                      -- Of a part, about so much of those who are not known yet.
                      then (r.planned - s.seen) * coalesce((r.part_to - r.part_from) / 4294967296.0, 1) else 0 end)
-                   / n.accounts)::bigint,
-                f.weight
+                   / n.accounts)::bigint as messages,
+                f.weight, 1000000.0::float8 / (q.period_us * n.accounts) as per_second
          from flow f
          join run r on r.workspace_id = f.workspace_id and r.run_id = f.run_id and r.campaign_id <> $3
          cross join lateral (
@@ -116,6 +127,7 @@ pub async fn beside(
                   coalesce(sum(g.hi - g.lo + g.no_address + g.duplicate + g.suppressed + g.missing + g.reached + g.minus
                     + g.outside + g.no_consent + g.capped + g.other_part + g.gone + g.answered), 0) as seen
            from segment g where g.workspace_id = f.workspace_id and g.run_id = f.run_id) s
+         left join run_pace q on q.workspace_id = f.workspace_id and q.run_id = f.run_id
          cross join lateral (
            select count(*) as accounts from flow o
            where o.workspace_id = f.workspace_id and o.run_id = f.run_id and o.runnable) n

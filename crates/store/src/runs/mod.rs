@@ -13,7 +13,7 @@ use crate::{Error, Result, flows, transitions};
 
 pub use guard::{Failing, failing, forgive, say_why};
 pub use insert::{NewRun, NewRunAccount, RunArm, insert};
-pub use list::{Listed, beside, is_expanding, list};
+pub use list::{Beside, Listed, beside, is_expanding, list};
 
 /// Where a run stands, in short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

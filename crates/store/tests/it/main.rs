@@ -9,6 +9,7 @@ mod erase;
 mod key;
 mod one_off;
 mod open;
+mod pace;
 mod polls;
 mod queue;
 mod scene;

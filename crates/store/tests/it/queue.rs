@@ -11,6 +11,7 @@ use fanfare_store::{audit, credits, finish, flows, progress, receipts};
 use fanfare_testdb::TestDb;
 
 use crate::actor::{Actor, sql};
+use crate::pace::set_rate;
 use crate::scene::{ACCOUNT, RUN, Scene, WORKSPACE};
 
 const OPERATIONS: usize = 250;
@@ -67,7 +68,7 @@ async fn random_life(seed: u64, sharing: Option<Sharing>) {
     let mut next_worker = 3;
     for step in 0..OPERATIONS {
         let who = rng.below(actors.len() as u64) as usize;
-        let what = match rng.below(20) {
+        let what = match rng.below(21) {
             0..=6 if actors[who].alive => {
                 actors[who].claim(&db, 1 + rng.below(40) as usize).await;
                 "claim"
@@ -108,6 +109,11 @@ async fn random_life(seed: u64, sharing: Option<Sharing>) {
                 flows::close_by_provider(&mut c, (WORKSPACE, account_id, RUN), "132015").await.unwrap();
                 "an account is closed to the run"
             }
+            20 => {
+                let rates = [None, Some("100/s"), Some("1000000/s")];
+                set_rate(&db, rates[rng.below(3) as usize]).await;
+                "the rate is changed"
+            }
             _ => continue,
         };
         assert_balanced(&db, seed, step, what).await;
@@ -123,6 +129,7 @@ async fn end(db: &TestDb, rng: &Rng, seed: u64, actors: &mut [Actor]) {
     credits::topup(&db.store, WORKSPACE, 1_000_000, None).await.unwrap();
     sql(db, "update account set stopped_reason = null").await;
     Scene::pause(db, false).await;
+    set_rate(db, None).await;
     if cancel {
         Scene::cancel(db).await;
     }

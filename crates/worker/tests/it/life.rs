@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use fanfare_domain::cap::Cap;
 use fanfare_domain::cohort::Member;
 use fanfare_domain::id::message_id;
 use fanfare_domain::rng::Rng;
@@ -319,11 +320,14 @@ async fn edit(play: &Play, rng: &Rng) {
     let both = [Through::account("demo"), Through::account("other")];
     let shared = [by(3), Through { share: Some(1), ..Through::account("other") }];
     let only = [Through::account("other")];
-    let edit = match rng.below(5) {
+    let rate = Cap { count: 20_000, per_us: 1_000_000 };
+    let edit = match rng.below(7) {
         0 => Edit { weight: Some(1 + rng.below(100) as i32), ..Edit::default() },
         1 => Edit { through: Some((&both, Sharing::Together)), ..Edit::default() },
         2 => Edit { through: Some((&shared, Sharing::Shares)), ..Edit::default() },
         3 => Edit { through: Some((&both, Sharing::InOrder)), ..Edit::default() },
+        4 => Edit { rate: Some(Some(rate)), ..Edit::default() },
+        5 => Edit { rate: Some(None), ..Edit::default() },
         _ => Edit { through: Some((&only, Sharing::Together)), ..Edit::default() },
     };
     life::edit(&play.db.store, WORKSPACE, CAMPAIGN, edit).await.unwrap();

@@ -7,6 +7,7 @@ mod kinds;
 mod life;
 mod login;
 mod media;
+mod pace;
 mod polls;
 mod receipts;
 mod revoked;

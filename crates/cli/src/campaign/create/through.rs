@@ -65,7 +65,7 @@ impl ThroughArgs {
     }
 }
 
-/// `accounts main (3 of 4), other (1 of 4), by shares; weight 1`.
+/// `accounts main (3 of 4), other (1 of 4), by shares; weight 1, at most 50/s`.
 pub fn through(c: &Campaign) -> String {
     let all: i32 = c.accounts.iter().filter_map(|a| a.share).sum();
     let each = |a: &CampaignAccount| {
@@ -74,10 +74,12 @@ pub fn through(c: &Campaign) -> String {
         format!("{}{share}{sender}", a.name)
     };
     let names = c.accounts.iter().map(each).collect::<Vec<_>>().join(", ");
-    match (c.accounts.len(), c.sharing) {
+    let rate = c.rate.map(|rate| format!(", at most {rate}")).unwrap_or_default();
+    let of_each = match (c.accounts.len(), c.sharing) {
         (1, _) => format!("account {names}, weight {}", c.weight),
         (_, Sharing::Together) => format!("accounts {names}, together; weight {}", c.weight),
         (_, Sharing::Shares) => format!("accounts {names}, by shares; weight {}", c.weight),
         (_, Sharing::InOrder) => format!("accounts {names}, in this order; weight {}", c.weight),
-    }
+    };
+    of_each + &rate
 }
