@@ -146,7 +146,7 @@ pub async fn page(
     rows.into_iter().map(Row::delivery).collect()
 }
 
-/// How many messages the run has so far: its seqs are 0 to one less.
+/// One past the last number of the run so far: of a run to a list, how many messages it has.
 ///
 /// # Errors
 /// When the database fails.

@@ -1,5 +1,6 @@
 //! Messages that come one by one: entered once for each key, claimed beside bulk, accounted for like any other.
 
+use fanfare_domain::clock::Clock;
 use fanfare_domain::outcome::Class;
 use fanfare_domain::rng::Rng;
 use fanfare_store::one_off::{self, Entered, OneOff, Standing};
@@ -36,7 +37,21 @@ async fn scene(recipients: i32, reserve_each: i64, credit: i64) -> TestDb {
 
 fn one_off<'a>(key: Option<&'a str>, digest: &'a [u8], costs: &'a [(i64, i64)]) -> OneOff<'a> {
     let (address, country) = ("+213555000001", Some("DZ"));
-    OneOff { run_id: LIVE, campaign_id: 41, key, digest, address, country, units: 1, variant: 0, params: None, costs }
+    OneOff {
+        run_id: LIVE,
+        campaign_id: 41,
+        key,
+        digest,
+        address,
+        country,
+        units: 1,
+        variant: 0,
+        params: None,
+        zone: None,
+        now: Clock::system().now(),
+        expires_at: None,
+        costs,
+    }
 }
 
 async fn enter(db: &TestDb) -> Entered {
@@ -196,7 +211,7 @@ async fn another_account_takes_over_what_one_that_cannot_send_has_not_in_doubt()
     let mut other = Actor::start_of_two(&db, 2).await;
     assert_eq!(other.claim_urgent(&db, 10, Lane::Urgent).await, 0, "the first can send");
     sql(&db, "update account set stopped_reason = '401' where account_id = 20").await;
-    let due = queue::urgent(&mut db.store.pool.acquire().await.unwrap()).await.unwrap();
+    let due = queue::urgent(&mut db.store.pool.acquire().await.unwrap(), db.store.clock.now()).await.unwrap();
     assert!(due.contains(&(WORKSPACE, 21)), "{due:?}");
     assert_eq!(other.claim_urgent(&db, 10, Lane::Urgent).await, 2);
     assert_eq!(enter(&db).await, Entered::Refused(Standing::Open), "what it costs through the other is not known");
