@@ -133,7 +133,7 @@ async fn place(c: &mut PgConnection, workspace_id: i32, m: OneOff<'_>) -> Result
         if let Some(place) = next_of_block(c, (workspace_id, m.run_id), zone, window, m.now).await? {
             return Ok(place);
         }
-        // Should somebody else have opened one at the same time, there is a number now, or the next block is free.
+        // Should somebody else have opened one meanwhile, this opens none.
         open_block(c, (workspace_id, m.run_id), zone, window).await?;
     }
 }
@@ -184,7 +184,7 @@ async fn next_of_block(
     Ok(place)
 }
 
-/// Opens a block of a zone behind all others, unless somebody else does.
+/// Opens a block of a zone behind all others, unless somebody else does, or it has one with a number to give.
 async fn open_block(c: &mut PgConnection, (workspace_id, run_id): (i32, i64), zone: Tz, window: Window) -> Result<()> {
     sqlx::query(
         "-- enter: open block
@@ -192,7 +192,8 @@ async fn open_block(c: &mut PgConnection, (workspace_id, run_id): (i32, i64), zo
            no_address, duplicate, suppressed, missing, zone, opens_at, closes_at)
          select $1, $2, n.segment_no, n.lo, n.lo, n.lo, n.lo::text, 0, 0, 0, 0, $3, $4, $5
          from (select max(g.segment_no) + 1 as segment_no, max(case when g.zone is null then g.hi else g.lo + $6 end) as lo
-               from segment g where g.workspace_id = $1 and g.run_id = $2) n
+               from segment g where g.workspace_id = $1 and g.run_id = $2
+               having not coalesce(bool_or(g.zone = $3 and g.hi < g.lo + $6), false)) n
          on conflict do nothing",
     )
     .bind(workspace_id)
