@@ -13,6 +13,7 @@ mod revoked;
 mod several;
 mod stage;
 mod templates;
+mod triggered;
 mod urgent;
 mod waves;
 mod window;
