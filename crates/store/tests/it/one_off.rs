@@ -269,6 +269,35 @@ async fn numbers_are_given_out_in_blocks_of_a_zone_however_many_enter_at_once() 
     assert_balanced(&db, 0, 0, "entered").await;
 }
 
+/// As `scheduler::hours::apply` does, while messages are being entered.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_enters_a_message_while_the_hours_are_changed_keeps_the_new_ones() {
+    for round in 0..5 {
+        let db = scene(0, 0, 0).await;
+        let now = db.store.clock.now();
+        let clock = |hours| (now + TimeDelta::hours(hours)).format("%H:%M");
+        let change = async {
+            sqlx::query("update campaign set quiet = $1 where kind = 2")
+                .bind(format!("{}-{}", clock(-1), clock(2)))
+                .execute(&db.store.pool)
+                .await
+                .unwrap();
+            hours::begin(&db.store.pool, WORKSPACE, LIVE).await.unwrap();
+            let mut c = db.store.pool.acquire().await.unwrap();
+            let rules = hours::of_run(&mut c, WORKSPACE, LIVE).await.unwrap();
+            for zone in hours::zones(&mut c, WORKSPACE, None).await.unwrap() {
+                let window = rules.window_or_wait(rules.zone, now);
+                hours::roll(&db.store.pool, &zone, window, (now, true)).await.unwrap();
+            }
+        };
+        let (entered, ()) = tokio::join!(futures::future::join_all((0..40).map(|_| enter(&db))), change);
+        assert!(entered.iter().all(|e| matches!(e, Entered::As(_))), "round {round}: {entered:?}");
+        let early = "select count(*) from retry where due_at < now() + interval '1 h 50 min'";
+        assert_eq!(number(&db, early).await, 0, "round {round}: due at night");
+        assert_eq!(number(&db, "select count(*) from retry").await, 40);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_its_window_is_neither_looked_at_nor_claimed() {
     let db = scene(0, 0, 0).await;

@@ -63,7 +63,7 @@ impl Live {
     /// What a message waits for.
     async fn times(&self, of: &Submitted) -> Times {
         let store = &self.play.db.store;
-        times(&mut *store.pool.acquire().await.unwrap(), WORKSPACE, (of.run_id, of.seq), store.clock.now())
+        times(&mut store.pool.acquire().await.unwrap(), WORKSPACE, (of.run_id, of.seq), store.clock.now())
             .await
             .unwrap()
     }
@@ -96,7 +96,7 @@ impl Live {
             self.play.until_of(std::slice::from_ref(of), "nothing is under way", |p: &Progress| p.leased == 0).await;
         assert_eq!(status.queued + status.retrying, waiting, "{status:?}");
         let store = &self.play.db.store;
-        let due = queue::urgent(&mut *store.pool.acquire().await.unwrap(), store.clock.now()).await.unwrap();
+        let due = queue::urgent(&mut store.pool.acquire().await.unwrap(), store.clock.now()).await.unwrap();
         assert_eq!(due, [], "{status:?}");
     }
 
@@ -167,7 +167,7 @@ async fn what_is_transactional_is_sent_at_any_hour() {
     let live = Live::at_night(Stage::default(), |new| NewCampaign { category: Category::Transactional, ..new }).await;
     let store = &live.play.db.store;
     let night = Written { quiet: Some("00:00-23:59".to_owned()), hours: None };
-    hours::set(&mut *store.pool.acquire().await.unwrap(), WORKSPACE, None, &night).await.unwrap();
+    hours::set(&mut store.pool.acquire().await.unwrap(), WORKSPACE, None, &night).await.unwrap();
     apply(store, WORKSPACE, None).await.unwrap();
     let entered = live.enrol(ALGIERS).await;
     assert_eq!(live.times(&entered).await, Times::default());
@@ -273,7 +273,7 @@ async fn what_cannot_be_sent_in_time_is_expired_and_never_sent() {
     assert_eq!((done.total, done.sent, done.cost), (4, 2, 2 * PRICE), "{done:?}");
     live.play.assert_books().await;
     worker.stop().await;
-    let balance = credits::balance(&mut *store.pool.acquire().await.unwrap(), WORKSPACE).await.unwrap();
+    let balance = credits::balance(&mut store.pool.acquire().await.unwrap(), WORKSPACE).await.unwrap();
     assert_eq!(balance.reserved, 0);
     assert_eq!(live.tried(ALGIERS).await, [at("2026-03-03T02:30:00Z")], "its end, not an attempt");
 }
