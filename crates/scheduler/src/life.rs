@@ -4,7 +4,7 @@ use fanfare_domain::state::{Approval, Sharing};
 use fanfare_store::campaigns::{self, Campaign, Through};
 use fanfare_store::hours::{self, Written};
 use fanfare_store::tx::run_tx;
-use fanfare_store::{Store, flows, runs};
+use fanfare_store::{Store, flows, runs, transitions};
 
 use crate::{Error, Result};
 
@@ -77,6 +77,24 @@ pub struct Edit<'a> {
     pub hours: Option<Option<&'a str>>,
 }
 
+impl Edit<'_> {
+    /// What is changed, for the history.
+    fn in_words(&self) -> String {
+        let accounts = self.through.map(|(through, sharing)| {
+            let each = through.iter().map(|t| t.account).collect::<Vec<_>>().join(", ");
+            format!("accounts {each} ({sharing})")
+        });
+        let all = [
+            self.weight.map(|n| format!("weight {n}")),
+            accounts,
+            self.fails_at_permille.map(|n| format!("paused if {} % failed", f64::from(n) / 10.0)),
+            self.quiet.map(|quiet| format!("quiet hours {}", quiet.unwrap_or("none"))),
+            self.hours.map(|hours| format!("windows {}", hours.unwrap_or("none"))),
+        ];
+        all.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+}
+
 /// A campaign that was changed.
 #[derive(Debug, Clone)]
 pub struct Edited {
@@ -124,6 +142,7 @@ async fn try_edit(store: &Store, workspace_id: i32, name: &str, edit: Edit<'_>) 
         }
     }
     let campaign = campaigns::get(&mut tx, workspace_id, name).await?;
+    transitions::noted(&mut tx, (workspace_id, id), &store.actor, &edit.in_words()).await?;
     tx.commit().await?;
     tracing::info!(workspace_id, campaign_id = id, runs = open.len(), "campaign changed");
     Ok(Edited { campaign, runs: open.len(), written, undivided: 0 })

@@ -1,10 +1,11 @@
-//! What a person does with a schedule: pausing, resuming, ending it.
+//! What a person does with a schedule: pausing, resuming, ending it, giving the campaign another one.
 
 use chrono::{DateTime, Utc};
-use fanfare_domain::state::{ScheduleState, TickVerdict};
-use fanfare_store::schedules::{self, Schedule, Tick};
+use fanfare_domain::state::{CampaignKind, ScheduleState, TickVerdict};
+use fanfare_store::campaigns::Campaign;
+use fanfare_store::schedules::{self, NewSchedule, Schedule, Tick};
 use fanfare_store::tx::run_tx;
-use fanfare_store::{PgConnection, Store, campaigns};
+use fanfare_store::{PgConnection, Store, campaigns, hours, transitions};
 
 use crate::{Error, Result};
 
@@ -70,8 +71,66 @@ async fn try_change(
             return Ok(Err(format!("the schedule of campaign {campaign:?} is {state}{hint}")));
         }
     };
+    transitions::noted(&mut tx, key, &store.actor, &format!("its schedule is {state}")).await?;
     tx.commit().await?;
     Ok(Ok(state))
+}
+
+/// Gives a campaign another schedule, or one if it has none: its ticks fire from now on. What came by the one before
+/// and was not dealt with is noted as missed, and what waited in its queue, or for a person, is dropped. Runs that
+/// are there go on.
+///
+/// # Errors
+/// [`Error::State`] for a campaign that cannot have one; else when it does not exist or the database fails.
+pub async fn reschedule(store: &Store, workspace_id: i32, campaign: &str, new: &NewSchedule<'_>) -> Result<()> {
+    run_tx("reschedule", || try_reschedule(store, workspace_id, campaign, new)).await?.map_err(Error::State)?;
+    tracing::info!(workspace_id, "a campaign has another schedule");
+    Ok(())
+}
+
+async fn try_reschedule(
+    store: &Store,
+    workspace_id: i32,
+    name: &str,
+    new: &NewSchedule<'_>,
+) -> fanfare_store::Result<std::result::Result<(), String>> {
+    let mut tx = store.pool.begin().await?;
+    let campaign = campaigns::get(&mut tx, workspace_id, name).await?;
+    let (key, now) = ((workspace_id, campaign.campaign_id), store.clock.now());
+    let rules = hours::of_campaign(&mut tx, workspace_id, campaign.campaign_id).await?;
+    if let Some(why) = runs_once(&campaign, rules.local.is_some()) {
+        return Ok(Err(format!("campaign {name:?} {why}: it cannot have a schedule")));
+    }
+    schedules::lock(&mut tx, workspace_id, campaign.campaign_id).await?;
+    if let Some(before) = schedules::get(&mut tx, workspace_id, campaign.campaign_id).await? {
+        let why = "the schedule was changed";
+        match before.state {
+            ScheduleState::Active => {
+                let verdict = TickVerdict::Missed;
+                skip_due(&mut tx, key, &before, (verdict, Some(why)), now).await?;
+            }
+            ScheduleState::Paused => {
+                skip_due(&mut tx, key, &before, (TickVerdict::Paused, None), now).await?;
+            }
+            ScheduleState::Held | ScheduleState::Ended => {}
+        }
+        schedules::drop_waiting(&mut tx, key, why, now).await?;
+    }
+    schedules::put(&mut tx, workspace_id, campaign.campaign_id, new).await?;
+    let what = format!("its schedule is {}, by the clocks of {}", new.expression, new.zone.name());
+    transitions::noted(&mut tx, key, &store.actor, &what).await?;
+    tx.commit().await?;
+    Ok(Ok(()))
+}
+
+/// Why a campaign cannot run again and again.
+fn runs_once(campaign: &Campaign, is_local: bool) -> Option<&'static str> {
+    match campaign.kind {
+        CampaignKind::Broadcast if campaign.first_part.is_some() => Some("goes to a part first"),
+        CampaignKind::Broadcast if is_local => Some("goes to everybody on one day where they are"),
+        CampaignKind::Broadcast => None,
+        CampaignKind::Triggered | CampaignKind::Single => Some("sends its messages as they come"),
+    }
 }
 
 /// Notes the ticks that came while the schedule was paused; gives the first that comes now. One time that
@@ -82,21 +141,27 @@ async fn skip_paused(
     schedule: &Schedule,
     now: DateTime<Utc>,
 ) -> fanfare_store::Result<Option<DateTime<Utc>>> {
-    let (Some(first), Some(recurrence)) = (schedule.next_at, schedule.recurrence()?) else {
-        return Ok(schedule.next_at);
-    };
-    let (mut ticks, mut last) = (0, first);
-    for tick in recurrence.from(first) {
-        if tick.at > now || schedule.ends_at.is_some_and(|end| tick.at > end) {
-            break;
-        }
-        (ticks, last) = (ticks + 1, tick.at);
-    }
-    if ticks == 0 {
+    if schedule.recurrence()?.is_none() {
         return Ok(schedule.next_at);
     }
-    let verdict = TickVerdict::Paused;
-    let tick = Tick { scheduled_for: first, through: last, ticks, verdict, run_id: None, why: None, decided_at: now };
+    skip_due(c, key, schedule, (TickVerdict::Paused, None), now).await
+}
+
+/// Notes that the ticks which are due have no run, and why; gives the first that is not.
+async fn skip_due(
+    c: &mut PgConnection,
+    key: (i32, i64),
+    schedule: &Schedule,
+    (verdict, why): (TickVerdict, Option<&str>),
+    now: DateTime<Utc>,
+) -> fanfare_store::Result<Option<DateTime<Utc>>> {
+    let Some(first) = schedule.next_at.filter(|first| *first <= now) else { return Ok(schedule.next_at) };
+    let (mut ticks, mut last) = (1, first);
+    while let Some(next) = schedule.after(last)?.filter(|next| *next <= now) {
+        (ticks, last) = (ticks + 1, next);
+    }
+    let why = why.map(str::to_owned);
+    let tick = Tick { scheduled_for: first, through: last, ticks, verdict, run_id: None, why, decided_at: now };
     schedules::record(c, key.0, key.1, &tick).await?;
     schedule.after(last)
 }

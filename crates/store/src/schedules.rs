@@ -9,7 +9,7 @@ use sqlx::{FromRow, PgConnection};
 use crate::error::ensure_affected;
 use crate::{Error, Result};
 
-/// A schedule to be inserted.
+/// A schedule to be given to a campaign.
 #[derive(Debug, Clone, Copy)]
 pub struct NewSchedule<'a> {
     /// How it is written.
@@ -114,17 +114,22 @@ pub struct Tick {
     pub decided_at: DateTime<Utc>,
 }
 
-/// Inserts the schedule of a campaign.
+/// Gives a campaign a schedule, in the place of the one that it has.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn insert(c: &mut PgConnection, workspace_id: i32, campaign_id: i64, new: &NewSchedule<'_>) -> Result<()> {
+pub async fn put(c: &mut PgConnection, workspace_id: i32, campaign_id: i64, new: &NewSchedule<'_>) -> Result<()> {
     let (missed, missed_max) = new.missed.stored();
     sqlx::query(
-        "-- schedules: insert
+        "-- schedules: put
          insert into schedule (workspace_id, campaign_id, form, expression, zone, starts_at, ends_at, runs_max,
            missed, missed_max, overlap, latest_after_s, state, next_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1, $13)",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1, $13)
+         on conflict (workspace_id, campaign_id) do update
+           set form = excluded.form, expression = excluded.expression, zone = excluded.zone,
+             starts_at = excluded.starts_at, ends_at = excluded.ends_at, runs_max = excluded.runs_max,
+             missed = excluded.missed, missed_max = excluded.missed_max, overlap = excluded.overlap,
+             latest_after_s = excluded.latest_after_s, state = 1, next_at = excluded.next_at, fired = 0",
     )
     .bind(workspace_id)
     .bind(campaign_id)

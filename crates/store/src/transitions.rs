@@ -1,4 +1,4 @@
-//! Transitions: every change of state of a campaign and of its runs, with who changed it and why.
+//! Transitions: every change of state of a campaign, its schedule and its runs, with who changed it and why.
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::state::{Approval, RunState};
@@ -105,6 +105,32 @@ pub async fn of_campaign(
     .bind(to.as_i16())
     .bind(actor)
     .bind(reason)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Records a change of a campaign that leaves its own state as it is, such as one of its schedule, in the
+/// transaction that changes it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn noted(
+    c: &mut PgConnection,
+    (workspace_id, campaign_id): (i32, i64),
+    actor: &str,
+    what: &str,
+) -> Result<()> {
+    sqlx::query(
+        "-- transitions: noted
+         insert into transition (workspace_id, campaign_id, run_id, at, from_state, to_state, actor, reason)
+         select c.workspace_id, c.campaign_id, 0, clock_timestamp(), c.approval, c.approval, $3, $4
+         from campaign c where c.workspace_id = $1 and c.campaign_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(campaign_id)
+    .bind(actor)
+    .bind(what)
     .execute(c)
     .await?;
     Ok(())

@@ -26,6 +26,7 @@ use audience::Audience;
 use hours::HoursOptions;
 
 pub use through::{ThroughArgs, through};
+pub use timing::{Sound, Timing};
 
 #[derive(Debug, Args)]
 pub struct Create {
@@ -61,7 +62,10 @@ pub struct Create {
     #[arg(long, value_name = "TIME", value_parser = parse::seconds)]
     expires_after: Option<i64>,
     #[command(flatten)]
-    timing: timing::Timing,
+    timing: Timing,
+    /// Whom an earlier run has reached, or may still reach, is left out
+    #[arg(long, help_heading = "Schedule")]
+    once_per_contact: bool,
     #[command(flatten)]
     hours: HoursOptions,
     #[command(flatten)]
@@ -123,8 +127,8 @@ pub async fn run(context: &Context, new: &Create, output: Output) -> anyhow::Res
         on_missing: new.on_missing,
         on_unknown: new.on_unknown,
         expires_after_s: new.expires_after,
-        schedule: schedule.as_ref().map(timing::Sound::as_new),
-        once_per_contact: new.timing.once_per_contact,
+        schedule: schedule.as_ref().map(Sound::as_new),
+        once_per_contact: new.once_per_contact,
         hours: new.hours.new_hours(),
         arms: &arms,
         first_part: new.parts.first_part(),
@@ -167,7 +171,7 @@ fn names(c: &Campaign, minus: bool) -> Vec<&str> {
     first.into_iter().chain(more).collect()
 }
 
-fn definition(c: &Campaign, hours: &HoursOptions, schedule: Option<&timing::Sound>) -> String {
+fn definition(c: &Campaign, hours: &HoursOptions, schedule: Option<&Sound>) -> String {
     let fallback = c.fallback.as_ref().map(|f| format!("; outside the 24-hour window template {}", f.name));
     let broadcast = c.kind == CampaignKind::Broadcast;
     let since = if broadcast { "the launch" } else { "it came" };
@@ -184,7 +188,7 @@ fn definition(c: &Campaign, hours: &HoursOptions, schedule: Option<&timing::Soun
             "policies",
             format!("variable missing: {}; message in doubt: {}; expires: {expires}", c.on_missing, c.on_unknown),
         ),
-        ("runs", schedule.map(timing::Sound::in_words).unwrap_or_default()),
+        ("runs", schedule.map(Sound::in_words).unwrap_or_default()),
         (
             "next",
             if broadcast {

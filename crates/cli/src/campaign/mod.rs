@@ -88,6 +88,8 @@ pub enum Command {
     },
     /// When it runs by itself and what became of that; pause, resume or end it
     Schedule(schedule::Options),
+    /// Let it run by itself at other times than before, or from now on; runs that are there go on
+    Reschedule(schedule::Reschedule),
     /// Change a campaign; its runs that are not over change at once. What is said, and to whom, is frozen in each
     Set(life::Set),
     /// Hand a campaign in, to be approved
@@ -227,6 +229,7 @@ async fn dispatch(context: &Context, command: Command, output: Output) -> anyhow
         Command::Resume { name } => changed(output, &control::resume(store, workspace_id, &name).await?)?,
         Command::Cancel { name } => changed(output, &control::cancel(store, workspace_id, &name).await?)?,
         Command::Schedule(options) => schedule::run(context, &options, output).await?,
+        Command::Reschedule(options) => schedule::reschedule(context, &options, output).await?,
         Command::Set(set) => life::set(context, &set, output).await?,
         Command::Submit { name } => life::judge(context, &name, Verdict::Submit, output).await?,
         Command::Approve { name } => life::judge(context, &name, Verdict::Approve, output).await?,

@@ -51,7 +51,7 @@ pub async fn history(context: &Context, name: &str, output: Output) -> anyhow::R
         let mut table = Table::new(&["at", "what", "from", "to", "by", "why"]);
         for t in &all {
             let what = t.run_id.map_or("campaign".to_owned(), |run| format!("run {}", id(run)));
-            let from = t.from.map_or(String::new(), |state| state.as_str().to_owned());
+            let from = t.from.filter(|from| *from != t.to).map_or(String::new(), |state| state.as_str().to_owned());
             let why = t.reason.clone().unwrap_or_default();
             table.row([when(t.at), what, from, t.to.as_str().to_owned(), t.actor.clone(), why]);
         }

@@ -1,16 +1,19 @@
 //! `fanfare campaign schedule`: when a campaign runs by itself, and what became of that.
 
+use chrono::{DateTime, Utc};
 use clap::Args;
-use fanfare_domain::schedule::Instant;
+use fanfare_domain::schedule::{Instant, Tz};
 use fanfare_domain::state::ScheduleState;
+use fanfare_domain::zone;
 use fanfare_scheduler::schedule::{Change, change};
 use fanfare_store::campaigns::{self, Campaign};
 use fanfare_store::schedules::{self, Schedule, Tick};
 use fanfare_store::{PgConnection, Store};
 use serde_json::{Value, json};
 
+use super::create::{Sound, Timing};
 use crate::context::Context;
-use crate::output::{Output, Table, count, duration, fields, id, when};
+use crate::output::{Output, Table, Usage, count, duration, fields, id, when};
 use crate::schedule::{as_json, table, utc};
 
 #[derive(Debug, Args)]
@@ -29,6 +32,36 @@ pub struct Options {
     /// How many ticks to show, to come and past
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     count: u16,
+}
+
+#[derive(Debug, Args)]
+pub struct Reschedule {
+    /// Which
+    name: String,
+    #[command(flatten)]
+    timing: Timing,
+    /// By whose clocks, e.g. Europe/Paris [default: that of its schedule so far, else UTC]
+    #[arg(long, value_parser = zone::parse, help_heading = "Schedule")]
+    zone: Option<Tz>,
+}
+
+impl Reschedule {
+    fn sound(&self, now: DateTime<Utc>, before: Option<Tz>) -> Result<Sound, Usage> {
+        let none = || Usage("when? give --cron, --words, --at or --at-local".to_owned());
+        self.timing.sound(now, self.zone.or(before))?.ok_or_else(none)
+    }
+}
+
+pub async fn reschedule(context: &Context, options: &Reschedule, output: Output) -> anyhow::Result<()> {
+    let (store, workspace_id, name) = (&context.store, context.workspace_id, options.name.as_str());
+    let mut c = store.pool.acquire().await?;
+    let campaign_id = campaigns::get(&mut c, workspace_id, name).await?.campaign_id;
+    let before = schedules::get(&mut c, workspace_id, campaign_id).await?.map(|s| s.zone);
+    drop(c);
+    let sound = options.sound(store.clock.now(), before)?;
+    fanfare_scheduler::schedule::reschedule(store, workspace_id, name, &sound.as_new()).await?;
+    let value = json!({ "campaign": name, "state": ScheduleState::Active, "next_at": utc(sound.as_new().next_at) });
+    output.result(&value, |_| format!("campaign {name} runs {}", sound.in_words()))
 }
 
 pub async fn run(context: &Context, options: &Options, output: Output) -> anyhow::Result<()> {

@@ -87,6 +87,14 @@ async fn a_campaign_with_a_schedule_says_when_it_comes() {
     home.ok(&["campaign", "schedule", "weekly", "--pause"]);
     assert_eq!(home.json(&["campaign", "status", "weekly"])["state"], "paused");
     home.ok(&["campaign", "schedule", "weekly", "--resume"]);
+    let other = ["campaign", "reschedule", "weekly", "--words", "every Tuesday 10:00", "--start", "2090-01-01T00:00"];
+    assert_eq!(home.json(&other)["next_at"], "2090-01-03T09:00:00Z", "by the clocks of before");
+    let history = home.json(&["campaign", "history", "weekly"]);
+    let said: Vec<&str> =
+        history["transitions"].as_array().unwrap().iter().filter_map(|t| t["reason"].as_str()).collect();
+    let tuesday = "its schedule is every Tuesday 10:00, by the clocks of Europe/Paris";
+    assert_eq!(said, ["its schedule is paused", "its schedule is active", tuesday]);
+    assert!(home.fails(2, &["campaign", "reschedule", "weekly"]).contains("when? give --cron"));
     home.ok(&["campaign", "schedule", "weekly", "--end"]);
     assert!(home.fails(1, &["campaign", "schedule", "weekly", "--resume"]).contains("no tick to come"));
     let said = home.fails(1, &["campaign", "schedule", "c"]);

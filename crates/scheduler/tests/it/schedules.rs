@@ -6,7 +6,7 @@ use fanfare_domain::schedule::{Missed, Tz};
 use fanfare_domain::state::{Overlap, ScheduleForm, ScheduleState};
 use fanfare_scheduler::fire::{fire, fire_due};
 use fanfare_scheduler::launch::{Launch, launch};
-use fanfare_scheduler::schedule::{Change, change};
+use fanfare_scheduler::schedule::{Change, change, reschedule};
 use fanfare_scheduler::{Error, control};
 use fanfare_store::schedules::{self, NewSchedule};
 
@@ -55,7 +55,7 @@ async fn scene_of(setting: Setting, new: NewSchedule<'_>, people: &[Person]) -> 
     let mut scene = Scene::set(setting, people).await;
     scene.store.clock = Clock::manual(at(START));
     let mut c = scene.store.pool.acquire().await.unwrap();
-    schedules::insert(&mut c, scene.workspace_id, scene.campaign.campaign_id, &new).await.unwrap();
+    schedules::put(&mut c, scene.workspace_id, scene.campaign.campaign_id, &new).await.unwrap();
     scene
 }
 
@@ -347,6 +347,37 @@ async fn a_single_run_that_is_too_late_is_held_until_a_person_lets_it_go() {
     let run = launch(&late.store, late.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
     assert_eq!((late.ticks().await, late.schedule().await.state), (vec!["09:00 fired".into()], ScheduleState::Ended));
     assert_eq!(late.number("select run_id from tick").await, run.run_id);
+}
+
+#[tokio::test]
+async fn a_campaign_runs_by_another_schedule_from_its_change_on() {
+    let scene = scene(NewSchedule { runs_max: Some(3), ..every_ten_minutes() }, &ann()).await;
+    scene.tick_after(0).await;
+    // Nobody dealt with those of 09:10 and 09:20.
+    scene.store.clock.advance_us(TimeDelta::minutes(25).num_microseconds().unwrap());
+    let hourly = NewSchedule {
+        expression: "0 * * * *",
+        starts_at: at("2026-03-01T09:25:00Z"),
+        next_at: at("2026-03-01T10:00:00Z"),
+        ..every_ten_minutes()
+    };
+    reschedule(&scene.store, scene.workspace_id, CAMPAIGN, &hourly).await.unwrap();
+    scene.tick_after(20).await;
+    scene.tick_after(15).await;
+    assert_eq!(scene.ticks().await, ["09:00 fired", "09:10+1 missed", "10:00 fired"]);
+    assert_eq!((scene.schedule().await.fired, scene.schedule().await.expression.as_str()), (1, "0 * * * *"));
+
+    // One that is held, or over, runs again.
+    let late = scene_of(Setting::default(), once(), &ann()).await;
+    late.tick_after(31).await;
+    let again = NewSchedule { next_at: at("2026-03-01T10:00:00Z"), expression: "2026-03-01T10:00:00", ..once() };
+    reschedule(&late.store, late.workspace_id, CAMPAIGN, &again).await.unwrap();
+    late.tick_after(29).await;
+    assert_eq!(late.ticks().await, ["09:00 dropped", "10:00 fired"]);
+
+    late.sql("insert into first_part (workspace_id, campaign_id, messages, rest_after_s) select workspace_id, campaign_id, 1, 0 from campaign").await;
+    let refused = reschedule(&late.store, late.workspace_id, CAMPAIGN, &again).await;
+    assert!(matches!(refused, Err(Error::State(why)) if why.contains("a part first")));
 }
 
 /// What the next run of a once-per-contact campaign leaves out, and whom it writes to.

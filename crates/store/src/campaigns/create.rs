@@ -179,7 +179,7 @@ pub async fn create(store: &Store, workspace_id: i32, new: NewCampaign<'_>) -> R
         add_account(&mut tx, workspace_id, campaign_id, rank, through).await?;
     }
     if let Some(schedule) = &new.schedule {
-        schedules::insert(&mut tx, workspace_id, campaign_id, schedule).await?;
+        schedules::put(&mut tx, workspace_id, campaign_id, schedule).await?;
     }
     hours::set_campaign(&mut tx, (workspace_id, campaign_id), new.hours, store.clock.now()).await?;
     arms::add(&mut tx, (workspace_id, campaign_id), &template, new.arms).await?;

@@ -9,6 +9,7 @@ use crate::output::Usage;
 use crate::parse;
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "In parts, and when it goes badly")]
 pub struct Parts {
     /// Try another template beside --template, by this weight, e.g. --variant b=1; repeat it for up to four. A weight
     /// of --template itself other than 1 is given the same way

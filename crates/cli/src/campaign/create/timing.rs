@@ -1,4 +1,4 @@
-//! When a campaign runs by itself, as `campaign create` is told.
+//! When a campaign runs by itself, as `campaign create` and `campaign schedule` are told.
 
 use chrono::{DateTime, Utc};
 use clap::{ArgGroup, Args};
@@ -48,9 +48,6 @@ pub struct Timing {
     /// Later than this after its time, a single run is held for a person, e.g. 15m, 2h [default: 1h]
     #[arg(long, value_name = "TIME", requires = "once", value_parser = parse::seconds)]
     latest_start: Option<i64>,
-    /// Whom an earlier run has reached, or may still reach, is left out
-    #[arg(long)]
-    pub once_per_contact: bool,
 }
 
 /// A schedule that was found sound.
