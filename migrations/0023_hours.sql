@@ -29,6 +29,9 @@ comment on column campaign.zone is 'IANA name of the time zone of whoever is not
 comment on column campaign.local_date is 'Nothing is sent before this day, by the recipients'' clocks; null = as soon as the run starts.';
 comment on column campaign.local_time is 'And before this time of that day.';
 
+alter table retry add column not_before timestamptz;
+comment on column retry.not_before is 'Of one that was put off until a window opens: when it would have been due, by its back-off or the provider''s word; null = it was not put off.';
+
 create function is_windowed(p_workspace int, p_campaign bigint) returns bool language sql stable as $f$
   select c.category <> 2
      and (c.quiet is not null or c.hours is not null or c.local_date is not null

@@ -387,8 +387,9 @@ pub async fn zones(c: &mut PgConnection, workspace_id: i32, campaign_id: Option<
 
 /// Gives the segments of a zone of a run another window; of those only that are shut by `now`, unless `all`.
 /// What waits there for another attempt is put off until then, so that claims do not look at it all night; with
-/// `all` what was put off for a later window and is not in doubt is due when this one opens. What expires before it
-/// opens is due then, to be counted as expired. Says how many were moved.
+/// `all` what was put off for a later window is due when this one opens. None of it is due before its own time,
+/// that of its back-off or of the provider; what expires before is due at its expiry, to be counted. Says how many
+/// were moved.
 ///
 /// # Errors
 /// When the database fails; nothing is moved then.
@@ -409,12 +410,13 @@ pub async fn roll(pool: &PgPool, shut: &Shut, window: Window, (now, all): (DateT
            -- By the database's clock, as all that waits for another attempt.
            select clock_timestamp() + greatest($4 - $6, interval '0') as at
          ), put_off as (
-           update retry r set due_at = least(d.at, (
-             select clock_timestamp() + greatest(e.expires_at - $6, interval '0') from expiry e
-             where e.workspace_id = $1 and e.run_id = $2 and e.seq = r.seq and r.kind <> 2))
+           update retry r set not_before = coalesce(r.not_before, r.due_at),
+             due_at = least(greatest(d.at, coalesce(r.not_before, r.due_at)), (
+               select clock_timestamp() + greatest(e.expires_at - $6, interval '0') from expiry e
+               where e.workspace_id = $1 and e.run_id = $2 and e.seq = r.seq and r.kind <> 2))
            from moved m, due d
-           where r.workspace_id = $1 and r.run_id = $2 and r.seq >= m.lo and r.seq < m.hi
-             and (r.due_at < d.at and $4 > $6 or $7 and r.kind <> 2 and r.due_at > d.at)
+           where r.workspace_id = $1 and r.run_id = $2 and r.seq >= m.lo and r.seq < m.hi and r.due_at < 'infinity'
+             and (r.due_at < d.at and $4 > $6 or $7 and r.due_at > d.at and r.not_before is not null)
          )
          select count(*) from moved",
     )

@@ -281,8 +281,42 @@ async fn what_waits_for_another_attempt_is_put_off_with_its_segment() {
     assert_eq!(scene.number("select count(*) from retry where due_at <= now()").await, 1);
     scene.sql("update campaign set hours = null, quiet = '04:00-05:00'").await;
     apply(&scene.store, 1, None).await.unwrap();
-    assert_eq!(scene.number("select count(*) from retry where due_at <= now()").await, 3);
-    assert_eq!(scene.number(later).await, 1, "what is in doubt is not hurried");
+    assert_eq!(scene.number("select count(*) from retry where due_at <= now()").await, 4, "what is in doubt, too");
+}
+
+#[tokio::test]
+async fn what_is_put_off_is_due_no_sooner_than_it_was_by_itself() {
+    let (scene, clock) = scene(NewHours { hours: Some("09:00-18:00"), ..NewHours::default() }).await;
+    launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+    scene.expand_all().await;
+    // A provider asked for 20 hours, one for 20 minutes; one message is in doubt for five minutes, one is held.
+    scene
+        .sql(
+            "create table t0 as select now() as at;
+             insert into retry (workspace_id, run_id, seq, attempts, kind, account_id, due_at, reserved)
+             select 1, run_id, seq, 1, kind, account_id, coalesce(now() + wait::interval, 'infinity'), 0
+             from flow, (values (0, 2, null), (1, 1, '20 h'), (2, 1, '20 min'), (3, 2, '5 min')) r (seq, kind, wait)",
+        )
+        .await;
+    // In steps of five minutes from then on, so that it does not matter how long this takes.
+    let due = async || -> Vec<String> {
+        let sql = "select to_char(round(extract(epoch from nullif(r.due_at, 'infinity') - t0.at) / 300) * 5, 'FM9990')
+                   from retry r, t0 order by r.seq";
+        let rows: Vec<Option<String>> = sqlx::query_scalar(sql).fetch_all(&scene.store.pool).await.unwrap();
+        rows.into_iter().map(|row| row.unwrap_or("held".to_owned())).collect()
+    };
+    clock.advance_us(5 * 3_600_000_000 + 1_800_000_000);
+    roll_shut(&scene.store).await.unwrap();
+    assert_eq!(due().await, ["held", "1200", "870", "870"], "from 17:30 until 08:00");
+    for (hours, expected) in [
+        ("18:40-23:00", ["held", "1200", "20", "10"]),
+        ("09:00-18:00", ["held", "1200", "870", "870"]),
+        ("04:00-03:00", ["held", "1200", "20", "5"]),
+    ] {
+        scene.sql(format!("update campaign set hours = '{hours}'")).await;
+        apply(&scene.store, 1, None).await.unwrap();
+        assert_eq!(due().await, expected, "{hours}");
+    }
 }
 
 #[tokio::test]

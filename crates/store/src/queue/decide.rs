@@ -94,7 +94,10 @@ pub async fn decide(pool: &PgPool, ids: &Ids, d: Decision<'_>) -> Result<bool> {
 }
 
 async fn due(c: &mut sqlx::PgConnection, d: Decision<'_>, at: &str) -> Result<()> {
-    sqlx::query("-- decide: due\n update retry set due_at = $4::timestamptz where workspace_id = $1 and run_id = $2 and seq = $3")
+    sqlx::query(
+        "-- decide: due
+         update retry set due_at = $4::timestamptz, not_before = null where workspace_id = $1 and run_id = $2 and seq = $3",
+    )
         .bind(d.workspace_id)
         .bind(d.run_id)
         .bind(d.seq)
