@@ -227,8 +227,9 @@ async fn write(c: &mut PgConnection, workspace_id: i32, m: OneOff<'_>, place: Pl
            order by not can_send(f, (extract(epoch from clock_timestamp()) * 1000000)::bigint),
                     case when f.sharing = 2 then f.claimed::numeric / f.share end, f.rank limit 1
          ), waiting as (
-           insert into retry (workspace_id, run_id, seq, attempts, kind, account_id, due_at, reserved)
-           select $1, $2, $11, 0, 3, t.account_id, clock_timestamp() + make_interval(secs => $12), 0 from through t
+           insert into retry (workspace_id, run_id, seq, attempts, kind, account_id, due_at, reserved, not_before)
+           select $1, $2, $11, 0, 3, t.account_id, clock_timestamp() + make_interval(secs => $12), 0,
+                  case when $12 > 0 then clock_timestamp() end from through t
            returning seq
          )
          select $4 is null or exists (select from kept) from waiting w",

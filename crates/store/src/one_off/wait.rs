@@ -109,7 +109,7 @@ pub async fn put_off(c: &mut PgConnection, now: DateTime<Utc>) -> Result<()> {
            -- A claim, or another scheduler, has the others.
            for update of r skip locked
          )
-         update retry r set due_at = clock_timestamp() + (least(e.opens_at, (
+         update retry r set not_before = coalesce(r.not_before, r.due_at), due_at = clock_timestamp() + (least(e.opens_at, (
              select greatest(x.expires_at, $1) from expiry x
              where x.workspace_id = e.workspace_id and x.run_id = e.run_id and x.seq = e.seq and e.kind <> 2)) - $1)
          from early e where r.workspace_id = e.workspace_id and r.run_id = e.run_id and r.seq = e.seq",
