@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::clock::Clock;
+use fanfare_domain::id::message_of;
 use fanfare_domain::state::{CampaignKind, Category};
 use fanfare_scheduler::hours::{apply, roll_shut};
 use fanfare_scheduler::life::{Edit, edit};
@@ -310,6 +311,9 @@ async fn hours_hold_through_whichever_account() {
     live.set("2026-03-03T07:00:00Z").await;
     let done = live.sent(&night[0], 2).await;
     assert_eq!(done.cost, 2 * PRICE);
-    assert_eq!(live.play.others[0].stats().accepted_messages, 2);
+    let through_other = live.play.others[0].accepted(0).accepted;
+    let of_run =
+        through_other.iter().filter(|a| message_of(a.id).is_some_and(|(_, run_id, _)| run_id == night[0].run_id));
+    assert_eq!(of_run.count(), 2);
     worker.stop().await;
 }
