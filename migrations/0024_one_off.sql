@@ -15,7 +15,7 @@ create table one_off (
   primary key (workspace_id, campaign_id, key),
   foreign key (workspace_id, run_id) references run
 );
-comment on table one_off is 'Keys of messages that came one by one: the same key again is the same message. Appended, never updated.';
+comment on table one_off is 'Keys of messages that came one by one: the same key again is the same message. Appended; erasing a contact puts a hash in place of the address in a key that names it.';
 comment on column one_off.workspace_id is 'Tenant.';
 comment on column one_off.campaign_id is 'The triggered campaign in which the key is unique; 0 = the message belongs to none, and its key is unique among those.';
 comment on column one_off.key is 'Chosen by whoever sent it.';

@@ -88,6 +88,7 @@ alter table run add column forgiven_failed bigint not null default 0;
 alter table run add column forgiven_decided bigint not null default 0;
 alter table run add check ((part_from is null) = (part_to is null) and part_from < part_to);
 comment on column run.paused_reason is '1 a person, 2 out of credit, 3 an answer of its provider, 4 too many of its messages failed, 5 the rest is held since the first part did not go well; null when not paused.';
+comment on column run.planned is 'Contacts of the list at launch; of a run with a cohort all of its parent''s recipients. The exact total is the sum of its segments.';
 comment on column run.cohort is 'To which of the parent''s recipients, as in follow_up.cohort; null for other kinds.';
 comment on column run.part_from is 'It goes to those whose point (domain::split) is not below this; null = to all.';
 comment on column run.part_to is 'And below this, at most 2^32.';

@@ -59,7 +59,7 @@ pub const WORKER_TTL: Duration = Duration::from_secs(6);
 pub const ACCOUNTS_EVERY: Duration = Duration::from_millis(250);
 /// How often the scheduler looks for work.
 pub const SCHEDULE_EVERY: Duration = Duration::from_millis(200);
-/// How often the scheduler forgets what counts no more.
+/// How often the scheduler forgets what counts no more, and stops live runs that are idle.
 pub const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// How often the scheduler looks for dead workers.
 pub const RECLAIM_EVERY: Duration = Duration::from_secs(2);
@@ -171,6 +171,9 @@ pub const TEMPLATE_PARAMS_MAX: usize = 100;
 /// Longest rendered text.
 pub const RENDERED_BYTES_MAX: usize = 1024 * 1024;
 
+/// A live run that nobody has named is stopped once nothing of it was under way for so long, and the next message
+/// opens another: while there is one, each worker looks for urgent messages a hundred times a second.
+pub const LIVE_IDLE: Duration = Duration::from_secs(3600);
 /// Longest key of a message that comes by itself.
 pub const KEY_BYTES_MAX: usize = 255;
 /// Where such messages keep hours, their numbers are given out by zones, so many at a time.

@@ -99,7 +99,7 @@ pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<
             Ok(Ok((RunState::Cancelled, None)))
         }
         // Else some of its unsent messages would count as expired, and some as cancelled.
-        RunState::Running | RunState::Paused if run.expired => {
+        RunState::Running | RunState::Paused if run.is_expired(store.clock.now()) => {
             refuse(campaign, "is past its expiry: what is unsent is not sent any more")
         }
         RunState::Running | RunState::Paused => {

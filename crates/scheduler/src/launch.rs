@@ -6,7 +6,7 @@ use fanfare_domain::state::RunState;
 use fanfare_store::campaigns::CampaignAccount;
 use fanfare_store::runs::{self, NewRun, NewRunAccount};
 use fanfare_store::tx::run_tx;
-use fanfare_store::{Store, campaigns, schedules};
+use fanfare_store::{Store, campaigns, schedules, transitions};
 use serde::Serialize;
 
 use crate::plan::{AccountLine, Plan, Prepared, before, examine, prepare};
@@ -40,7 +40,8 @@ pub struct RunInfo {
 ///
 /// The whole list is checked first, as [`crate::plan`] does; the run exists, and its first segment is
 /// due, from the moment this returns. The template's version, its variables and the prices are frozen
-/// here; the audience is by [`crate::expand`], for a scheduled run when its time has come.
+/// here; the audience is by [`crate::expand`], for a scheduled run when its time has come. A campaign that waits
+/// for its single start waits no more: this run takes its place, and its schedule is over.
 ///
 /// # Errors
 /// [`Error::Refused`] with everything that stands in the way; [`fanfare_store::Error::Conflict`] when
@@ -124,8 +125,10 @@ async fn insert<'a>(
             return Err(fanfare_store::Error::Conflict(problem.to_string()));
         }
         runs::insert(&mut tx, prepared.workspace_id, &run).await?;
-        if schedules::release(&mut tx, prepared.workspace_id, campaign.campaign_id, run.run_id, now).await? {
-            tracing::info!(workspace_id = prepared.workspace_id, run_id = run.run_id, "a held start was let go");
+        let key = (prepared.workspace_id, campaign.campaign_id);
+        if schedules::stand_in(&mut tx, key.0, key.1, run.run_id, now).await? {
+            transitions::noted(&mut tx, key, &store.actor, "its schedule is ended: launched in its place").await?;
+            tracing::info!(workspace_id = prepared.workspace_id, run_id = run.run_id, "it stands for the single start");
         }
         Ok(tx.commit().await?)
     })

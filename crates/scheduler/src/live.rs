@@ -1,5 +1,6 @@
 //! Campaigns whose messages come one by one: they are live from their creation until they are stopped.
 
+use fanfare_domain::limits::LIVE_IDLE;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::{CampaignKind, PausedReason, RunKind, RunState};
 use fanfare_store::accounts::Account;
@@ -64,6 +65,18 @@ pub async fn stop(store: &Store, workspace_id: i32, campaign: &str) -> Result<i6
             Ok(run_id)
         }
     }
+}
+
+/// Stops the live runs that nobody has named and of which nothing was under way for a while. The next message opens
+/// another.
+///
+/// # Errors
+/// When the database fails.
+pub async fn stop_idle(store: &Store) -> fanfare_store::Result<()> {
+    for (workspace_id, run_id) in one_off::stop_idle(&store.pool, store.clock.now() - LIVE_IDLE).await? {
+        tracing::info!(workspace_id, run_id, "live run stopped: nothing comes");
+    }
+    Ok(())
 }
 
 pub(crate) fn not_triggered(campaign: &str) -> Error {

@@ -105,21 +105,61 @@ pub async fn submit(store: &Store, workspace_id: i32, m: Message<'_>) -> Result<
     if let (Some(keyed), Some(key)) = (used().await?, m.key) {
         return repeated(workspace_id, keyed, key, &digest, &to.0);
     }
+    let said = Said { campaign: &campaign, scope, key: m.key, digest: &digest, to: &to, params: &params };
+    let (mut run_id, mut entered) = enter(store, workspace_id, said).await?;
+    if campaign.kind == CampaignKind::Single && entered == Entered::Refused(Standing::Stopped) {
+        // Since nothing came for long, or what it says has changed: another one is opened.
+        (run_id, entered) = enter(store, workspace_id, said).await?;
+    }
+    match entered {
+        Entered::As(seq) => Ok(Submitted { id: message_id(workspace_id, run_id, seq), run_id, seq, repeated: false }),
+        Entered::Refused(standing) => {
+            refuse_closed(&campaign, standing)?;
+            Err(Error::State(format!("campaign {:?} changed meanwhile: try again", campaign.name)))
+        }
+        Entered::Suppressed => Err(Error::Refused(vec![suppressed(&to.0)])),
+        Entered::Used => match (used().await?, m.key) {
+            (Some(keyed), Some(key)) => repeated(workspace_id, keyed, key, &digest, &to.0),
+            _ => Err(Error::State("the key was used meanwhile: try again".to_owned())),
+        },
+    }
+}
+
+/// What is known of a message before its run is.
+#[derive(Clone, Copy)]
+struct Said<'a> {
+    campaign: &'a Campaign,
+    /// The campaign in which its key is unique; 0 for a message of none.
+    scope: i64,
+    key: Option<&'a str>,
+    digest: &'a [u8],
+    /// Address and country.
+    to: &'a (String, Option<String>),
+    params: &'a Map<String, Value>,
+}
+
+/// Judges a message, and enters it into the campaign's live run as it is now; gives that, too.
+async fn enter(store: &Store, workspace_id: i32, said: Said<'_>) -> Result<(i64, Entered)> {
+    let Said { campaign, scope, key, digest, to, params } = said;
     let live = match campaign.kind {
         CampaignKind::Single => live::current(store, workspace_id, campaign.clone()).await?,
-        _ => of_campaign(store, workspace_id, &campaign).await?,
+        _ => of_campaign(store, workspace_id, campaign).await?,
     };
-    refuse_closed(&campaign, live.standing()?)?;
+    let (run_id, standing) = (live.run_id, live.standing()?);
+    if standing != Standing::Open {
+        return Ok((run_id, Entered::Refused(standing)));
+    }
     let mut c = store.pool.acquire().await.map_err(StoreError::from)?;
-    let fit = judge(&mut c, store, workspace_id, &campaign, &live, &to, &params).await?;
+    let fit = judge(&mut c, store, workspace_id, campaign, &live, to, params).await?;
     drop(c);
     let now = store.clock.now();
     let entry = OneOff {
-        run_id: live.run_id,
+        run_id,
         campaign_id: scope,
-        key: m.key,
-        digest: &digest,
+        key,
+        digest,
         address: &to.0,
+        hash: &store.seal.pepper().hash(workspace_id, &to.0),
         country: to.1.as_deref(),
         units: fit.units,
         variant: fit.variant,
@@ -129,18 +169,7 @@ pub async fn submit(store: &Store, workspace_id: i32, m: Message<'_>) -> Result<
         expires_at: campaign.expires_at(now),
         costs: &fit.costs,
     };
-    let (id, run_id) = (|seq| message_id(workspace_id, live.run_id, seq), live.run_id);
-    match one_off::enter(&store.pool, workspace_id, entry).await? {
-        Entered::As(seq) => Ok(Submitted { id: id(seq), run_id, seq, repeated: false }),
-        Entered::Refused(standing) => {
-            refuse_closed(&campaign, standing)?;
-            Err(Error::State(format!("campaign {:?} changed meanwhile: try again", campaign.name)))
-        }
-        Entered::Used => match (used().await?, m.key) {
-            (Some(keyed), Some(key)) => repeated(workspace_id, keyed, key, &digest, &to.0),
-            _ => Err(Error::State("the key was used meanwhile: try again".to_owned())),
-        },
-    }
+    Ok((run_id, one_off::enter(&store.pool, workspace_id, entry).await?))
 }
 
 fn check_key(key: &str) -> Result<()> {
@@ -295,4 +324,9 @@ fn address(channel: Channel, text: &str) -> Result<(String, Option<String>)> {
 
 fn corrupt(e: TemplateError) -> StoreError {
     StoreError::Corrupt(format!("template of a live run: {e}"))
+}
+
+fn suppressed(address: &str) -> Problem {
+    let remedy = format!("if the recipient wants to be written to again: fanfare list unsuppress {address}");
+    Problem::new(format!("{address} is suppressed"), remedy)
 }

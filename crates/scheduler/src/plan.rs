@@ -29,7 +29,7 @@ use crate::tally::Tally;
 use crate::window::Said;
 use crate::{Error, Problem, Result};
 use expected::{account_lines, blend, loads, shares};
-pub(crate) use obstacles::{cheap_refusals, stopped, unapproved};
+pub(crate) use obstacles::{cheap_refusals, stopped, unapproved, unapproved_since};
 use waves::timed;
 
 pub use lines::{AccountLine, CountryLine, CreditLine, Excluded, FirstLine, MissingVariable, Plan, UnfitRow};

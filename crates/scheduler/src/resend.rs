@@ -2,13 +2,12 @@
 
 use fanfare_domain::cohort::Member;
 use fanfare_domain::state::{RunKind, RunState};
-use fanfare_store::runs::RunArm;
 use fanfare_store::tx::run_tx;
-use fanfare_store::{Error as StoreError, Store, arms, campaigns, deliveries, runs, workspaces};
+use fanfare_store::{Store, arms, campaigns, deliveries, runs, workspaces};
 use serde::Serialize;
 
-use crate::plan::unapproved;
-use crate::run::{Particulars, begin};
+use crate::plan::unapproved_since;
+use crate::run::{Particulars, as_frozen, begin};
 use crate::{Error, Result};
 
 /// A resend that was launched.
@@ -24,12 +23,11 @@ pub struct Resent {
 
 /// Sends the campaign once more to those recipients of a run (the newest, unless `run_id` names one) for whom any
 /// of `cohort` holds. Who is in flight is in no cohort, and whom another resend of that run reaches is left out. It
-/// says what the run said, in the newest version.
+/// says what the run said, in the versions that the run froze.
 ///
 /// # Errors
-/// [`Error::State`] when there is no such run, it has not begun or is a live one, or what it would say has yet to be
-/// approved; else when the campaign does not exist or the
-/// database fails.
+/// [`Error::State`] when there is no such run, it has not begun or is a live one, or what it said is not what is
+/// approved; else when the campaign does not exist or the database fails.
 pub async fn resend(
     store: &Store,
     workspace_id: i32,
@@ -68,11 +66,12 @@ async fn try_resend(
         let what = format!("the messages of campaign {name:?} come one by one, and no list has their recipients");
         return Ok(Err(format!("{what}: send one again with fanfare campaign enrol {name} --to …")));
     }
-    // It says the newest version.
-    if workspaces::rules(&mut tx, workspace_id).await?.review
-        && let Some(problem) = unapproved(&campaign)
-    {
-        return Ok(Err(problem.to_string()));
+    let campaign = as_frozen(&mut tx, workspace_id, campaign, parent.run_id).await?;
+    if workspaces::rules(&mut tx, workspace_id).await?.review {
+        let said = arms::names(&mut tx, workspace_id, parent.run_id).await?;
+        if let Some(problem) = unapproved_since(&campaign, said) {
+            return Ok(Err(problem.to_string()));
+        }
     }
     if parent.state == RunState::Scheduled {
         return Ok(Err(format!("the run of campaign {name:?} has not started yet: there is nothing to send again")));
@@ -84,7 +83,7 @@ async fn try_resend(
             return Ok(Err(format!("{problem}: try again in a moment, when it is known whom it reaches")));
         }
     }
-    let arms = newest(arms::of_run(&mut tx, workspace_id, parent.run_id).await?, &mut tx, workspace_id).await?;
+    let arms = arms::of_run(&mut tx, workspace_id, parent.run_id).await?;
     let particulars = Particulars {
         kind: RunKind::Resend,
         actor: &store.actor,
@@ -99,17 +98,4 @@ async fn try_resend(
     let run_id = begin(&mut tx, store, workspace_id, &campaign, particulars).await?;
     tx.commit().await?;
     Ok(Ok(Resent { run_id, parent_run_id: parent.run_id, cohort: cohort.to_vec() }))
-}
-
-async fn newest(
-    frozen: Vec<RunArm>,
-    c: &mut fanfare_store::PgConnection,
-    workspace_id: i32,
-) -> std::result::Result<Vec<RunArm>, StoreError> {
-    let mut newest = Vec::new();
-    for arm in frozen {
-        let version = fanfare_store::templates::newest_version(c, workspace_id, arm.template_id).await?;
-        newest.push(RunArm { version, ..arm });
-    }
-    Ok(newest)
 }

@@ -10,7 +10,7 @@ use fanfare_store::tx::run_tx;
 use fanfare_store::{Error, PgConnection, Result, Store, campaigns};
 
 use crate::first::First;
-use crate::run::{Particulars, begin, begin_cancelled};
+use crate::run::{Particulars, as_frozen, begin, begin_cancelled};
 
 /// Begins the rest of every first part that is over for as long as was asked for. Two schedulers never begin
 /// the same one.
@@ -34,6 +34,7 @@ async fn begin_one(store: &Store, rest: &DueRest) -> Result<Option<(i64, Option<
     let mut tx = store.pool.begin().await?;
     let campaign = campaigns::get(&mut tx, rest.workspace_id, &rest.campaign).await?;
     campaigns::lock(&mut tx, rest.workspace_id, campaign.campaign_id).await?;
+    let campaign = as_frozen(&mut tx, rest.workspace_id, campaign, rest.run_id).await?;
     let Some(part) = campaign.first_part else { return Ok(None) };
     let counts = reports::by_arm(&mut tx, rest.workspace_id, rest.run_id).await?;
     let why = objection(part, &counts);

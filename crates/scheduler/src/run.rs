@@ -3,9 +3,9 @@
 use fanfare_domain::cohort::Member;
 use fanfare_domain::price::Prices;
 use fanfare_domain::state::{PausedReason, RunKind, RunState};
-use fanfare_store::campaigns::Campaign;
+use fanfare_store::campaigns::{Campaign, Fallback};
 use fanfare_store::runs::{self, NewRun, NewRunAccount, RunArm};
-use fanfare_store::{PgConnection, Result, Store, accounts, flows, prices};
+use fanfare_store::{PgConnection, Result, Store, accounts, arms, flows, prices};
 
 use crate::window::Said;
 
@@ -21,6 +21,22 @@ pub(crate) struct Particulars<'a> {
     pub part: Option<(i64, i64)>,
     pub planned: i64,
     pub held: Option<PausedReason>,
+}
+
+/// The campaign with the version of its fallback that a run of it froze: whoever says that run's words goes on with
+/// that one, too.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn as_frozen(
+    c: &mut PgConnection,
+    workspace_id: i32,
+    campaign: Campaign,
+    run_id: i64,
+) -> Result<Campaign> {
+    let version = arms::fallback_of_run(c, workspace_id, run_id).await?;
+    let fallback = campaign.fallback.zip(version).map(|(head, version)| Fallback { version, ..head });
+    Ok(Campaign { fallback, ..campaign })
 }
 
 /// Inserts the run, which starts now, in the caller's transaction. What a message of it may cost is found by the

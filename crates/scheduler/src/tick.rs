@@ -6,7 +6,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::expand::{self, Expanded};
-use crate::{fire, follow, guard, hours, rest};
+use crate::{fire, follow, guard, hours, live, rest};
 
 /// Runs a scheduler until `stop`. Any number may run: each thing happens once. `ready` is called when
 /// it serves.
@@ -94,6 +94,9 @@ async fn closing(store: &Store, stop: &CancellationToken) {
             forgot = Some(Instant::now());
             if let Err(error) = queue::forget_contacted(&store.pool).await {
                 tracing::warn!(?error, "forgetting failed, trying again");
+            }
+            if let Err(error) = live::stop_idle(store).await {
+                tracing::warn!(?error, "stopping idle runs failed, trying again");
             }
         }
         if let Err(error) = follow_on(store).await

@@ -81,6 +81,21 @@ pub async fn of_run(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Res
     .await?)
 }
 
+/// The version of the campaign's fallback that a run froze, if there is one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn fallback_of_run(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Option<i32>> {
+    let version = sqlx::query_scalar(
+        "-- arms: fallback of run\n select fallback_version from run where workspace_id = $1 and run_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .fetch_one(c)
+    .await?;
+    Ok(version)
+}
+
 /// Names and versions of the templates that a run says, in the order of its arms.
 ///
 /// # Errors

@@ -3,6 +3,10 @@
 //! The log keeps its messages, so that every book still balances and no run changes; who they were to cannot
 //! be read any more. The hash is suppressed, so that the address is known again when a file, a campaign or a
 //! message names it.
+//!
+//! A message that comes by itself while its address is erased is entered before, and hashed with the others, or
+//! after, and refused: whoever enters one holds the address with others until it is committed, whoever erases it
+//! holds it alone ([`lock_address`]), both before all else that they lock.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +14,7 @@ use serde::Serialize;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::suppressions::{self, New, Reason};
+use crate::tx::run_tx;
 use crate::{Result, Store};
 
 /// What was erased.
@@ -25,17 +30,44 @@ pub struct Erased {
     pub heard: u64,
 }
 
+/// Keeps messages to an address from being entered while it is erased: who enters one holds it with others, who
+/// erases it alone, both until they commit. To be taken before anything else is locked.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn lock_address(c: &mut PgConnection, workspace_id: i32, address: &str, alone: bool) -> Result<()> {
+    // Of addresses with one hash one waits for the other; the locks of doubts have one key, and are others.
+    let sql = match alone {
+        true => "select pg_advisory_xact_lock($1, hashtext($2)) -- lock_address: alone",
+        false => "select pg_advisory_xact_lock_shared($1, hashtext($2)) -- lock_address: with others",
+    };
+    sqlx::query(sql).bind(workspace_id).bind(address).execute(c).await?;
+    Ok(())
+}
+
 /// Erases the person at this address, in one transaction; then waits for the segments that are being written from
 /// contacts read before, and erases the person there. To do it again is harmless.
 ///
 /// # Errors
 /// When the database fails; nothing is erased then.
 pub async fn erase(store: &Store, workspace_id: i32, address: &str, by: &str) -> Result<Erased> {
+    // Two who erase persons that share an address may wait for each other.
+    let (mut erased, addresses) = run_tx("erase", || try_erase(store, workspace_id, address, by)).await?;
+    erased.messages += hash_segments(store, workspace_id, &addresses).await?;
+    tracing::info!(workspace_id, contacts = erased.contacts, messages = erased.messages, "a contact was erased");
+    Ok(erased)
+}
+
+async fn try_erase(store: &Store, workspace_id: i32, address: &str, by: &str) -> Result<(Erased, BTreeSet<String>)> {
     let mut tx = store.pool.begin().await?;
+    lock_address(&mut tx, workspace_id, address, true).await?;
     let addresses = delete_contacts(&mut tx, workspace_id, address).await?;
     let mut erased = Erased { contacts: addresses.len() as u64, ..Erased::default() };
     let addresses: BTreeSet<String> =
         addresses.into_iter().flat_map(|(a, e)| [Some(a), e]).flatten().chain([address.to_owned()]).collect();
+    for address in &addresses {
+        lock_address(&mut tx, workspace_id, address, true).await?;
+    }
     for address in &addresses {
         let hash = store.seal.pepper().hash(workspace_id, address);
         erased.addresses += 1;
@@ -52,9 +84,7 @@ pub async fn erase(store: &Store, workspace_id: i32, address: &str, by: &str) ->
         suppressions::put(&mut tx, workspace_id, new).await?;
     }
     tx.commit().await?;
-    erased.messages += hash_segments(store, workspace_id, &addresses).await?;
-    tracing::info!(workspace_id, contacts = erased.contacts, messages = erased.messages, "a contact was erased");
-    Ok(erased)
+    Ok((erased, addresses))
 }
 
 /// The messages of segments that were being written during the erasure. What is read from now on has no such contact.
@@ -113,7 +143,7 @@ async fn delete_beside(c: &mut PgConnection, workspace_id: i32, address: &str) -
     Ok(gone.rows_affected())
 }
 
-/// Also what providers wrote of the messages, as far as it names the address.
+/// Also what providers wrote of the messages, and the keys that they came with, as far as these name the address.
 async fn hash_messages(c: &mut PgConnection, workspace_id: i32, address: &str, hash: &str) -> Result<u64> {
     let keys: Vec<(i64, i32)> = sqlx::query_as(
         "-- hash_messages
@@ -141,6 +171,19 @@ async fn hash_messages(c: &mut PgConnection, workspace_id: i32, address: &str, h
         let query = sqlx::query(statement).bind(workspace_id).bind(&runs).bind(&seqs).bind(digits);
         query.execute(&mut *c).await?;
     }
+    // The hash, so that keys of two persons stay two.
+    sqlx::query(
+        "-- hash_messages: keys
+         update one_off o set key = replace(o.key, $4, $5) from unnest($2::bigint[], $3::int[]) m (run_id, seq)
+         where o.workspace_id = $1 and o.run_id = m.run_id and o.seq = m.seq and position($4 in o.key) > 0",
+    )
+    .bind(workspace_id)
+    .bind(&runs)
+    .bind(&seqs)
+    .bind(digits)
+    .bind(hash)
+    .execute(&mut *c)
+    .await?;
     Ok(keys.len() as u64)
 }
 

@@ -31,19 +31,19 @@ pub async fn open(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Resul
     reopen(c, workspace_id, run_id, false).await
 }
 
-/// Opens the flows of a run that were closed for want of credit.
-async fn reopen(c: &mut PgConnection, workspace_id: i32, run_id: i64, poor_only: bool) -> Result<()> {
+/// Opens the flows of a run: all, or without those that a provider has closed.
+async fn reopen(c: &mut PgConnection, workspace_id: i32, run_id: i64, but_refused: bool) -> Result<()> {
     sqlx::query(
         "-- flows: open
          update flow f set runnable = true, closed = null, closed_detail = null, vtime = greatest(f.vtime, (
            select coalesce(min(o.vtime) filter (where o.runnable), max(o.vtime), 0) from flow o
            where o.workspace_id = f.workspace_id and o.account_id = f.account_id and o.run_id <> f.run_id))
          where f.workspace_id = $1 and f.run_id = $2 and not f.runnable and f.closed is distinct from 3
-           and (f.closed = 1 or not $3)",
+           and (f.closed is distinct from 2 or not $3)",
     )
     .bind(workspace_id)
     .bind(run_id)
-    .bind(poor_only)
+    .bind(but_refused)
     .execute(c)
     .await?;
     Ok(())
@@ -113,14 +113,15 @@ pub async fn forget(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Res
     Ok(())
 }
 
-/// What the cheapest account of a run reserves for a message, micro-credits; 0 for a run without flows.
+/// What the cheapest account of a run, of those not taken out, reserves for a message, micro-credits; 0 for a run without flows.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn least_reserve(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<i64> {
     let micro = sqlx::query_scalar(
         "-- flows: least reserve
-         select coalesce(min(reserve_each), 0) from flow where workspace_id = $1 and run_id = $2",
+         select coalesce(min(reserve_each), 0) from flow
+         where workspace_id = $1 and run_id = $2 and closed is distinct from 3",
     )
     .bind(workspace_id)
     .bind(run_id)
@@ -130,7 +131,8 @@ pub async fn least_reserve(c: &mut PgConnection, workspace_id: i32, run_id: i64)
 }
 
 /// Lets the flows that were closed for want of credit go on, and the runs that paused for it, also where the
-/// last of a run's accounts was closed by its provider. Gives the number of the latter.
+/// last of a run's accounts was closed by its provider, or the poor ones were taken out and others put in. Gives the
+/// number of the latter.
 ///
 /// # Errors
 /// When the database fails.
@@ -138,7 +140,9 @@ pub async fn resume_poor(c: &mut PgConnection, workspace_id: i32) -> Result<u64>
     let poor: Vec<i64> = sqlx::query_scalar(
         "-- resume_poor: which
          select distinct f.run_id from flow f join run r on r.workspace_id = f.workspace_id and r.run_id = f.run_id
-         where f.workspace_id = $1 and f.closed = 1 and (r.state = 2 or r.state = 3 and r.paused_reason in (2, 3)) order by 1",
+         where f.workspace_id = $1
+           and (f.closed = 1 and (r.state = 2 or r.state = 3 and r.paused_reason in (2, 3))
+             or f.closed is null and r.state = 3 and r.paused_reason = 2) order by 1",
     )
     .bind(workspace_id)
     .fetch_all(&mut *c)
@@ -150,8 +154,8 @@ pub async fn resume_poor(c: &mut PgConnection, workspace_id: i32) -> Result<u64>
             "-- resume_poor
              update run set state = 2, paused_reason = null
              where workspace_id = $1 and run_id = $2 and state = 3
-               and (paused_reason = 2 or paused_reason = 3 and exists (
-                 select from flow where workspace_id = $1 and run_id = $2 and closed = 1))",
+               and exists (select from flow f where f.workspace_id = $1 and f.run_id = $2
+                             and (f.closed = 1 and paused_reason in (2, 3) or f.closed is null and paused_reason = 2))",
         )
         .bind(workspace_id)
         .bind(run_id)

@@ -30,8 +30,9 @@ pub struct Progress {
     pub finished_at: Option<DateTime<Utc>>,
     /// Whether the audience is complete.
     pub expanded: bool,
-    /// Contacts of the list at launch.
-    pub planned: i64,
+    /// Contacts of the list at launch; of a run to some of another's recipients how many these are, once its audience
+    /// is complete.
+    pub planned: Option<i64>,
     /// Messages of the audience so far.
     pub total: i64,
     /// Not yet claimed, or handed back.
@@ -171,7 +172,9 @@ impl Progress {
 pub async fn progress(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Progress> {
     let row = sqlx::query_as(
         "-- progress
-         select t.now, r.run_id, c.name as campaign, r.state, r.paused_reason, r.paused_detail, r.started_at, r.scheduled_for, r.finished_at, r.expanded_at is not null as expanded, r.planned,
+         select t.now, r.run_id, c.name as campaign, r.state, r.paused_reason, r.paused_detail, r.started_at, r.scheduled_for, r.finished_at, r.expanded_at is not null as expanded,
+                case when r.cohort is null then r.planned
+                     when r.expanded_at is not null then s.total + s.left_out end as planned,
                 s.total, s.queued + w.queued + n.queued as queued, l.leased,
                 p.retrying, p.sent, p.failed, p.suppressed, p.expired, p.cancelled, p.unknown, p.cost,
                 p.delivered, p.read, p.undelivered, p.replied,
@@ -206,7 +209,9 @@ pub async fn progress(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> R
                   coalesce(sum(g.minus), 0) as minus, coalesce(sum(g.outside), 0) as outside,
                   coalesce(sum(g.no_consent), 0) as no_consent, coalesce(sum(g.capped), 0) as capped,
                   coalesce(sum(g.other_part), 0) as other_part, coalesce(sum(g.gone), 0) as gone,
-                  coalesce(sum(g.answered), 0) as answered
+                  coalesce(sum(g.answered), 0) as answered,
+                  coalesce(sum(g.no_address + g.duplicate + g.suppressed + g.missing + g.reached + g.minus + g.outside
+                    + g.no_consent + g.capped + g.other_part + g.gone + g.answered), 0) as left_out
            from segment g where g.workspace_id = r.workspace_id and g.run_id = r.run_id) s
          cross join lateral (
            select coalesce(sum(w.hi - w.lo), 0) as queued

@@ -377,30 +377,36 @@ pub async fn drop_waiting(
     Ok(())
 }
 
-/// Lets a tick that is held for a person go: it has this run. Says whether there was one.
+/// Lets a run that a person launched stand for the single start of its campaign, whether that is yet to come, paused
+/// or held: nobody is sent to twice. The schedule is over; a time that is past has become this run. Says whether there
+/// was one.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn release(
+pub async fn stand_in(
     c: &mut PgConnection,
     workspace_id: i32,
     campaign_id: i64,
     run_id: i64,
     now: DateTime<Utc>,
 ) -> Result<bool> {
-    let done = sqlx::query(
-        "-- schedules: release
-         update tick set verdict = 1, run_id = $3, why = 'a person let it go', decided_at = $4
-         where workspace_id = $1 and campaign_id = $2 and verdict = 6",
+    let waits: Option<DateTime<Utc>> = sqlx::query_scalar(
+        "-- schedules: stand in
+         select coalesce(s.next_at, (select max(t.scheduled_for) from tick t
+                                     where t.workspace_id = $1 and t.campaign_id = $2 and t.verdict = 6))
+         from schedule s where s.workspace_id = $1 and s.campaign_id = $2 and s.form = 3 and s.state < 4",
     )
     .bind(workspace_id)
     .bind(campaign_id)
-    .bind(run_id)
-    .bind(now)
-    .execute(&mut *c)
-    .await?;
-    if done.rows_affected() == 0 {
-        return Ok(false);
+    .fetch_optional(&mut *c)
+    .await?
+    .flatten();
+    let Some(at) = waits else { return Ok(false) };
+    if at <= now {
+        let why = Some("a person launched it".to_owned());
+        let (verdict, run_id) = (TickVerdict::Fired, Some(run_id));
+        let tick = Tick { scheduled_for: at, through: at, ticks: 1, verdict, run_id, why, decided_at: now };
+        record(c, workspace_id, campaign_id, &tick).await?;
     }
     advance(c, (workspace_id, campaign_id), ScheduleState::Ended, None, 1).await?;
     Ok(true)

@@ -210,18 +210,3 @@ pub async fn compile(c: &mut PgConnection, workspace_id: i32, template_id: i64, 
 pub(crate) fn channel(number: i16) -> Result<Channel> {
     Channel::from_i16(number).ok_or_else(|| Error::Corrupt(format!("channel {number}")))
 }
-
-/// The newest version of a template.
-///
-/// # Errors
-/// When it does not exist or the database fails.
-pub async fn newest_version(c: &mut PgConnection, workspace_id: i32, template_id: i64) -> Result<i32> {
-    let version = sqlx::query_scalar(
-        "-- newest_version\n select version from template where workspace_id = $1 and template_id = $2",
-    )
-    .bind(workspace_id)
-    .bind(template_id)
-    .fetch_one(c)
-    .await?;
-    Ok(version)
-}

@@ -19,7 +19,7 @@ use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use fanfare_domain::cohort::Member;
-use fanfare_domain::state::{MessageState, OnUnknown, RunState, ScheduleState};
+use fanfare_domain::state::{MessageState, OnUnknown, RunState, ScheduleForm, ScheduleState};
 use fanfare_scheduler::Problem;
 use fanfare_scheduler::control::{self, Changed};
 use fanfare_scheduler::launch::{Launch, launch};
@@ -270,9 +270,9 @@ pub fn account_names(c: &Campaign) -> String {
 async fn launched(store: &Store, workspace_id: i32, name: &str, how: Launch, output: Output) -> anyhow::Result<()> {
     if how.at.is_none()
         && !how.again
-        && let Some(next_at) = scheduled(store, workspace_id, name).await?
+        && let Some(next) = scheduled(store, workspace_id, name).await?
     {
-        return comes_by_itself(store, workspace_id, name, next_at, output).await;
+        return comes_by_itself(store, workspace_id, name, next, output).await;
     }
     let run = match launch(store, workspace_id, name, how).await {
         Err(fanfare_scheduler::Error::Refused(problems)) => return Err(refused(name, &problems)),
@@ -295,12 +295,16 @@ async fn launched(store: &Store, workspace_id: i32, name: &str, how: Launch, out
     })
 }
 
-/// When the campaign's schedule next runs it.
-async fn scheduled(store: &Store, workspace_id: i32, name: &str) -> anyhow::Result<Option<DateTime<Utc>>> {
+/// When the campaign's schedule next runs it, and how that is written.
+async fn scheduled(
+    store: &Store,
+    workspace_id: i32,
+    name: &str,
+) -> anyhow::Result<Option<(DateTime<Utc>, ScheduleForm)>> {
     let mut c = store.pool.acquire().await?;
     let campaign_id = campaigns::get(&mut c, workspace_id, name).await?.campaign_id;
     let schedule = schedules::get(&mut c, workspace_id, campaign_id).await?;
-    Ok(schedule.filter(|s| s.state == ScheduleState::Active).and_then(|s| s.next_at))
+    Ok(schedule.filter(|s| s.state == ScheduleState::Active).and_then(|s| Some((s.next_at?, s.form))))
 }
 
 /// There is nothing to launch by hand; what stands in the way is told now, not when its time has come.
@@ -308,7 +312,7 @@ async fn comes_by_itself(
     store: &Store,
     workspace_id: i32,
     name: &str,
-    next_at: DateTime<Utc>,
+    (next_at, form): (DateTime<Utc>, ScheduleForm),
     output: Output,
 ) -> anyhow::Result<()> {
     let plan = fanfare_scheduler::plan::plan(store, workspace_id, name, false, |_, _| {}).await?;
@@ -319,9 +323,11 @@ async fn comes_by_itself(
         "campaign": name, "run": null, "state": "scheduled", "scheduled_for": next_at,
         "recipients": plan.recipients, "cost": plan.cost, "warnings": plan.warnings,
     });
+    // A launch takes the place of a single start; of what comes again and again it is one more.
+    let how = if form == ScheduleForm::Once { "instead" } else { "as well" };
     output.result(&value, |_| {
         format!(
-            "its schedule runs it by itself, next {}: {} recipients by now, {}\nto send it now as well, give --again",
+            "its schedule runs it by itself, next {}: {} recipients by now, {}\nto send it now {how}, give --again",
             when(next_at),
             count(plan.recipients),
             plan::cost(&plan)
@@ -400,7 +406,8 @@ async fn ls(context: &Context, output: Output) -> anyhow::Result<()> {
             Some(run_id) => Some(status::read(&mut c, context.workspace_id, &campaign, run_id).await?),
             None => None,
         };
-        let next_at = scheduled(&context.store, context.workspace_id, &campaign.name).await?;
+        let next = scheduled(&context.store, context.workspace_id, &campaign.name).await?;
+        let next_at = next.map(|(at, _)| at);
         all.push((campaign, status, next_at));
     }
     let json: Vec<_> = all

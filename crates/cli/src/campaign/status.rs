@@ -49,8 +49,8 @@ pub struct Status {
     pub read: i64,
     pub undelivered: i64,
     pub replied: i64,
-    /// Contacts of the list at the launch.
-    pub planned: i64,
+    /// Contacts of the list at the launch; of a resend or a follow-up those it is for, once they are known.
+    pub planned: Option<i64>,
     /// Whether the audience is complete: `total` grows until then.
     pub expanded: bool,
     pub left_out: LeftOut,
@@ -174,15 +174,26 @@ impl Status {
         Ok(status)
     }
 
-    /// Messages that are not decided yet, with those that are yet to be expanded.
+    /// Messages that are not decided yet, with those that are yet to be expanded as far as that can be told.
     pub fn to_do(&self) -> i64 {
-        let unexpanded = if self.expanded { 0 } else { (self.planned - self.left_out.sum() - self.total).max(0) };
+        let unexpanded = match self.planned {
+            Some(planned) if !self.expanded => (planned - self.left_out.sum() - self.total).max(0),
+            _ => 0,
+        };
         self.queued + self.leased + self.retrying + unexpanded
+    }
+
+    /// Whether nobody can tell yet how many messages there will be.
+    pub fn is_vague(&self) -> bool {
+        !self.expanded && self.planned.is_none()
     }
 
     /// Never less than the limits of the accounts that can send allow.
     fn eta(&self, rate: f64, campaign: &Campaign, p: &Progress) -> Option<f64> {
         let to_do = self.to_do();
+        if self.is_vague() {
+            return None;
+        }
         if to_do == 0 {
             return Some(0.0);
         }

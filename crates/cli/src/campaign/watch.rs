@@ -186,7 +186,7 @@ pub fn line(s: &Status) -> String {
     ];
     let mut parts = vec![s.state_in_words()];
     parts.extend(classes.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(*n))));
-    parts.push(format!("{} to go", count(s.to_do())));
+    parts.push(format!("{} to go{}", count(s.to_do()), if s.is_vague() { " so far" } else { "" }));
     if s.rate_per_second > 0.0 {
         parts.push(format!("{:.0}/s", s.rate_per_second));
     }

@@ -49,8 +49,9 @@ impl Show {
             }
             return Ok(());
         };
-        bars.run.set_length(s.planned.unsigned_abs());
-        bars.run.set_position((s.planned - s.to_do()).max(0).unsigned_abs());
+        let planned = s.planned.unwrap_or(s.total);
+        bars.run.set_length(planned.unsigned_abs());
+        bars.run.set_position((planned - s.to_do()).max(0).unsigned_abs());
         bars.run.set_message(line);
         bars.provider.set_length(self.cap.count.unsigned_abs());
         bars.provider.set_position(busiest);

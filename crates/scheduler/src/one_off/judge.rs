@@ -9,7 +9,7 @@ use fanfare_store::one_off::Live;
 use fanfare_store::{PgConnection, Store, accounts, audience as store_audience, credits, templates};
 use serde_json::{Map, Value};
 
-use super::{corrupt, poor};
+use super::{corrupt, poor, suppressed};
 use crate::approved::measured;
 use crate::audience::{Audience, Exclusion};
 use crate::waves::own_zone;
@@ -102,10 +102,7 @@ async fn audience(
 
 fn excluded(why: &Exclusion, audience: &Audience, address: &str) -> Error {
     let problem = match why {
-        Exclusion::Suppressed => {
-            let remedy = format!("if the recipient wants to be written to again: fanfare list unsuppress {address}");
-            Problem::new(format!("{address} is suppressed"), remedy)
-        }
+        Exclusion::Suppressed => suppressed(address),
         Exclusion::NoConsent => {
             let remedy = "note the consent, fanfare contact set ADDRESS --consent yes; what advertises nothing is of another --category";
             Problem::new(format!("{address} has not opted in, and the campaign is marketing"), remedy)

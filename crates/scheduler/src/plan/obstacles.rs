@@ -57,6 +57,22 @@ pub(crate) fn unapproved(campaign: &Campaign) -> Option<Problem> {
     }
 }
 
+/// That a run of the campaign said, or falls back on, what is not approved, if that is so: approval holds for the
+/// versions that were named when it was given, whatever there is since. `said` are names and versions.
+pub(crate) fn unapproved_since(campaign: &Campaign, said: Vec<(String, i32)>) -> Option<Problem> {
+    let (Approval::Approved, Some(approved)) = (campaign.approval, &campaign.approved_says) else {
+        return unapproved(campaign);
+    };
+    let fallback = campaign.fallback.iter().map(|f| (f.name.clone(), f.version));
+    let mut words = said.into_iter().chain(fallback).map(|(name, version)| format!("{name} v{version}"));
+    let other = words.find(|word| approved.split(", ").all(|approved| approved != word))?;
+    let problem = format!("the run of campaign {:?} said {other}, and {approved} was approved since", campaign.name);
+    Some(Problem::new(
+        problem,
+        "give those who are left what was approved: fanfare campaign follow-up add, or a new campaign",
+    ))
+}
+
 /// That the account is stopped, if it is.
 pub(crate) fn stopped(account: &Account) -> Option<Problem> {
     let (name, reason) = (&account.name, account.stopped_reason.as_ref()?);

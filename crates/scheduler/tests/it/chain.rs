@@ -12,6 +12,7 @@ use fanfare_scheduler::{Error, control, follow};
 use fanfare_store::accounts::{Limits, NewAccount};
 use fanfare_store::campaigns::Through;
 use fanfare_store::follow_ups::{self, NewFollowUp};
+use fanfare_store::progress::progress;
 use fanfare_store::{accounts, audience, campaigns, templates};
 
 use crate::scene::{CAMPAIGN, Scene, Setting, body, person};
@@ -81,10 +82,10 @@ impl Scene {
 async fn what_nobody_has_approved_is_neither_resent_nor_follows() {
     let scene = failed().await;
     scene.sql("update workspace set review = true").await;
+    let refused = scene.resend(None, "failed").await.unwrap_err().to_string();
+    assert!(refused.contains("is not approved"), "{refused}");
     scene.approve().await;
     scene.new_words().await;
-    let refused = scene.resend(None, "failed").await.unwrap_err().to_string();
-    assert!(refused.contains("says hello v2, and hello v1 was approved"), "{refused}");
     scene.sql("update run set finished_at = now() + interval '1 hour'").await;
     scene.add_step("remind").await.unwrap();
     scene
@@ -96,7 +97,23 @@ async fn what_nobody_has_approved_is_neither_resent_nor_follows() {
     follow::begin_due(&scene.store).await.unwrap();
     assert_eq!(scene.number("select count(*) from run where kind = 3").await, 1);
     scene.expand_all().await;
+    let launched = scene.number("select run_id from run where kind = 1").await;
+    let refused = scene.resend(Some(launched), "failed").await.unwrap_err().to_string();
+    assert!(refused.contains("said hello v1, and hello v2 was approved since"), "{refused}");
     scene.resend(None, "failed").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_resend_says_what_was_said_whatever_is_new_since() {
+    let scene = failed().await;
+    scene.sql("update workspace set review = true").await;
+    scene.approve().await;
+    scene.new_words().await;
+    let run_id = scene.resend(None, "failed").await.unwrap();
+    let says = fanfare_store::arms::of_run(&mut scene.store.pool.acquire().await.unwrap(), 1, run_id).await.unwrap();
+    assert_eq!(says.iter().map(|arm| arm.version).collect::<Vec<_>>(), [1]);
+    scene.expand_all().await;
+    assert_eq!(scene.recipients_of(run_id).await, 1);
 }
 
 #[tokio::test]
@@ -126,6 +143,25 @@ async fn whoever_is_not_among_the_recipients_yet_is_not_forgotten_by_a_resend() 
     assert!(refused.contains("a launch of campaign \"spring\" is being put together"), "{refused}");
     scene.expand_all().await;
     scene.resend(None, "failed").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_resend_is_planned_for_whom_it_is_for_and_for_nobody_knows_whom_before() {
+    let scene = Scene::set(Setting::default(), &[]).await;
+    scene.add_many(10).await;
+    launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+    scene.expand_all().await;
+    settle(&scene, 1).await;
+    scene.sql("update outcome set class = 2 where seq < 3").await;
+    scene.suppress("+213000000001").await;
+    let run_id = scene.resend(None, "failed").await.unwrap();
+    let standing = async || {
+        let p = progress(&mut scene.store.pool.acquire().await.unwrap(), scene.workspace_id, run_id).await.unwrap();
+        (p.expanded, p.planned, p.total, p.left_out_suppressed)
+    };
+    assert_eq!(standing().await, (false, None, 0, 0));
+    scene.expand_all().await;
+    assert_eq!(standing().await, (true, Some(3), 2, 1), "three failed, and one of them is suppressed since");
 }
 
 #[tokio::test]

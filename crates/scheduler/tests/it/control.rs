@@ -1,12 +1,19 @@
 //! Pausing, resuming, cancelling: from every state.
 
 use chrono::TimeDelta;
+use fanfare_domain::clock::Clock;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::RunState;
+use fanfare_domain::state::{OnUnknown, RunState, Sharing};
 use fanfare_scheduler::expand::{self, Expanded, expand_next};
 use fanfare_scheduler::launch::{Launch, launch};
+use fanfare_scheduler::life::{self, Edit};
 use fanfare_scheduler::{Error, control};
+use fanfare_store::accounts::{Limits, NewAccount};
 use fanfare_store::audience;
+use fanfare_store::campaigns::Through;
+use fanfare_store::queue::{Decision, decide};
+use fanfare_store::{accounts, credits};
+use serde_json::json;
 
 use crate::scene::{CAMPAIGN, Scene, Setting, person};
 
@@ -97,6 +104,70 @@ async fn a_run_out_of_credit_is_resumed_by_credit_and_held_by_a_person() {
     scene.sql("update credit set reserved = 0").await;
     control::resume(store, workspace_id, CAMPAIGN).await.unwrap();
     assert_eq!((scene.state().await, scene.flow().await.0), ((2, None), true));
+}
+
+#[tokio::test]
+async fn a_run_expires_by_the_clock_of_its_machine() {
+    let mut scene =
+        Scene::set(Setting { expires_after_s: Some(3600), ..Setting::default() }, &[person("+213555000001")]).await;
+    // A machine of long ago: by the database's clock all of it has expired.
+    scene.store.clock = Clock::manual("2020-01-01T00:00:00Z".parse().unwrap());
+    let (store, workspace_id) = (&scene.store, scene.workspace_id);
+    let run_id = launch(store, workspace_id, CAMPAIGN, Launch::default()).await.unwrap().run_id;
+    scene.expand_all().await;
+    scene
+        .sql(
+            "update segment set next_seq = hi;
+             insert into retry (workspace_id, run_id, seq, attempts, kind, account_id, due_at, reserved)
+               select workspace_id, run_id, 0, 1, 2, account_id, 'infinity', 0 from flow",
+        )
+        .await;
+    let resend = async || {
+        let (verdict, decided_at) = (OnUnknown::Resend, store.clock.now());
+        let decision = Decision { workspace_id, run_id, seq: 0, verdict, decided_by: "test", decided_at, shard: 0 };
+        decide(&store.pool, &store.ids, decision).await
+    };
+    assert!(resend().await.unwrap(), "a doubt of a run that still sends");
+    scene.sql("update retry set kind = 2").await;
+    store.clock.advance_us(TimeDelta::hours(1).num_microseconds().unwrap());
+    assert!(resend().await.unwrap_err().to_string().contains("past its expiry"));
+    says(control::cancel(store, workspace_id, CAMPAIGN).await, "is past its expiry");
+    store.clock.advance_us(-1);
+    control::cancel(store, workspace_id, CAMPAIGN).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_out_of_credit_goes_on_through_the_accounts_that_are_left() {
+    let setting = Setting { prices: Prices([(String::new(), 5000)].into()), credit: 5000, ..Setting::default() };
+    let scene = Scene::set(setting, &[person("+213555000001")]).await;
+    let (store, workspace_id) = (&scene.store, scene.workspace_id);
+    let (settings, limits, prices) = (json!({"url": "http://127.0.0.1:2/"}), Limits::default(), Prices::default());
+    let other = NewAccount {
+        name: "other",
+        kind: "http",
+        settings: &settings,
+        secret: Some("s3cret"),
+        sender: None,
+        idempotent: true,
+        looks_up: false,
+        correlates: false,
+        waits_for_echo: false,
+        limits,
+        prices: &prices,
+    };
+    accounts::add(store, workspace_id, other).await.unwrap();
+    launch(store, workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+    scene.expand_all().await;
+    scene.sql("select close_poor(f) from flow f").await;
+    assert_eq!(scene.state().await, (3, Some(2)));
+    let through = [Through::account("other")];
+    let edit = Edit { through: Some((&through, Sharing::Together)), ..Edit::default() };
+    life::edit(store, workspace_id, CAMPAIGN, edit).await.unwrap();
+    credits::topup(store, workspace_id, 5000, None).await.unwrap();
+    assert_eq!(scene.state().await, (2, None));
+    let open = "select count(*) from flow f join account a using (workspace_id, account_id)
+                where f.runnable = (a.name = 'other') and coalesce(f.closed, 0) = case a.name when 'other' then 0 else 3 end";
+    assert_eq!(scene.number(open).await, 2, "through the one that is left, and only through it");
 }
 
 /// A pause must be felt at once, however long a segment takes to be written.

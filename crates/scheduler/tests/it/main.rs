@@ -6,6 +6,7 @@ mod chain;
 mod control;
 mod expand;
 mod launch;
+mod live;
 mod plan;
 mod scene;
 mod schedules;

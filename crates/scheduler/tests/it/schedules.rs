@@ -350,6 +350,49 @@ async fn a_single_run_that_is_too_late_is_held_until_a_person_lets_it_go() {
 }
 
 #[tokio::test]
+async fn a_launch_takes_the_place_of_a_single_start_that_waits_or_is_paused() {
+    let noon = "2026-03-01T12:00:00Z";
+    for (paused, past, ticks) in
+        [(false, false, vec![]), (true, false, vec![]), (true, true, vec!["12:00 fired".to_owned()])]
+    {
+        let scene = scene(NewSchedule { next_at: at(noon), ..once() }, &ann()).await;
+        let (store, workspace_id, case) = (&scene.store, scene.workspace_id, format!("paused {paused}, past {past}"));
+        if paused {
+            change(store, workspace_id, CAMPAIGN, Change::Pause).await.unwrap();
+        }
+        if past {
+            scene.tick_after(200).await;
+        }
+        launch(store, workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+        let schedule = scene.schedule().await;
+        assert_eq!((scene.ticks().await, schedule.state, schedule.fired), (ticks, ScheduleState::Ended, 1), "{case}");
+        let resumed = change(store, workspace_id, CAMPAIGN, Change::Resume).await;
+        assert!(resumed.unwrap_err().to_string().contains("no tick to come"), "{case}");
+        let noted = "select count(*) from transition where reason = 'its schedule is ended: launched in its place'";
+        assert_eq!(scene.number(noted).await, 1, "{case}");
+        scene.finish_runs().await;
+        scene.tick_after(200).await;
+        assert_eq!(scene.number("select count(*) from run").await, 1, "{case}: everybody was sent to twice");
+        if !past {
+            // What has not come yet may be given to it once more.
+            let again = NewSchedule { next_at: scene.store.clock.now() + TimeDelta::minutes(10), ..once() };
+            reschedule(store, workspace_id, CAMPAIGN, &again).await.unwrap();
+            scene.tick_after(10).await;
+            assert_eq!(scene.number("select count(*) from run").await, 2, "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_launch_between_the_ticks_of_a_schedule_leaves_it_as_it_is() {
+    let scene = scene(every_ten_minutes(), &ann()).await;
+    launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+    scene.finish_runs().await;
+    scene.tick_after(10).await;
+    assert_eq!(scene.schedule().await.state, ScheduleState::Active);
+}
+
+#[tokio::test]
 async fn a_campaign_runs_by_another_schedule_from_its_change_on() {
     let scene = scene(NewSchedule { runs_max: Some(3), ..every_ten_minutes() }, &ann()).await;
     scene.tick_after(0).await;

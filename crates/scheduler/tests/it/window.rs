@@ -5,6 +5,8 @@ use fanfare_domain::state::OnMissing;
 use fanfare_domain::template::{Template, Text, Variant};
 use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_scheduler::plan::{MissingVariable, Plan};
+use fanfare_scheduler::resend::resend;
+use fanfare_scheduler::rest;
 use fanfare_scheduler::window::WindowLine;
 use fanfare_store::templates;
 use serde_json::json;
@@ -43,6 +45,34 @@ fn said(problems: &[fanfare_scheduler::Problem]) -> String {
 
 fn window(plan: &Plan) -> Option<(i64, i64, i64)> {
     plan.window.map(|WindowLine { open, fallback, refused }| (open, fallback, refused))
+}
+
+#[tokio::test]
+async fn a_rest_and_a_resend_fall_back_on_what_the_first_part_did() {
+    let scene = scene(Setting { fallback: vec![approved("en", "{{ name }}")], ..Setting::default() }).await;
+    let (store, workspace_id) = (&scene.store, scene.workspace_id);
+    let first = launch(store, workspace_id, CAMPAIGN, Launch::default()).await.unwrap().run_id;
+    scene
+        .sql(
+            "insert into first_part (workspace_id, campaign_id, ppm, rest_after_s)
+               select workspace_id, campaign_id, 100000, 0 from campaign;
+             update run set part_from = 0, part_to = 1, state = 5, finished_at = now(), expanded_at = now();
+             delete from flow; delete from expansion",
+        )
+        .await;
+    // Nobody has looked at these words, and they need a value that the first part had none of.
+    let other = Template::compile(Channel::Whatsapp, vec![approved("en", "{{ code }}")]).unwrap();
+    templates::add(store, workspace_id, "approved", &other).await.unwrap();
+    rest::begin_due(store).await.unwrap();
+    resend(store, workspace_id, CAMPAIGN, Some(first), &["failed".parse().unwrap()]).await.unwrap();
+    let frozen: Vec<(i16, i32, Vec<String>)> =
+        sqlx::query_as("select kind, fallback_version, variables from run order by kind")
+            .fetch_all(&store.pool)
+            .await
+            .unwrap();
+    assert_eq!(frozen, [1, 4, 5].map(|kind| (kind, 1, vec!["name".to_owned()])));
+    scene.expand_all().await;
+    assert_eq!(scene.number("select count(*) from recipient where params = '[\"Ali\"]'").await, 1);
 }
 
 #[tokio::test]

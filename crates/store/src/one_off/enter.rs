@@ -15,6 +15,8 @@ use fanfare_domain::limits::ONE_OFF_BLOCK;
 use sqlx::{FromRow, PgConnection, PgPool};
 
 use super::{Standing, standing};
+use crate::erase::lock_address;
+use crate::suppressions::EVERYWHERE;
 use crate::{Result, flows, hours};
 
 /// A message to be entered.
@@ -30,6 +32,8 @@ pub struct OneOff<'a> {
     pub digest: &'a [u8],
     /// Phone in E.164 or e-mail.
     pub address: &'a str,
+    /// What remains of that once it is erased.
+    pub hash: &'a str,
     /// ISO 3166 alpha-2, for the price.
     pub country: Option<&'a str>,
     /// How many times the price is due.
@@ -57,6 +61,8 @@ pub enum Entered {
     Used,
     /// The run takes none.
     Refused(Standing),
+    /// Its address is suppressed, perhaps since it was judged.
+    Suppressed,
 }
 
 /// Enters a message into a live run. It waits for its window, if the run keeps hours, and for the first of the
@@ -66,6 +72,11 @@ pub enum Entered {
 /// When the database fails; nothing is entered then.
 pub async fn enter(pool: &PgPool, workspace_id: i32, m: OneOff<'_>) -> Result<Entered> {
     let mut tx = pool.begin().await?;
+    // Before all else: whoever is erased meanwhile is so before this, which is refused then, or finds the message.
+    lock_address(&mut tx, workspace_id, m.address, false).await?;
+    if is_suppressed(&mut tx, workspace_id, m).await? {
+        return Ok(Entered::Suppressed);
+    }
     for (account_id, micro) in m.costs {
         // Flows before run.
         sqlx::query(
@@ -101,6 +112,21 @@ pub async fn enter(pool: &PgPool, workspace_id: i32, m: OneOff<'_>) -> Result<En
     }
     tx.commit().await?;
     Ok(Entered::As(place.seq))
+}
+
+async fn is_suppressed(c: &mut PgConnection, workspace_id: i32, m: OneOff<'_>) -> Result<bool> {
+    let accounts: Vec<i64> = m.costs.iter().map(|(account_id, _)| *account_id).chain([EVERYWHERE]).collect();
+    let found = sqlx::query_scalar(
+        "-- enter: suppressed
+         select exists (select from suppression where workspace_id = $1 and address in ($2, $3) and account_id = any ($4))",
+    )
+    .bind(workspace_id)
+    .bind(m.address)
+    .bind(m.hash)
+    .bind(accounts)
+    .fetch_one(c)
+    .await?;
+    Ok(found)
 }
 
 /// The number of a message, and when it may be sent.

@@ -4,8 +4,9 @@
 mod enter;
 mod wait;
 
+use chrono::{DateTime, Utc};
 use fanfare_domain::state::{CampaignKind, PausedReason, RunKind, RunState};
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, PgPool};
 
 use crate::audience::Priced;
 use crate::runs::RunArm;
@@ -106,6 +107,46 @@ pub async fn stop(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Resul
     .execute(c)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Live runs of campaigns that nobody has named of which nothing waits, is leased or in doubt, and of which nothing
+/// was entered since a time: the last message was answered before. All, or whether one is among them.
+const IDLE: &str = "-- idle
+    select r.workspace_id, r.run_id from run r
+    join campaign c on c.workspace_id = r.workspace_id and c.campaign_id = r.campaign_id and c.kind = 3
+    join segment g on g.workspace_id = r.workspace_id and g.run_id = r.run_id and g.segment_no = 0
+    where r.kind = 6 and r.state in (2, 3) and r.expanded_at is null and r.started_at < $1
+      and ($2::int is null or r.workspace_id = $2 and r.run_id = $3)
+      and not exists (select from retry t where t.workspace_id = r.workspace_id and t.run_id = r.run_id)
+      and not exists (select from lease l where l.workspace_id = r.workspace_id and l.run_id = r.run_id)
+      and not exists (select from returned b where b.workspace_id = r.workspace_id and b.run_id = r.run_id)
+      and not exists (select from outcome o where o.workspace_id = r.workspace_id and o.run_id = r.run_id
+                        and o.seq = g.hi - 1 and o.at >= $1)";
+
+/// Stops the live runs that nobody has named and of which nothing was under way since a time, in every workspace;
+/// gives them. Whoever enters a message is waited for, and found.
+///
+/// # Errors
+/// When the database fails; those that were stopped before are.
+pub async fn stop_idle(pool: &PgPool, since: DateTime<Utc>) -> Result<Vec<(i32, i64)>> {
+    let among = |run: Option<(i32, i64)>| {
+        let of = (run.map(|run| run.0), run.map(|run| run.1));
+        sqlx::query_as::<_, (i32, i64)>(IDLE).bind(since).bind(of.0).bind(of.1)
+    };
+    let mut stopped = Vec::new();
+    for run in among(None).fetch_all(pool).await? {
+        let mut tx = pool.begin().await?;
+        sqlx::query("select from run where workspace_id = $1 and run_id = $2 for no key update -- stop_idle: lock")
+            .bind(run.0)
+            .bind(run.1)
+            .execute(&mut *tx)
+            .await?;
+        if among(Some(run)).fetch_optional(&mut *tx).await?.is_some() && stop(&mut tx, run.0, run.1).await? {
+            tx.commit().await?;
+            stopped.push(run);
+        }
+    }
+    Ok(stopped)
 }
 
 /// Whose messages those of a run are.

@@ -22,7 +22,7 @@ pub struct Decision<'a> {
     pub verdict: OnUnknown,
     /// Who decides.
     pub decided_by: &'a str,
-    /// When.
+    /// When, by the machine's clock, as expiry goes.
     pub decided_at: DateTime<Utc>,
     /// Shard of progress.
     pub shard: i16,

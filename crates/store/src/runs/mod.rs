@@ -29,8 +29,15 @@ pub struct Standing {
     pub scheduled_for: DateTime<Utc>,
     /// When it did.
     pub started_at: Option<DateTime<Utc>>,
-    /// Past its expiry: what is unsent counts as expired.
-    pub expired: bool,
+    /// From then on what is unsent counts as expired.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl Standing {
+    /// Whether it is past its expiry.
+    pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
 }
 
 /// Which runs.
@@ -70,7 +77,7 @@ async fn standings(c: &mut PgConnection, workspace_id: i32, which: Which) -> Res
         paused_reason: Option<i16>,
         scheduled_for: DateTime<Utc>,
         started_at: Option<DateTime<Utc>>,
-        expired: bool,
+        expires_at: Option<DateTime<Utc>>,
     }
     let (campaign_id, unfinished, run_id) = match which {
         Which::Newest(campaign_id) => (Some(campaign_id), false, None),
@@ -79,8 +86,7 @@ async fn standings(c: &mut PgConnection, workspace_id: i32, which: Which) -> Res
     };
     let rows: Vec<Row> = sqlx::query_as(
         "-- standings
-         select r.run_id, r.kind, r.state, r.paused_reason, r.scheduled_for, r.started_at,
-                coalesce(r.expires_at <= clock_timestamp(), false) as expired
+         select r.run_id, r.kind, r.state, r.paused_reason, r.scheduled_for, r.started_at, r.expires_at
          from run r
          where r.workspace_id = $1
            and case when $3 then r.campaign_id = $2 and r.state < 5
@@ -103,7 +109,7 @@ async fn standings(c: &mut PgConnection, workspace_id: i32, which: Which) -> Res
             paused_reason: r.paused_reason.and_then(PausedReason::from_i16),
             scheduled_for: r.scheduled_for,
             started_at: r.started_at,
-            expired: r.expired,
+            expires_at: r.expires_at,
         })
     };
     rows.into_iter().map(standing).collect()

@@ -5,11 +5,13 @@ use std::ops::ControlFlow;
 use fanfare_domain::state::Category;
 use fanfare_store::audience::{Filter, Source, Whom, each_contact, take};
 use fanfare_store::erase::{Erased, erase};
+use fanfare_store::one_off::{Entered, OneOff, enter};
 use fanfare_store::queue;
 use fanfare_store::{audit, suppressions, workspaces};
 use fanfare_testdb::TestDb;
 
 use crate::actor::Actor;
+use crate::one_off::{one_off, scene};
 use crate::scene::{ACCOUNT, RUN, Scene, WORKSPACE};
 
 /// The recipient of seq 3, as the scene makes them.
@@ -159,14 +161,50 @@ async fn who_is_erased_while_a_segment_is_written_is_erased_there_too() {
     .await
     .unwrap();
     let commit = async {
-        let waiting =
-            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&db.store.pool).await.unwrap() == 0 {
-            tokio::task::yield_now().await;
-        }
+        waiting(&db, 1, || false).await;
         writing.commit().await.unwrap();
     };
     let (done, ()) = tokio::join!(erase(&db.store, WORKSPACE, ADDRESS, "support"), commit);
     assert_eq!(done.unwrap().messages, 1);
     assert_eq!(mentions(&db, &[ADDRESS]).await, Vec::<String>::new());
+}
+
+/// Waits until so many wait for a lock, or `done` says that it is in vain.
+async fn waiting(db: &TestDb, many: i64, done: impl Fn() -> bool) {
+    let waiting =
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&db.store.pool).await.unwrap() < many && !done() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_erased_while_a_message_is_entered_is_erased_there_too() {
+    let db = scene(0, 0, 0).await;
+    let hash = db.store.seal.pepper().hash(WORKSPACE, ADDRESS);
+    let message = |key| OneOff { address: ADDRESS, hash: &hash, ..one_off(Some(key), b"", &[(ACCOUNT, 0)]) };
+    // Whoever enters a message waits for this one, all else done.
+    let mut held = db.store.pool.begin().await.unwrap();
+    sqlx::query("select from run where run_id = 61 for update").execute(&mut *held).await.unwrap();
+    let gone = std::sync::atomic::AtomicBool::new(false);
+    let is_gone = || gone.load(std::sync::atomic::Ordering::Relaxed);
+    let erased = async {
+        waiting(&db, 1, || false).await;
+        let done = erase(&db.store, WORKSPACE, ADDRESS, "support").await.unwrap();
+        gone.store(true, std::sync::atomic::Ordering::Relaxed);
+        done
+    };
+    let released = async {
+        waiting(&db, 2, is_gone).await;
+        held.commit().await.unwrap();
+    };
+    let (entered, erased, ()) =
+        tokio::join!(enter(&db.store.pool, WORKSPACE, message("code-for-+21355503")), erased, released);
+    assert_eq!((entered.unwrap(), erased.messages), (Entered::As(0), 1));
+    assert_eq!(mentions(&db, &["21355503"]).await, Vec::<String>::new());
+    // What was judged before the erasing, and is entered behind it.
+    assert_eq!(enter(&db.store.pool, WORKSPACE, message("later")).await.unwrap(), Entered::Suppressed);
+    assert_eq!(mentions(&db, &["21355503"]).await, Vec::<String>::new());
+    let other = OneOff { address: "+21355504", hash: "erased:0", ..message("another's") };
+    assert_eq!(enter(&db.store.pool, WORKSPACE, other).await.unwrap(), Entered::As(1));
 }

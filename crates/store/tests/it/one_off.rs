@@ -18,10 +18,10 @@ use crate::queue::{any_fate, assert_balanced};
 use crate::scene::{ACCOUNT, Scene, WORKSPACE};
 
 /// The live run.
-const LIVE: i64 = 61;
+pub const LIVE: i64 = 61;
 
 /// A run of bulk, and a live one of the same account.
-async fn scene(recipients: i32, reserve_each: i64, credit: i64) -> TestDb {
+pub async fn scene(recipients: i32, reserve_each: i64, credit: i64) -> TestDb {
     let db = TestDb::new().await;
     Scene { recipients, segments: 1, idempotent: true, reserve_each, credit }.set(&db).await;
     sql(
@@ -39,14 +39,16 @@ async fn scene(recipients: i32, reserve_each: i64, credit: i64) -> TestDb {
     db
 }
 
-fn one_off<'a>(key: Option<&'a str>, digest: &'a [u8], costs: &'a [(i64, i64)]) -> OneOff<'a> {
+pub fn one_off<'a>(key: Option<&'a str>, digest: &'a [u8], costs: &'a [(i64, i64)]) -> OneOff<'a> {
     let (address, country) = ("+213555000001", Some("DZ"));
+    let hash = "erased:0";
     OneOff {
         run_id: LIVE,
         campaign_id: 41,
         key,
         digest,
         address,
+        hash,
         country,
         units: 1,
         variant: 0,
