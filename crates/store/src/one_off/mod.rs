@@ -9,7 +9,7 @@ use fanfare_domain::state::{CampaignKind, PausedReason, RunKind, RunState};
 use sqlx::{FromRow, PgConnection, PgPool};
 
 use crate::audience::Priced;
-use crate::runs::RunArm;
+use crate::runs::{self, RunArm};
 use crate::{Error, Result, flows};
 
 pub use enter::{Entered, OneOff, enter};
@@ -136,11 +136,9 @@ pub async fn stop_idle(pool: &PgPool, since: DateTime<Utc>) -> Result<Vec<(i32, 
     let mut stopped = Vec::new();
     for run in among(None).fetch_all(pool).await? {
         let mut tx = pool.begin().await?;
-        sqlx::query("select from run where workspace_id = $1 and run_id = $2 for no key update -- stop_idle: lock")
-            .bind(run.0)
-            .bind(run.1)
-            .execute(&mut *tx)
-            .await?;
+        // Flows before run, as whoever enters a dearer message locks them.
+        flows::lock(&mut tx, run.0, run.1).await?;
+        runs::lock(&mut tx, run.0, run.1).await?;
         if among(Some(run)).fetch_optional(&mut *tx).await?.is_some() && stop(&mut tx, run.0, run.1).await? {
             tx.commit().await?;
             stopped.push(run);
