@@ -79,7 +79,7 @@ comment on column follow_up.cohort is 'To whom: words of domain::cohort, of whic
 comment on column follow_up.created_at is 'Runs that this should have followed before then are followed by nothing.';
 
 alter table run drop constraint run_paused_reason_check;
-alter table run add check (paused_reason between 1 and 5);
+alter table run add check (paused_reason between 1 and 6);
 alter table run add column cohort text[];
 alter table run add column part_from bigint;
 alter table run add column part_to bigint;
@@ -87,7 +87,7 @@ alter table run add column forecast jsonb;
 alter table run add column forgiven_failed bigint not null default 0;
 alter table run add column forgiven_decided bigint not null default 0;
 alter table run add check ((part_from is null) = (part_to is null) and part_from < part_to);
-comment on column run.paused_reason is '1 a person, 2 out of credit, 3 an answer of its provider, 4 too many of its messages failed, 5 the rest is held since the first part did not go well; null when not paused.';
+comment on column run.paused_reason is '1 a person, 2 out of credit, 3 an answer of its provider, 4 too many of its messages failed, 5 the rest is held since the first part did not go well, 6 held since its time was over before anybody could start it; null when not paused.';
 comment on column run.planned is 'Contacts of the list at launch; of a run with a cohort all of its parent''s recipients. The exact total is the sum of its segments.';
 comment on column run.cohort is 'To which of the parent''s recipients, as in follow_up.cohort; null for other kinds.';
 comment on column run.part_from is 'It goes to those whose point (domain::split) is not below this; null = to all.';

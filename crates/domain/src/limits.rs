@@ -140,7 +140,7 @@ pub const RECIPIENTS_MAX: i64 = 100_000_000;
 
 /// A tick dealt with so long after its instant, or sooner, is on time.
 pub const TICK_GRACE: Duration = Duration::from_secs(60);
-/// A one-time start is held for a person when it is so late, unless the campaign says otherwise.
+/// A one-time start is held for a person when it is so late, unless a campaign's schedule says otherwise.
 pub const LATEST_START: Duration = Duration::from_secs(3600);
 /// Most missed ticks that a schedule makes up for, each by a run of its own.
 pub const MADE_UP_MAX: i32 = 100;

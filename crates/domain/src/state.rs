@@ -134,6 +134,8 @@ stored! {
         Failures = 4 "failures",
         /// The rest of a campaign, whose first part did not go well.
         FirstPart = 5 "first_part",
+        /// Nobody could start it until long after its time.
+        Late = 6 "late",
     }
 }
 

@@ -62,6 +62,10 @@ pub async fn resume(store: &Store, workspace_id: i32, campaign: &str) -> Result<
             RunState::Paused if others && is_held(&run) => {
                 return refuse(campaign, "has a rest that is held: resume once more to let it go, too");
             }
+            RunState::Paused if run.paused_reason == Some(PausedReason::Late) => {
+                runs::let_go(c, workspace_id, run.run_id, store.clock.now()).await?;
+                return Ok(Ok((RunState::Scheduled, None)));
+            }
             RunState::Paused => {}
             // What only a closed account may repeat or look up would wait for ever.
             RunState::Running if flows::any_closed(c, workspace_id, run.run_id).await? => {}
@@ -94,10 +98,8 @@ pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<
     // First what makes runs: none appears behind those that are cancelled.
     let (schedule_ended, forgone) = run_tx("forgo", || forgo(store, workspace_id, campaign)).await?;
     let cancelled = change(store, workspace_id, campaign, async |c, run| match run.state {
-        RunState::Scheduled => {
-            flows::forget(c, workspace_id, run.run_id).await?;
-            Ok(Ok((RunState::Cancelled, None)))
-        }
+        RunState::Scheduled => forget(c, workspace_id, run.run_id).await,
+        RunState::Paused if run.paused_reason == Some(PausedReason::Late) => forget(c, workspace_id, run.run_id).await,
         // Else some of its unsent messages would count as expired, and some as cancelled.
         RunState::Running | RunState::Paused if run.is_expired(store.clock.now()) => {
             refuse(campaign, "is past its expiry: what is unsent is not sent any more")
@@ -123,6 +125,12 @@ pub async fn cancel(store: &Store, workspace_id: i32, campaign: &str) -> Result<
         }),
         Err(error) => Err(error),
     }
+}
+
+/// Cancels a run that has not started.
+async fn forget(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> fanfare_store::Result<Verdict> {
+    flows::forget(c, workspace_id, run_id).await?;
+    Ok(Ok((RunState::Cancelled, None)))
 }
 
 /// Ends the schedule of a campaign, and cancels what its runs have yet to be followed by. Says whether it had a

@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 use fanfare_domain::cohort::Member;
 use fanfare_domain::hours::Window;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{Category, OnMissing};
+use fanfare_domain::state::{Category, OnMissing, PausedReason};
 use serde::Deserialize;
 use sqlx::{FromRow, PgConnection};
 use tokio::sync::mpsc;
@@ -43,8 +43,10 @@ pub async fn incomplete(c: &mut PgConnection) -> Result<Vec<(i32, i64)>> {
         "-- incomplete
          select r.workspace_id, r.run_id from expansion e
          join run r on r.workspace_id = e.workspace_id and r.run_id = e.run_id
-         where r.state in (2, 3) order by r.started_at, r.run_id",
+         where r.state in (2, 3) and r.paused_reason is distinct from $1 order by r.started_at, r.run_id",
     )
+    // Its audience is that of its start.
+    .bind(PausedReason::Late.as_i16())
     .fetch_all(c)
     .await?;
     Ok(runs)

@@ -52,7 +52,8 @@ pub enum Command {
     Launch {
         /// Which
         name: String,
-        /// When, with its offset: 2026-12-01T09:00+01:00 [default: now]
+        /// When, with its offset: 2026-12-01T09:00+01:00; more than an hour late it is held for a person
+        /// [default: now]
         #[arg(long, value_parser = parse::time)]
         at: Option<DateTime<Utc>>,
         /// A campaign that was sent before goes to the whole list once more

@@ -26,7 +26,7 @@ pub fn why(s: &Status, p: &Progress) -> Option<String> {
                 s.campaign
             ))
         }
-        (RunState::Paused, Some(PausedReason::Failures | PausedReason::FirstPart)) => {
+        (RunState::Paused, Some(PausedReason::Failures | PausedReason::FirstPart | PausedReason::Late)) => {
             let why = p.paused_detail.as_deref().unwrap_or("too much failed");
             Some(format!("held: {why}; look into it, then fanfare campaign resume {0}, or cancel {0}", s.campaign))
         }

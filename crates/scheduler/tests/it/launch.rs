@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use fanfare_domain::clock::Clock;
 use fanfare_domain::message::Channel;
 use fanfare_domain::price::Prices;
-use fanfare_domain::state::{OnMissing, RunState};
+use fanfare_domain::state::{OnMissing, PausedReason, RunState};
 use fanfare_domain::template::Template;
 use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_scheduler::plan::plan;
@@ -127,6 +127,38 @@ async fn a_scheduled_run_starts_at_its_time_and_once() {
     assert_eq!((started, expires), (start, start + TimeDelta::seconds(60)));
     scene.expand_all().await;
     assert_eq!(scene.recipients().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_launch_that_nobody_could_start_in_time_is_held_for_a_person() {
+    let mut scene = Scene::set(Setting::default(), &[person("+213555000001")]).await;
+    let start: DateTime<Utc> = "2026-12-01T08:00:00Z".parse().unwrap();
+    scene.store.clock = Clock::manual(start - TimeDelta::hours(1));
+    let (store, workspace_id) = (&scene.store, scene.workspace_id);
+    launch(store, workspace_id, CAMPAIGN, Launch { at: Some(start), ..Launch::default() }).await.unwrap();
+    store.clock.advance_us(TimeDelta::minutes(121).num_microseconds().unwrap());
+    assert_eq!(expand::due(store).await.unwrap(), []);
+    let held = (RunState::Paused.as_i16(), Some(PausedReason::Late.as_i16()));
+    assert_eq!((scene.state().await, scene.flow().await.0), (held, false));
+    let why: String = sqlx::query_scalar("select paused_detail from run").fetch_one(&store.pool).await.unwrap();
+    assert_eq!(why, "nobody could start it until 61 minutes after its time");
+
+    scene.add(&[person("+213555000002")]).await;
+    control::resume(store, workspace_id, CAMPAIGN).await.unwrap();
+    scene.expand_all().await;
+    assert_eq!((scene.state().await, scene.flow().await.0), ((RunState::Running.as_i16(), None), true));
+    assert_eq!(scene.recipients().await.len(), 2, "those of its start");
+    assert_eq!(scene.number("select count(*) from run where started_at = scheduled_for").await, 1);
+
+    scene.finish_runs().await;
+    store.clock.advance_us(TimeDelta::minutes(1).num_microseconds().unwrap());
+    let again = Launch { at: Some(store.clock.now() + TimeDelta::hours(1)), again: true };
+    launch(store, workspace_id, CAMPAIGN, again).await.unwrap();
+    store.clock.advance_us(TimeDelta::hours(3).num_microseconds().unwrap());
+    assert_eq!(expand::due(store).await.unwrap(), []);
+    control::cancel(store, workspace_id, CAMPAIGN).await.unwrap();
+    assert_eq!(scene.number("select count(*) from run where state = 6").await, 1);
+    assert_eq!(scene.number("select count(*) from flow").await, 0);
 }
 
 #[tokio::test]

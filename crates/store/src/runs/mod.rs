@@ -5,6 +5,7 @@ mod insert;
 mod list;
 
 use chrono::{DateTime, Utc};
+use fanfare_domain::limits::LATEST_START;
 use fanfare_domain::state::{PausedReason, RunKind, RunState};
 use sqlx::{FromRow, PgConnection};
 
@@ -137,7 +138,8 @@ pub async fn lock(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Resul
 }
 
 /// Starts the scheduled runs whose time has come by `now`, in every workspace; says which. Two
-/// schedulers never start the same one.
+/// schedulers never start the same one. A launch whose time is over since [`LATEST_START`] is held for a person
+/// instead.
 ///
 /// # Errors
 /// When the database fails; none is started then.
@@ -151,6 +153,9 @@ pub async fn start_due(c: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<(
     let mut started = Vec::new();
     for (workspace_id, run_id) in due {
         flows::lock(c, workspace_id, run_id).await?;
+        if hold_late(c, workspace_id, run_id, now).await? {
+            continue;
+        }
         let done = sqlx::query(
             "-- start_due
              update run r set state = 2, started_at = $3, expires_at = $3 + c.expires_after_s * interval '1 second'
@@ -172,6 +177,49 @@ pub async fn start_due(c: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<(
         }
     }
     Ok(started)
+}
+
+/// Holds a launch that is too late to be started. Says whether it is.
+async fn hold_late(c: &mut PgConnection, workspace_id: i32, run_id: i64, now: DateTime<Utc>) -> Result<bool> {
+    let late = PausedReason::Late;
+    let done = sqlx::query(
+        "-- hold_late
+         update run set state = 3, paused_reason = $4,
+           paused_detail = 'nobody could start it until ' || floor(extract(epoch from $3 - scheduled_for) / 60) || ' minutes after its time'
+         where workspace_id = $1 and run_id = $2 and state = 1 and kind = $5
+           and scheduled_for < $3 - $6 * interval '1 second'",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .bind(now)
+    .bind(late.as_i16())
+    .bind(RunKind::Launch.as_i16())
+    .bind(LATEST_START.as_secs_f64())
+    .execute(&mut *c)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let (change, why) = ((Some(RunState::Scheduled), RunState::Paused), Some(late.as_str()));
+    transitions::of_run(c, (workspace_id, run_id), change, transitions::SCHEDULER, why).await?;
+    Ok(true)
+}
+
+/// Lets a run that is held since it was too late start at once: its time is `now`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn let_go(c: &mut PgConnection, workspace_id: i32, run_id: i64, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "-- let_go
+         update run set scheduled_for = $3, paused_detail = null where workspace_id = $1 and run_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .bind(now)
+    .execute(c)
+    .await?;
+    Ok(())
 }
 
 /// Moves the run from the state that was seen to another. Says whether it was still in that state.
