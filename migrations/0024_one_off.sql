@@ -24,6 +24,24 @@ comment on column one_off.seq is 'The message.';
 comment on column one_off.digest is 'SHA-256 of what it was to say and through what, without its recipient: the same key with other content is refused.';
 comment on column one_off.at is 'When it came.';
 
+-- Beside the recipient, whose rows it would make wider in every run of bulk.
+create table expiry (
+  workspace_id int not null,
+  run_id bigint not null,
+  seq int not null,
+  expires_at timestamptz not null,
+  primary key (workspace_id, run_id, seq)
+);
+comment on table expiry is 'Messages that came one by one and are not to be sent late. Appended, never updated.';
+comment on column expiry.workspace_id is 'Tenant.';
+comment on column expiry.run_id is 'The run.';
+comment on column expiry.seq is 'The message.';
+comment on column expiry.expires_at is 'From then on it is not sent any more, by the clock that windows go by.';
+
+comment on column recipient.seq is 'Number inside the run, from 0: without gaps, but that messages which come one by one are numbered in blocks where they keep hours.';
+comment on column segment.zone is 'The time zone of its recipients, by its IANA name, if it has a window. Of a live run a segment is a block of the numbers of one zone; that without a zone has those that came before the run had windows.';
+comment on column segment.after_address is 'Its source range begins after this address; unique with the wave, so that a repeated expand is harmless. Of a live run, which has no source, its first number.';
+
 -- A campaign's own rate. Each of its runs keeps the pace, over all of its accounts together.
 
 alter table campaign add column rate_count int, add column rate_per_us bigint,
@@ -498,16 +516,17 @@ create function bulk_waits(p_workspace int, p_account bigint, p_now timestamptz)
 $f$;
 comment on function bulk_waits is 'Whether an account has bulk messages that could be sent now.';
 
-create function urgent_due(p_flow flow, p_us bigint) returns timestamptz language sql stable as $f$
+create function urgent_due(p_flow flow, p_us bigint, p_now timestamptz) returns timestamptz language sql stable as $f$
   select least(
     (select min(r.due_at) from retry r
      where r.workspace_id = p_flow.workspace_id and r.account_id = p_flow.account_id and r.run_id = p_flow.run_id
-       and r.due_at <= now()),
+       and r.due_at <= now() and (not p_flow.windowed or is_open(r.workspace_id, r.run_id, r.seq, p_now))),
     case when p_flow.sharing > 0 then
       (select min(r.due_at) from flow o
        join retry r on r.workspace_id = o.workspace_id and r.account_id = o.account_id and r.run_id = o.run_id
        where o.workspace_id = p_flow.workspace_id and o.run_id = p_flow.run_id and o.account_id <> p_flow.account_id
-         and r.kind <> 2 and r.due_at <= now() and not can_send(o, p_us)) end)
+         and r.kind <> 2 and r.due_at <= now() and not can_send(o, p_us)
+         and (not p_flow.windowed or is_open(r.workspace_id, r.run_id, r.seq, p_now))) end)
 $f$;
 comment on function urgent_due is 'Since when a message waits that may be claimed through a flow now; null if none does.';
 
@@ -586,7 +605,7 @@ begin
   if n <= 0 then return; end if;
 
   for f in
-    select x.* from flow x cross join lateral urgent_due(x, t) as u(due)
+    select x.* from flow x cross join lateral urgent_due(x, t, p_now) as u(due)
     where x.workspace_id = p_workspace and x.account_id = p_account and x.runnable and x.lane = 0 and u.due is not null
     order by u.due, x.run_id limit 16
   loop

@@ -99,7 +99,7 @@ async fn one(store: &Store) -> anyhow::Result<(Uuid, i64)> {
     let of = Of::Template { account: "bench", template: "bench" };
     let params = Map::from_iter([("name".to_owned(), json!("Ali"))]);
     let key = store.ids.next().to_string();
-    let message = Message { of, to: &to, params: &params, key: Some(&key) };
+    let message = Message { of, to: &to, params: &params, key: Some(&key), expires_after_s: None };
     Ok((submit(store, 1, message).await?.id, at_us))
 }
 

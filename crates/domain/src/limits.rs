@@ -179,6 +179,8 @@ pub const RENDERED_BYTES_MAX: usize = 1024 * 1024;
 pub const LIVE_IDLE: Duration = Duration::from_secs(3600);
 /// Longest key of a message that comes by itself.
 pub const KEY_BYTES_MAX: usize = 255;
+/// Where such messages keep hours, their numbers are given out by zones, so many at a time.
+pub const ONE_OFF_BLOCK: i32 = 4_096;
 /// Most bytes of the values that come with such a message.
 pub const PARAMS_BYTES_MAX: usize = 256 * 1024;
 

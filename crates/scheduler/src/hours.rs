@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
+use chrono::{DateTime, Utc};
 use fanfare_domain::hours::Window;
 use fanfare_domain::limits::HOURS_MARGIN;
 use fanfare_domain::zone;
 use fanfare_store::hours::{self, Rules, Shut};
 use fanfare_store::tx::run_tx;
-use fanfare_store::{Error, Result, Store};
+use fanfare_store::{Error, Result, Store, one_off};
 
 /// Moves every segment whose window is shut to its next one, in every workspace. Says how many were moved.
 ///
@@ -19,7 +18,10 @@ pub async fn roll_shut(store: &Store) -> Result<i64> {
     let mut c = store.pool.acquire().await?;
     let shut = hours::shut(&mut c, store.clock.now()).await?;
     drop(c);
-    roll(store, &shut, true).await
+    let moved = roll(store, &shut, true).await?;
+    // What was under way when its window closed waits by now.
+    one_off::put_off(&mut *store.pool.acquire().await?, store.clock.now()).await?;
+    Ok(moved)
 }
 
 /// What became of runs when hours were changed.
@@ -27,8 +29,8 @@ pub async fn roll_shut(store: &Store) -> Result<i64> {
 pub struct Applied {
     /// Segments that got another window.
     pub moved: i64,
-    /// Runs that began without windows. Whoever was in them by then is not divided by zones any more: they all
-    /// count as in the campaign's zone.
+    /// Runs to a list that began without windows. Whoever was in them by then is not divided by zones any more:
+    /// they all count as in the campaign's zone.
     pub undivided: usize,
 }
 
@@ -40,16 +42,17 @@ pub struct Applied {
 pub async fn apply(store: &Store, workspace_id: i32, campaign_id: Option<i64>) -> Result<Applied> {
     let mut c = store.pool.acquire().await?;
     let without = hours::without(&mut c, workspace_id, campaign_id).await?;
-    for run_id in &without {
+    for (run_id, _) in &without {
         run_tx("begin windows", || hours::begin(&store.pool, workspace_id, *run_id)).await?;
     }
-    // An expansion that has read the hours of before commits first, or reads them anew.
+    // Whoever has read the hours of before commits first, or reads them anew.
     for run_id in hours::with(&mut c, workspace_id, campaign_id).await? {
         run_tx("pass windows", || hours::pass(&store.pool, workspace_id, run_id)).await?;
     }
     let zones = hours::zones(&mut c, workspace_id, campaign_id).await?;
     drop(c);
-    Ok(Applied { moved: roll(store, &zones, false).await?, undivided: without.len() })
+    let undivided = without.iter().filter(|(_, live)| !live).count();
+    Ok(Applied { moved: roll(store, &zones, false).await?, undivided })
 }
 
 async fn roll(store: &Store, all: &[Shut], shut_only: bool) -> Result<i64> {
@@ -81,12 +84,5 @@ fn window(rules: &Rules, shut: &Shut, from: DateTime<Utc>) -> Result<Window> {
         Some(name) => zone::parse(name).map_err(|e| Error::Corrupt(format!("segments of run {}: {e}", shut.run_id)))?,
         None => rules.zone,
     };
-    Ok(window_or_wait(rules, zone, from))
-}
-
-/// The first window of the rules from `from` on. Hours that have come to contradict each other never open: then
-/// one of no length, so that they are looked at again.
-pub(crate) fn window_or_wait(rules: &Rules, zone: Tz, from: DateTime<Utc>) -> Window {
-    let wait = from + TimeDelta::days(1);
-    rules.first(zone, from).unwrap_or(Window { opens: wait, closes: Some(wait) })
+    Ok(rules.window_or_wait(zone, from))
 }

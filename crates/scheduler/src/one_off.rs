@@ -1,28 +1,25 @@
 //! Messages that come one by one: checked as a contact of a list is, entered once for each key.
 
+mod judge;
+
 use fanfare_domain::email;
 use fanfare_domain::id::message_id;
 use fanfare_domain::limits::{KEY_BYTES_MAX, PARAMS_BYTES_MAX};
 use fanfare_domain::message::Channel;
 use fanfare_domain::phone;
 use fanfare_domain::state::{CampaignKind, Category, OnMissing, PausedReason};
-use fanfare_domain::template::{Fallback, Template, TemplateError, Text, Variant};
+use fanfare_domain::template::{Template, TemplateError, Text, Variant};
 use fanfare_providers::Kind;
 use fanfare_store::accounts::Account;
-use fanfare_store::audience::{Contact, Filter, Whom};
 use fanfare_store::campaigns::{self, Campaign, NewCampaign, Through};
 use fanfare_store::one_off::{self, Entered, Keyed, Live, OneOff, Standing};
-
-use fanfare_store::{
-    Error as StoreError, PgConnection, Store, accounts, audience as store_audience, credits, templates,
-};
+use fanfare_store::{Error as StoreError, Store, accounts, templates};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::approved::measured;
-use crate::audience::{Audience, Exclusion};
 use crate::{Error, Problem, Result, live};
+use judge::judge;
 
 /// The one variable of the template that says nothing but a text it is given.
 const TEXT: &str = "text";
@@ -59,8 +56,10 @@ pub struct Message<'a> {
     pub to: &'a str,
     /// Values of the template's variables.
     pub params: &'a Map<String, Value>,
-    /// The same key again is the same message.
+    /// The same key again is the same message, whatever its expiry.
     pub key: Option<&'a str>,
+    /// So many seconds from now on it is not sent any more; `None` = what its campaign says.
+    pub expires_after_s: Option<i64>,
 }
 
 /// A message that was entered.
@@ -76,7 +75,7 @@ pub struct Submitted {
     pub repeated: bool,
 }
 
-/// Enters a message, which is due at once; or finds the one that its key stands for.
+/// Enters a message, which is due at once, or when its hours open; or finds the one that its key stands for.
 ///
 /// # Errors
 /// [`Error::Refused`] with what stands in the way, [`Error::State`] when the key stands for another message or
@@ -90,6 +89,7 @@ pub async fn submit(store: &Store, workspace_id: i32, m: Message<'_>) -> Result<
         Of::Template { account, template } => single(store, workspace_id, (account, template)).await?,
         Of::Text { account, channel, .. } => of_text(store, workspace_id, account, (channel, m.to)).await?,
     };
+    let campaign = Campaign { expires_after_s: m.expires_after_s.or(campaign.expires_after_s), ..campaign };
     let to = address(campaign.channel, m.to)?;
     let scope = if campaign.kind == CampaignKind::Single { 0 } else { campaign.campaign_id };
     let mut params = m.params.clone();
@@ -152,6 +152,7 @@ async fn enter(store: &Store, workspace_id: i32, said: Said<'_>) -> Result<(i64,
     let mut c = store.pool.acquire().await.map_err(StoreError::from)?;
     let fit = judge(&mut c, store, workspace_id, campaign, &live, to, params).await?;
     drop(c);
+    let now = store.clock.now();
     let entry = OneOff {
         run_id,
         campaign_id: scope,
@@ -163,6 +164,9 @@ async fn enter(store: &Store, workspace_id: i32, said: Said<'_>) -> Result<(i64,
         units: fit.units,
         variant: fit.variant,
         params: fit.values.as_ref(),
+        zone: fit.zone,
+        now,
+        expires_at: campaign.expires_at(now),
         costs: &fit.costs,
     };
     Ok((run_id, one_off::enter(&store.pool, workspace_id, entry).await?))
@@ -318,89 +322,6 @@ fn address(channel: Channel, text: &str) -> Result<(String, Option<String>)> {
     Ok((email::parse(text).map_err(|e| refuse(e.to_string(), "amina@example.org"))?, None))
 }
 
-/// What is entered of a message beside its address.
-struct Fit {
-    units: i16,
-    variant: i16,
-    values: Option<Value>,
-    costs: Vec<(i64, i64)>,
-}
-
-/// Holds a message to all that a contact of a list is held to.
-async fn judge(
-    c: &mut PgConnection,
-    store: &Store,
-    workspace_id: i32,
-    campaign: &Campaign,
-    live: &Live,
-    (address, country): &(String, Option<String>),
-    params: &Map<String, Value>,
-) -> Result<Fit> {
-    let (mut audience, through) = audience(c, workspace_id, campaign, live).await?;
-    let accounts: Vec<i64> = live.accounts.iter().map(|account| account.account_id).collect();
-    let (category, now) = (campaign.category, store.clock.now());
-    let whom = Whom { minus: &[], segment: None, category, accounts: &accounts, now };
-    let filter = Filter::of(c, store.seal.pepper(), workspace_id, whom).await?;
-    let (suppressed, barred) = store_audience::one(c, workspace_id, &filter, address).await?;
-    let attributes = Value::Object(params.clone()).to_string();
-    let text = |name: &str| params.get(name).and_then(Value::as_str);
-    let language = text("language").map(str::to_lowercase);
-    let contact = Contact {
-        address,
-        email: text("email"),
-        name: text("name"),
-        country: country.as_deref(),
-        language: language.as_deref(),
-        attributes: Some(&attributes),
-        suppressed,
-        duplicate: false,
-        row_no: 0,
-        import_id: 0,
-        heard_at: None,
-        barred,
-    };
-    let found = audience.judge(&contact).map_err(|why| excluded(&why, &audience, address))?;
-    let (units, variant, country) = (found.units, found.variant, country.as_deref());
-    let mut costs: Vec<(i64, i64)> =
-        live.accounts.iter().map(|a| (a.account_id, a.prices.of(country, units))).collect();
-    costs.sort_unstable();
-    // One that was taken out of the campaign stays with the run.
-    let in_use = |account: &&Account| campaign.accounts.iter().any(|used| used.account_id == account.account_id);
-    if through.iter().filter(in_use).all(|account| account.stopped_reason.is_some()) {
-        return Err(Error::Refused(through.iter().filter(in_use).filter_map(crate::plan::stopped).collect()));
-    }
-    let needs = costs.iter().map(|(_, micro)| *micro).min().unwrap_or(0);
-    if credits::balance(c, workspace_id).await?.available() < needs {
-        return Err(poor());
-    }
-    let values = (!live.variables.is_empty()).then(|| Value::from(audience.values().to_vec()));
-    Ok(Fit { units, variant, values, costs })
-}
-
-/// Who judges, and the accounts of the run.
-async fn audience(
-    c: &mut PgConnection,
-    workspace_id: i32,
-    campaign: &Campaign,
-    live: &Live,
-) -> Result<(Audience, Vec<Account>)> {
-    let mut through = Vec::new();
-    for account in &live.accounts {
-        through.push(accounts::by_id(c, workspace_id, account.account_id).await?);
-    }
-    let says = templates::arms(c, workspace_id, campaign.campaign_id, &live.arms).await?;
-    let says =
-        says.try_map(|template| Ok(measured(template.ordered_as(&live.variables)?, &through))).map_err(corrupt)?;
-    let fallback = match (&campaign.fallback, live.fallback_version) {
-        (Some(head), Some(version)) => {
-            let fallback = templates::compile(c, workspace_id, head.template_id, version).await?;
-            Some(Fallback::ordered_as(measured(fallback, &through), &live.variables).map_err(corrupt)?)
-        }
-        _ => None,
-    };
-    Ok((Audience::new(says, campaign.on_missing).with_fallback(fallback), through))
-}
-
 fn corrupt(e: TemplateError) -> StoreError {
     StoreError::Corrupt(format!("template of a live run: {e}"))
 }
@@ -408,27 +329,4 @@ fn corrupt(e: TemplateError) -> StoreError {
 fn suppressed(address: &str) -> Problem {
     let remedy = format!("if the recipient wants to be written to again: fanfare list unsuppress {address}");
     Problem::new(format!("{address} is suppressed"), remedy)
-}
-
-fn excluded(why: &Exclusion, audience: &Audience, address: &str) -> Error {
-    let problem = match why {
-        Exclusion::Suppressed => suppressed(address),
-        Exclusion::NoConsent => {
-            let remedy = "note the consent, fanfare contact set ADDRESS --consent yes; what advertises nothing is of another --category";
-            Problem::new(format!("{address} has not opted in, and the campaign is marketing"), remedy)
-        }
-        Exclusion::Capped => Problem::new(
-            format!("{address} has had as many marketing messages as a contact may"),
-            "send it later, or see fanfare workspace show",
-        ),
-        Exclusion::Missing => {
-            let names: Vec<&str> =
-                audience.lacking().iter().map(|i| audience.says().variables()[*i].as_str()).collect();
-            let remedy = names.iter().map(|name| format!("--param {name}=…")).collect::<Vec<_>>().join(" ");
-            Problem::new(format!("the template needs {}, and has no default for it", names.join(", ")), remedy)
-        }
-        Exclusion::Unfit(why) => Problem::new(why.to_string(), "change the values, or the template"),
-        other => Problem::new(format!("{address} cannot be written to: {other:?}"), "give another address"),
-    };
-    Error::Refused(vec![problem])
 }

@@ -1,7 +1,7 @@
 //! The scheduler process: two loops, so that a long expand never delays a reclaim.
 
 use fanfare_domain::limits::{FORGET_EVERY, PROGRESS_SHARDS, RECLAIM_EVERY, SCHEDULE_EVERY};
-use fanfare_store::{Result, Store, finish, queue, receipts};
+use fanfare_store::{Result, Store, finish, one_off, queue, receipts};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -84,6 +84,11 @@ async fn closing(store: &Store, stop: &CancellationToken) {
             if let Err(error) = hours::roll_shut(store).await {
                 tracing::warn!(?error, "moving windows on failed, trying again");
             }
+            match expire(store).await {
+                Ok(0) => {}
+                Ok(expired) => tracing::info!(expired, "messages have waited for too long"),
+                Err(error) => tracing::warn!(?error, "counting what has expired failed, trying again"),
+            }
         }
         if forgot.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {
             forgot = Some(Instant::now());
@@ -132,6 +137,14 @@ pub async fn reclaim_all(store: &Store) -> Result<()> {
         tracing::info!(worker_id, "buried a dead worker");
     }
     Ok(())
+}
+
+/// Counts those messages as expired that came one by one and have waited for too long; says how many these were.
+///
+/// # Errors
+/// When the database fails.
+pub async fn expire(store: &Store) -> Result<i64> {
+    one_off::expire(&mut *store.pool.acquire().await?, store.clock.now(), shard(store)).await
 }
 
 /// One look at every run that may have to be swept, written off or finished.

@@ -6,7 +6,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use fanfare_domain::template::variable_name;
-use fanfare_domain::zone::{self, ATTRIBUTES, Found, Piece};
+use fanfare_domain::zone::{self, ATTRIBUTES, By, Found, Piece};
 use fanfare_store::audience::Contact;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::Value;
@@ -77,6 +77,13 @@ impl Waves {
         self.of_zone.insert(zone, wave);
         wave
     }
+}
+
+/// The zone of a contact, that was read with its attributes, as far as anything of its own tells.
+pub(crate) fn own_zone(contact: &Contact<'_>) -> Option<Tz> {
+    let named = contact.attributes.and_then(named_zone);
+    let found = zone::of_contact(named.as_deref(), contact.country, contact.address, Tz::UTC);
+    (found.by != By::Campaign).then_some(found.zone)
 }
 
 /// What the attributes of a contact, a JSON object, say of its zone.

@@ -146,7 +146,7 @@ pub async fn page(
     rows.into_iter().map(Row::delivery).collect()
 }
 
-/// How many messages the run has so far: its seqs are 0 to one less.
+/// One past the last number of the run so far: of a run to a list, how many messages it has.
 ///
 /// # Errors
 /// When the database fails.
@@ -191,9 +191,12 @@ pub async fn rate_lately(c: &mut PgConnection, workspace_id: i32, run_id: i64) -
     let rate: Option<f64> = sqlx::query_scalar(
         "-- rate_lately
          with reached as (
-           select max(next_seq) as seq from segment where workspace_id = $1 and run_id = $2 and next_seq > lo
+           -- What comes one by one goes on in the newest block of each zone.
+           select greatest(max(g.next_seq) - $3, max(g.lo) filter (where r.kind = 6)) as lo, max(g.next_seq) as hi
+           from segment g join run r on r.workspace_id = g.workspace_id and r.run_id = g.run_id
+           where g.workspace_id = $1 and g.run_id = $2 and g.next_seq > g.lo group by case r.kind when 6 then g.zone end
          ), answers as (
-           select o.at from reached r join outcome o on o.seq >= r.seq - $3 and o.seq < r.seq
+           select o.at from reached r join outcome o on o.seq >= r.lo and o.seq < r.hi
            where o.workspace_id = $1 and o.run_id = $2
          ), oldest as (
            -- Where all of them are young, the rate is over their own time.

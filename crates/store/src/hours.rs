@@ -1,14 +1,15 @@
 //! When recipients may be written to: what workspace and campaign say of it, and the windows of segments.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use fanfare_domain::hours::{Hours, HoursError, Quiet, Window};
-use fanfare_domain::state::Category;
+use fanfare_domain::limits::HOURS_MARGIN;
+use fanfare_domain::state::{Category, RunKind};
 use fanfare_domain::zone;
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection, PgPool};
 
-use crate::{Error, Result, flows};
+use crate::{Error, Result, flows, runs};
 
 /// Where every day ends last.
 const LAST: Tz = Tz::Etc__GMTPlus12;
@@ -55,6 +56,20 @@ impl Rules {
     pub fn first(&self, zone: Tz, from: DateTime<Utc>) -> Option<Window> {
         let local = self.local.map(|local| zone::instant(zone, local).0);
         self.hours.next(zone, local.map_or(from, |local| local.max(from)))
+    }
+
+    /// The same. Hours that have come to contradict each other never open: then one of no length, so that they
+    /// are looked at again.
+    pub fn window_or_wait(&self, zone: Tz, from: DateTime<Utc>) -> Window {
+        let wait = from + TimeDelta::days(1);
+        self.first(zone, from).unwrap_or(Window { opens: wait, closes: Some(wait) })
+    }
+
+    /// The window of what comes at `now`: one that is about to close does not count any more.
+    pub fn window_at(&self, zone: Tz, now: DateTime<Utc>) -> Window {
+        let window = self.window_or_wait(zone, now);
+        let soon = now + HOURS_MARGIN;
+        if window.closes.is_some_and(|closes| closes <= soon) { self.window_or_wait(zone, soon) } else { window }
     }
 }
 
@@ -107,6 +122,20 @@ pub async fn of_campaign(c: &mut PgConnection, workspace_id: i32, campaign_id: i
     .fetch_one(c)
     .await?;
     row.rules()
+}
+
+/// The rules of a run's campaign as they are now.
+///
+/// # Errors
+/// When it does not exist, or the database fails.
+pub async fn of_run(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<Rules> {
+    let campaign_id =
+        sqlx::query_scalar("select campaign_id from run where workspace_id = $1 and run_id = $2 -- of_run")
+            .bind(workspace_id)
+            .bind(run_id)
+            .fetch_one(&mut *c)
+            .await?;
+    of_campaign(c, workspace_id, campaign_id).await
 }
 
 /// When a campaign that is created may write to people, beside what the workspace says.
@@ -271,19 +300,21 @@ pub async fn shut(c: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Shut>>
     Ok(rows)
 }
 
-/// Unfinished runs without windows of campaigns that have some now: those of a workspace, or of one campaign.
+/// Unfinished runs without windows of campaigns that have some now: those of a workspace, or of one campaign. Says
+/// of each whether its messages come one by one.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn without(c: &mut PgConnection, workspace_id: i32, campaign_id: Option<i64>) -> Result<Vec<i64>> {
-    let runs = sqlx::query_scalar(
+pub async fn without(c: &mut PgConnection, workspace_id: i32, campaign_id: Option<i64>) -> Result<Vec<(i64, bool)>> {
+    let runs = sqlx::query_as(
         "-- without
-         select distinct f.run_id from flow f join run r on r.workspace_id = f.workspace_id and r.run_id = f.run_id
-         where f.workspace_id = $1 and f.lane = 1 and not f.windowed and is_windowed($1, r.campaign_id)
+         select distinct f.run_id, r.kind = $3 from flow f join run r on r.workspace_id = f.workspace_id and r.run_id = f.run_id
+         where f.workspace_id = $1 and not f.windowed and is_windowed($1, r.campaign_id)
            and ($2::bigint is null or r.campaign_id = $2) order by f.run_id",
     )
     .bind(workspace_id)
     .bind(campaign_id)
+    .bind(RunKind::Live.as_i16())
     .fetch_all(c)
     .await?;
     Ok(runs)
@@ -306,14 +337,15 @@ pub async fn with(c: &mut PgConnection, workspace_id: i32, campaign_id: Option<i
     Ok(runs)
 }
 
-/// Waits for a segment of the run that is being committed, if one is: from then on an expansion sees what was
-/// committed before.
+/// Waits for a segment of the run that is being committed, if one is, and for messages that are being entered: from
+/// then on whoever expands or enters sees what was committed before.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn pass(pool: &PgPool, workspace_id: i32, run_id: i64) -> Result<()> {
     let mut tx = pool.begin().await?;
     flows::lock(&mut tx, workspace_id, run_id).await?;
+    runs::lock(&mut tx, workspace_id, run_id).await?;
     Ok(tx.commit().await?)
 }
 
@@ -324,6 +356,7 @@ pub async fn pass(pool: &PgPool, workspace_id: i32, run_id: i64) -> Result<()> {
 pub async fn begin(pool: &PgPool, workspace_id: i32, run_id: i64) -> Result<()> {
     let mut tx = pool.begin().await?;
     flows::lock(&mut tx, workspace_id, run_id).await?;
+    runs::lock(&mut tx, workspace_id, run_id).await?;
     sqlx::query("update flow set windowed = true where workspace_id = $1 and run_id = $2 -- begin")
         .bind(workspace_id)
         .bind(run_id)
@@ -355,14 +388,17 @@ pub async fn zones(c: &mut PgConnection, workspace_id: i32, campaign_id: Option<
 /// Gives the segments of a zone of a run another window; of those only that are shut by `now`, unless `all`.
 /// What waits there for another attempt is put off until then, so that claims do not look at it all night; with
 /// `all` what was put off for a later window is due when this one opens. None of it is due before its own time,
-/// that of its back-off or of the provider. Says how many were moved.
+/// that of its back-off or of the provider; what expires before is due at its expiry, to be counted. Says how many
+/// were moved.
 ///
 /// # Errors
 /// When the database fails; nothing is moved then.
 pub async fn roll(pool: &PgPool, shut: &Shut, window: Window, (now, all): (DateTime<Utc>, bool)) -> Result<i64> {
     let mut tx = pool.begin().await?;
-    // Flows before segments: the order of the claim and of the sweep.
+    // Flows before segments: the order of the claim and of the sweep. And behind every message that is being
+    // entered by the window of before.
     flows::lock(&mut tx, shut.workspace_id, shut.run_id).await?;
+    runs::lock(&mut tx, shut.workspace_id, shut.run_id).await?;
     let moved = sqlx::query_scalar(
         "-- roll
          with moved as (
@@ -374,8 +410,10 @@ pub async fn roll(pool: &PgPool, shut: &Shut, window: Window, (now, all): (DateT
            -- By the database's clock, as all that waits for another attempt.
            select clock_timestamp() + greatest($4 - $6, interval '0') as at
          ), put_off as (
-           update retry r set due_at = greatest(d.at, coalesce(r.not_before, r.due_at)),
-             not_before = coalesce(r.not_before, r.due_at)
+           update retry r set not_before = coalesce(r.not_before, r.due_at),
+             due_at = least(greatest(d.at, coalesce(r.not_before, r.due_at)), (
+               select clock_timestamp() + greatest(e.expires_at - $6, interval '0') from expiry e
+               where e.workspace_id = $1 and e.run_id = $2 and e.seq = r.seq and r.kind <> 2))
            from moved m, due d
            where r.workspace_id = $1 and r.run_id = $2 and r.seq >= m.lo and r.seq < m.hi and r.due_at < 'infinity'
              and (r.due_at < d.at and $4 > $6 or $7 and r.due_at > d.at and r.not_before is not null)

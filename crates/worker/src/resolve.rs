@@ -156,9 +156,9 @@ pub fn unsent(in_doubt: bool, class: Class) -> (Fate, Class) {
     }
 }
 
-/// Whether a message of a run that ends at `expires_at` is too late now.
-pub fn too_late(expires_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
-    expires_at.is_some_and(|at| at <= now)
+/// Whether it is too late now for a message that expires at `of_message`, of a run that does at `of_run`.
+pub fn too_late(of_run: Option<DateTime<Utc>>, of_message: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    of_run.into_iter().chain(of_message).any(|at| at <= now)
 }
 
 #[cfg(test)]

@@ -249,7 +249,7 @@ impl Batch {
             let (fate, detail) = (Fate::Final { cost: self.case(position).price }, Some(BY_RECEIPT.to_owned()));
             return self.note(Settlement { detail, ..Settlement::of(&self.lease, position, fate, Class::Sent) });
         }
-        let too_late = too_late(self.run.info.expires_at, self.account.store.clock.now());
+        let too_late = too_late(self.run.info.expires_at, message.expires_at, self.account.store.clock.now());
         // To ask what became of a message is no message.
         let asks = self.case(position).asks();
         let words = if asks { Some(Words::Own) } else { self.words(message) };

@@ -32,7 +32,7 @@ pub async fn look(store: Store, board: Arc<Board>, tell: watch::Sender<HashSet<A
         if !board.has_urgent() {
             continue;
         }
-        let found = async { queue::urgent(&mut *store.pool.acquire().await?).await };
+        let found = async { queue::urgent(&mut *store.pool.acquire().await?, store.clock.now()).await };
         match found.await {
             Ok(due) if due.is_empty() => {}
             // Nobody listens before the first account is served.

@@ -62,7 +62,8 @@ pub struct Create {
     /// risk of a second one, or write_off
     #[arg(long, value_name = "hold|resend|write_off", default_value_t = OnUnknown::Hold)]
     on_unknown: OnUnknown,
-    /// What is not sent this long after the launch is not sent at all, e.g. 90m, 24h, 7d [default: never]
+    /// What is not sent this long after the launch, or of a triggered campaign after it came, is not sent at all,
+    /// e.g. 90m, 24h, 7d [default: never]
     #[arg(long, value_name = "TIME", value_parser = parse::seconds)]
     expires_after: Option<i64>,
     #[command(flatten)]
@@ -183,9 +184,10 @@ fn names(c: &Campaign, minus: bool) -> Vec<&str> {
 }
 
 fn definition(c: &Campaign, hours: &HoursOptions, schedule: Option<&Sound>) -> String {
-    let expires = c.expires_after_s.map_or("never".to_owned(), |s| format!("{} after the launch", duration(s as f64)));
     let fallback = c.fallback.as_ref().map(|f| format!("; outside the 24-hour window template {}", f.name));
     let broadcast = c.kind == CampaignKind::Broadcast;
+    let since = if broadcast { "the launch" } else { "it came" };
+    let expires = c.expires_after_s.map_or("never".to_owned(), |s| format!("{} after {since}", duration(s as f64)));
     fields([
         ("campaign", c.name.clone()),
         ("says", format!("{}, by {}{}", templates(c), c.channel, fallback.unwrap_or_default())),

@@ -22,6 +22,9 @@ pub struct Addressed {
     /// The same key again is the same message [default: every call is a message]
     #[arg(long)]
     pub key: Option<String>,
+    /// What is not sent this long after it came is not sent at all, e.g. 10m [default: as the campaign says]
+    #[arg(long, value_name = "TIME", value_parser = parse::seconds)]
+    pub expires_after: Option<i64>,
     /// Wait so long for the result, e.g. 10s; 0s = only until it is accepted for sending
     #[arg(long, value_name = "TIME", value_parser = parse::wait, default_value = "10s")]
     wait: Duration,

@@ -12,10 +12,12 @@ use fanfare_domain::message::Channel;
 use fanfare_domain::state::{CampaignKind, MessageState};
 use fanfare_scheduler::one_off::{self, Message, Of, Submitted};
 use fanfare_store::deliveries::Delivery;
-use fanfare_store::{PgConnection, one_off as store_one_off, workers};
+use fanfare_store::one_off::{self as store_one_off, Times};
+use fanfare_store::{PgConnection, Store, workers};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::campaign::plan::waves::local;
 use crate::campaign::recipients;
 use crate::context::{Context, Global};
 use crate::output::{Output, credits, fields, id as written, when};
@@ -81,26 +83,28 @@ pub async fn submit(context: &Context, of: Of<'_>, addressed: &Addressed, output
     let params = addressed.params()?;
     let key = addressed.key.as_deref();
     let began = Instant::now();
-    let message = Message { of, to: &addressed.to, params: &params, key };
+    let message = Message { of, to: &addressed.to, params: &params, key, expires_after_s: addressed.expires_after };
     let submitted = one_off::submit(store, workspace_id, message).await?;
     let mut c = store.pool.acquire().await?;
     let Submitted { run_id, seq, repeated, .. } = submitted;
     let served = workers::any_alive(&mut c).await?;
     let wait = if served { addressed.wait() } else { Duration::ZERO };
-    let (mut delivery, mut value) = found(&mut c, workspace_id, (run_id, seq)).await?;
-    while !is_over(delivery.state) && began.elapsed() < wait {
+    let mut now = found(&mut c, store, (workspace_id, run_id, seq)).await?;
+    // What waits for its hours does so for longer than anybody who looks on.
+    while !is_over(now.delivery.state) && now.times.opens.is_none() && began.elapsed() < wait {
         tokio::time::sleep(LOOK).await;
-        (delivery, value) = found(&mut c, workspace_id, (run_id, seq)).await?;
+        now = found(&mut c, store, (workspace_id, run_id, seq)).await?;
     }
-    if let Value::Object(object) = &mut value {
+    if let Value::Object(object) = &mut now.value {
         object.insert("key".to_owned(), json!(key));
         object.insert("repeated".to_owned(), json!(repeated));
     }
+    let Found { delivery, times, value } = now;
     output.result(&value, |_| {
         let again = if repeated { "this key was used before: " } else { "" };
-        let state = match (delivery.state, served) {
+        let state = match (delivery.state, served || times.opens.is_some()) {
             (MessageState::Queued, false) => "queued; no worker is running: fanfare worker, or fanfare up".to_owned(),
-            _ => in_words(&delivery),
+            _ => in_words(&delivery, &times),
         };
         let next = format!("fanfare message show {}", submitted.id);
         fields([("message", format!("{again}{}", submitted.id)), ("state", state), ("next", next)])
@@ -116,7 +120,7 @@ async fn show(context: &Context, id: Uuid, output: Output) -> anyhow::Result<Exi
             "{id} is not the id of a message of this workspace: fanfare message send and campaign recipients show them"
         );
     };
-    let (delivery, value) = found(&mut c, workspace_id, (run_id, seq)).await?;
+    let Found { delivery, times, value } = found(&mut c, &context.store, (workspace_id, run_id, seq)).await?;
     output.result(&value, |value| {
         let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
         fields([
@@ -124,7 +128,7 @@ async fn show(context: &Context, id: Uuid, output: Output) -> anyhow::Result<Exi
             ("campaign", text("campaign")),
             ("template", text("template")),
             ("to", delivery.address.clone()),
-            ("state", in_words(&delivery)),
+            ("state", in_words(&delivery, &times)),
             ("attempts", delivery.attempts.to_string()),
             ("at", delivery.at.map(when).unwrap_or_default()),
             ("cost", format!("{} credits", credits(delivery.cost))),
@@ -133,25 +137,34 @@ async fn show(context: &Context, id: Uuid, output: Output) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where a message stands, and the same as JSON.
+/// Where a message stands, what it waits for, and both as JSON.
+struct Found {
+    delivery: Delivery,
+    times: Times,
+    value: Value,
+}
+
 async fn found(
     c: &mut PgConnection,
-    workspace_id: i32,
-    (run_id, seq): (i64, i32),
-) -> anyhow::Result<(Delivery, Value)> {
+    store: &Store,
+    (workspace_id, run_id, seq): (i32, i64, i32),
+) -> anyhow::Result<Found> {
     let Some(of) = store_one_off::of_run(c, workspace_id, run_id).await? else {
         bail!("there is no such message in this workspace");
     };
     let Some((delivery, mut value)) = recipients::one(c, workspace_id, (run_id, seq)).await? else {
         bail!("there is no such message in this workspace");
     };
+    let times = store_one_off::times(c, workspace_id, (run_id, seq), store.clock.now()).await?;
     if let Value::Object(object) = &mut value {
         let campaign = (of.kind()? != CampaignKind::Single).then_some(of.campaign);
         object.insert("campaign".to_owned(), json!(campaign));
         object.insert("template".to_owned(), json!(Some(of.template).filter(|name| !name.starts_with(' '))));
         object.insert("run".to_owned(), json!(written(run_id)));
+        object.insert("opens".to_owned(), json!(times.opens));
+        object.insert("expires_at".to_owned(), json!(times.expires_at));
     }
-    Ok((delivery, value))
+    Ok(Found { delivery, times, value })
 }
 
 fn is_over(state: MessageState) -> bool {
@@ -159,13 +172,26 @@ fn is_over(state: MessageState) -> bool {
     matches!(state, Sent | Failed | Suppressed | Expired | Cancelled)
 }
 
-fn in_words(d: &Delivery) -> String {
+fn in_words(d: &Delivery, times: &Times) -> String {
     let said = match (&d.provider_id, &d.detail) {
         (Some(id), _) => format!(", as {id}"),
         (None, Some(detail)) => format!(": {detail}"),
         (None, None) => String::new(),
     };
-    format!("{}{said}", d.state)
+    format!("{}{said}{}", d.state, waits(d.state, times))
+}
+
+/// `; waits for Mon 2026-03-02 09:00 in Africa/Algiers; expires at 2026-03-02 12:00:00 +01:00`.
+fn waits(state: MessageState, times: &Times) -> String {
+    if is_over(state) {
+        return String::new();
+    }
+    let opens = times.opens.as_ref().map(|opening| match &opening.zone {
+        Some(zone) => format!("; waits for {} in {zone}", local(zone, Some(opening.opens_at))),
+        None => format!("; waits for {}", when(opening.opens_at)),
+    });
+    let expires = times.expires_at.map(|at| format!("; expires at {}", when(at)));
+    [opens, expires].into_iter().flatten().collect()
 }
 
 /// What will certainly not be sent is a failure.

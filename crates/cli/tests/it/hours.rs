@@ -11,7 +11,7 @@ fn provider() -> Provider {
 }
 
 /// The time of day in UTC, so much after now.
-fn clock(after: TimeDelta) -> String {
+pub fn clock(after: TimeDelta) -> String {
     let now: chrono::DateTime<Utc> = Clock::system().now();
     (now + after).format("%H:%M").to_string()
 }
@@ -85,8 +85,10 @@ async fn hours_and_zones_that_are_none_are_refused_with_what_to_write() {
         assert!(said.contains(part), "{options:?}: {said}");
     }
     let triggered = ["campaign", "create", "d", "--template", "t", "--account", "a", "--triggered"];
-    let said = home.fails(2, &[&triggered[..], &["--quiet", "21:00-08:00"]].concat());
-    assert!(said.contains("--quiet"), "{said}");
+    let said = home.fails(2, &[&triggered[..], &["--local-date", "2099-01-01", "--local-time", "09:00"]].concat());
+    assert!(said.contains("--local-date"), "{said}");
+    let said = home.fails(1, &[&triggered[..], &["--category", "marketing", "--hours", "22:00-23:00"]].concat());
+    assert!(said.contains("no minute in common"), "{said}");
     let said = home.fails(2, &["workspace", "set", "--hours", "22:00-23:00"]);
     assert!(said.contains("lies within the quiet hours 21:00-08:00"), "{said}");
     let said = home.fails(2, &["workspace", "set", "--quiet", "21:00-08:00", "--category", "transactional"]);

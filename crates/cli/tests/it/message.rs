@@ -1,8 +1,10 @@
 //! Messages that come one by one: sent at once, once for each key, refused before anything is written.
 
+use chrono::TimeDelta;
 use fanfare_sim::Config;
 use serde_json::Value;
 
+use crate::hours::clock;
 use crate::program::{Home, Provider, SECRET, eventually};
 
 const TO: &str = "+213770123456";
@@ -177,4 +179,44 @@ async fn a_message_says_what_its_template_says_now_at_the_prices_of_now() {
         home.json(&["audit"])["ok"] == true
             && home.json(&["message", "show", first["id"].as_str().unwrap()])["state"] == "sent"
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_says_until_when_it_waits_and_is_not_sent_late() {
+    let (home, provider) = home().await;
+    let _up = home.role(&["up"]);
+    // Algeria is an hour ahead of UTC, and it is night there for another hour.
+    let quiet = format!("{}-{}", clock(-TimeDelta::hours(1)), clock(TimeDelta::hours(2)));
+    let create = ["campaign", "create", "news", "--triggered", "--template", "t", "--account", "a"];
+    let night = ["--category", "marketing", "--quiet", &quiet, "--expires-after", "7d"];
+    let made = home.json(&[&create[..], &night].concat());
+    assert_eq!((&made["times"]["quiet"], &made["expires_after_seconds"]), (&quiet.into(), &604_800.into()));
+
+    // Nobody sits out the wait.
+    let enrol = ["campaign", "enrol", "news", "--to", TO, "--param", "name=A", "--param", "order=1", "--wait", "1h"];
+    let waits = home.json(&[&enrol[..], &["--key", "one"]].concat());
+    assert_eq!((&waits["state"], &waits["opens"]["zone"]), (&"queued".into(), &"Africa/Algiers".into()), "{waits:#}");
+    assert!(waits["opens"]["opens_at"].is_string() && waits["expires_at"].is_string(), "{waits:#}");
+    let id = waits["id"].as_str().unwrap();
+    let said = home.ok(&["message", "show", id]);
+    assert!(said.contains("queued; waits for") && said.contains("in Africa/Algiers; expires at"), "{said}");
+    let said = home.ok(&[&enrol[..], &["--key", "one", "--expires-after", "1s"]].concat());
+    assert!(said.contains("this key was used before") && said.contains("waits for"), "{said}");
+    assert_eq!(home.json(&["message", "show", id])["opens"], waits["opens"]);
+
+    let late = home.json(&[&enrol[..], &["--expires-after", "1s"]].concat());
+    let late = late["id"].as_str().unwrap();
+    eventually("it is too late", || home.json(&["message", "show", late])["state"] == "expired");
+    // A code is sent at any hour.
+    let code = ["message", "send", "--account", "a", "--to", TO, "--text", "Your code is 1", "--expires-after", "10m"];
+    let sent = home.json(&code);
+    assert_eq!((&sent["state"], &sent["opens"]), (&"sent".into(), &Value::Null), "{sent:#}");
+    assert!(sent["expires_at"].is_string(), "{sent:#}");
+    assert_eq!(provider.handle.stats().accepted_messages, 1);
+
+    home.ok(&["campaign", "set", "news", "--quiet", "none"]);
+    eventually("what waited is sent", || home.json(&["message", "show", id])["state"] == "sent");
+    let shown = home.json(&["message", "show", id]);
+    assert_eq!((&shown["opens"], provider.handle.stats().accepted_messages), (&Value::Null, 2));
+    home.assert_audit();
 }

@@ -6,7 +6,6 @@ use fanfare_store::hours::{Rules, Windowed};
 use fanfare_store::parts::Part;
 use tokio::sync::mpsc;
 
-use crate::hours::window_or_wait;
 use crate::waves::Waves;
 
 /// Recipients by wave. Their numbers are known when all are.
@@ -64,7 +63,7 @@ impl Divided {
             if size == 0 {
                 continue;
             }
-            let wave = Wave { wave: number, zone, window: window_or_wait(&self.rules, zone, now) };
+            let wave = Wave { wave: number, zone, window: self.rules.window_or_wait(zone, now) };
             let segment_no = whole.segment_no + segments.len() as i32;
             let left_out = if segments.is_empty() { whole.left_out } else { LeftOut::default() };
             segments.push(NewSegment { segment_no, lo, hi: lo + size, left_out, wave: Some(wave), ..whole.clone() });

@@ -13,7 +13,6 @@ use serde::Serialize;
 
 use super::Plan;
 use crate::Problem;
-use crate::hours::window_or_wait;
 use crate::waves::Waves;
 
 /// Most contacts that are named whose zone does not exist.
@@ -182,7 +181,7 @@ pub(super) async fn timed(
     let next = |wave: usize, from| rules.first(zones[wave], from);
     let courses = spread(&stretches, zones.len(), per_second, (starts_at, expires_at), next);
     let line = |((wave, zone), course): ((i16, &chrono_tz::Tz), Course)| {
-        let window = window_or_wait(rules, *zone, starts_at);
+        let window = rules.window_or_wait(*zone, starts_at);
         WaveLine {
             wave,
             zone: zone.name().to_owned(),

@@ -205,7 +205,7 @@ async fn a_message_of_nobodys_campaign_lets_it_go_on_after_the_provider_paused_i
     let scene = Scene::set(Setting::default(), &[]).await;
     let params = serde_json::Map::new();
     let of = Of::Template { account: "demo", template: "hello" };
-    let message = Message { of, to: "+213555000001", params: &params, key: None };
+    let message = Message { of, to: "+213555000001", params: &params, key: None, expires_after_s: None };
     let first = submit(&scene.store, scene.workspace_id, message).await.unwrap();
     scene.sql("update run set state = 3, paused_reason = 3; update flow set runnable = false, closed = 2").await;
     let second = submit(&scene.store, scene.workspace_id, message).await.unwrap();

@@ -17,7 +17,8 @@ const SENT: &str =
 
 async fn send(scene: &Scene, to: &str) -> Result<Submitted> {
     let of = Of::Text { account: "demo", channel: None, text: "Your code is 482910" };
-    submit(&scene.store, scene.workspace_id, Message { of, to, params: &Map::new(), key: None }).await
+    submit(&scene.store, scene.workspace_id, Message { of, to, params: &Map::new(), key: None, expires_after_s: None })
+        .await
 }
 
 impl Scene {

@@ -194,26 +194,30 @@ pub async fn claim_urgent(
     leases(rows, lane)
 }
 
-/// Accounts, with their tenants, through which an urgent message may be claimed now, as far as it is due.
+/// Accounts, with their tenants, through which an urgent message may be claimed now, as far as it is due and, by
+/// `now`, within its window.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn urgent(c: &mut PgConnection) -> Result<Vec<(i32, i64)>> {
+pub async fn urgent(c: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<(i32, i64)>> {
     let rows = sqlx::query_as(
         // As `urgent_due` in the database has it, which is planned anew at each call: this is asked very often.
         "-- urgent
          select f.workspace_id, f.account_id from flow f
          where f.lane = 0 and f.runnable
            and exists (select from retry r where r.workspace_id = f.workspace_id and r.account_id = f.account_id
-                         and r.run_id = f.run_id and r.due_at <= now())
+                         and r.run_id = f.run_id and r.due_at <= now()
+                         and (not f.windowed or is_open(r.workspace_id, r.run_id, r.seq, $1)))
          union
          select f.workspace_id, f.account_id from flow f
          join flow o on o.workspace_id = f.workspace_id and o.run_id = f.run_id and o.account_id <> f.account_id
          where f.lane = 0 and f.runnable and f.sharing > 0
            and exists (select from retry r where r.workspace_id = o.workspace_id and r.account_id = o.account_id
-                         and r.run_id = o.run_id and r.kind <> 2 and r.due_at <= now())
+                         and r.run_id = o.run_id and r.kind <> 2 and r.due_at <= now()
+                         and (not f.windowed or is_open(r.workspace_id, r.run_id, r.seq, $1)))
            and not can_send(o, (extract(epoch from now()) * 1000000)::bigint)",
     )
+    .bind(now)
     .fetch_all(c)
     .await?;
     Ok(rows)

@@ -66,7 +66,7 @@ pub async fn decide(pool: &PgPool, ids: &Ids, d: Decision<'_>) -> Result<bool> {
         }
         OnUnknown::Resend => {
             if !may_go_on(&mut tx, d).await? {
-                let why = "its run is cancelled or past its expiry: it sends nothing more";
+                let why = "its run is cancelled, or it is past its expiry: it is not sent any more";
                 return Err(Error::Conflict(why.to_owned()));
             }
             // Certain again, by decision: it waits like any message that was not accepted.
@@ -107,15 +107,18 @@ async fn due(c: &mut sqlx::PgConnection, d: Decision<'_>, at: &str) -> Result<()
     Ok(())
 }
 
-/// Whether the run still sends, or may be opened again.
+/// Whether the run still sends, or may be opened again, and the message has not expired by itself.
 async fn may_go_on(c: &mut sqlx::PgConnection, d: Decision<'_>) -> Result<bool> {
     let may = sqlx::query_scalar(
         "-- decide: may go on
-         select r.state in (2, 3, 5) and coalesce(r.expires_at > $3, true)
+         select r.state in (2, 3, 5) and coalesce(r.expires_at > $4, true)
+                and not exists (select from expiry e where e.workspace_id = $1 and e.run_id = $2 and e.seq = $3
+                                  and e.expires_at <= $4)
          from run r where r.workspace_id = $1 and r.run_id = $2 for no key update of r",
     )
     .bind(d.workspace_id)
     .bind(d.run_id)
+    .bind(d.seq)
     .bind(d.decided_at)
     .fetch_one(c)
     .await?;
@@ -179,7 +182,7 @@ async fn reopen(c: &mut sqlx::PgConnection, d: Decision<'_>) -> Result<()> {
                     coalesce((select max(m.units * coalesce((a.prices ->> m.country)::bigint, (a.prices ->> '')::bigint, 0))
                               from recipient m where m.workspace_id = $1 and m.run_id = $2), 0),
                     case when count(*) over () > 1 then c.sharing else 0 end, a.rank, coalesce(a.share, 1),
-                    case r.kind when 6 then 0 else 1 end, r.kind <> 6 and is_windowed($1, c.campaign_id)
+                    case r.kind when 6 then 0 else 1 end, is_windowed($1, c.campaign_id)
              from run r
              join campaign c on c.workspace_id = $1 and c.campaign_id = r.campaign_id
              join run_account a on a.workspace_id = $1 and a.run_id = $2
@@ -188,6 +191,17 @@ async fn reopen(c: &mut sqlx::PgConnection, d: Decision<'_>) -> Result<()> {
         )
         .bind(d.workspace_id)
         .bind(d.run_id)
+        .execute(&mut *c)
+        .await?;
+        // Nobody has moved its windows on since it ended: they count as closed, and are moved on now.
+        sqlx::query(
+            "-- decide: windows
+             update segment set closes_at = $3 where workspace_id = $1 and run_id = $2
+               and exists (select from flow where workspace_id = $1 and run_id = $2 and windowed)",
+        )
+        .bind(d.workspace_id)
+        .bind(d.run_id)
+        .bind(d.decided_at)
         .execute(&mut *c)
         .await?;
         flows::pace(c, d.workspace_id, d.run_id).await?;

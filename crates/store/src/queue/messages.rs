@@ -36,6 +36,9 @@ pub struct Message {
     any_erased: bool,
     /// It waited, and meanwhile there is proof that an earlier attempt was accepted.
     pub accepted: bool,
+    /// From then on it is not sent, of one that came by itself and expires by itself.
+    #[sqlx(default)]
+    pub expires_at: Option<DateTime<Utc>>,
     /// When the recipient last wrote to the account, as far as [`heard`] was asked.
     #[sqlx(default)]
     pub heard_at: Option<DateTime<Utc>>,
@@ -86,7 +89,10 @@ pub async fn messages(
                         exists (select from receipt c where c.workspace_id = $1 and c.run_id = $2 and c.seq = r.seq
                                   and (u.doubt or c.kind <> 4))
                           or exists (select from outcome o where o.workspace_id = $1 and o.run_id = $2 and o.seq = r.seq
-                                       and o.class = 1) as accepted
+                                       and o.class = 1) as accepted,
+                        -- What came by itself is only ever claimed in lists.
+                        (select e.expires_at from expiry e
+                         where e.workspace_id = $1 and e.run_id = $2 and e.seq = r.seq) as expires_at
                  from unnest($3::int[], $4::bool[]) as u(seq, doubt)
                  join recipient r on r.workspace_id = $1 and r.run_id = $2 and r.seq = u.seq
                  left join suppression s on s.workspace_id = r.workspace_id and s.address = r.address and s.account_id = 0

@@ -166,7 +166,7 @@ pub async fn insert(c: &mut PgConnection, workspace_id: i32, run: &NewRun<'_>) -
         flows::pace(c, workspace_id, run.run_id).await?;
     }
     let sql = match run.kind {
-        // It has one segment, which grows, and is claimed already as far as it goes.
+        // It grows, and is claimed already as far as it goes. Messages that keep hours are entered into others.
         RunKind::Live => {
             "-- insert: segment
              insert into segment (workspace_id, run_id, segment_no, lo, hi, next_seq, after_address,
@@ -224,7 +224,7 @@ async fn insert_account(
     sqlx::query(
         "-- insert: flow
          insert into flow (workspace_id, account_id, run_id, weight, runnable, reserve_each, sharing, rank, share, lane, windowed)
-         values ($1, $2, $3, $4, false, $5, $6, $7, $8, $9, $9 = 1 and is_windowed($1, $10))",
+         values ($1, $2, $3, $4, false, $5, $6, $7, $8, $9, is_windowed($1, $10))",
     )
     .bind(workspace_id)
     .bind(account.account_id)

@@ -124,6 +124,19 @@ pub async fn unfinished(c: &mut PgConnection, workspace_id: i32, campaign_id: i6
     standings(c, workspace_id, Which::Unfinished(campaign_id)).await
 }
 
+/// Locks a run, behind every message that is being entered into it. Its flows are locked before.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Result<()> {
+    sqlx::query("select from run where workspace_id = $1 and run_id = $2 for no key update -- lock")
+        .bind(workspace_id)
+        .bind(run_id)
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
 /// Starts the scheduled runs whose time has come by `now`, in every workspace; says which. Two
 /// schedulers never start the same one. A launch whose time is over since [`LATEST_START`] is held for a person
 /// instead.

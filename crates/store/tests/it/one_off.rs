@@ -1,10 +1,15 @@
 //! Messages that come one by one: entered once for each key, claimed beside bulk, accounted for like any other.
 
+use chrono::TimeDelta;
+use fanfare_domain::clock::Clock;
+use fanfare_domain::hours::Window;
+use fanfare_domain::limits::ONE_OFF_BLOCK;
 use fanfare_domain::outcome::Class;
 use fanfare_domain::rng::Rng;
+use fanfare_domain::state::OnUnknown;
 use fanfare_store::one_off::{self, Entered, OneOff, Standing};
 use fanfare_store::queue::{self, Fate, Lane, Lease};
-use fanfare_store::{credits, finish, progress};
+use fanfare_store::{PgConnection, credits, finish, hours, progress};
 use fanfare_testdb::TestDb;
 
 use crate::actor::{Actor, sql};
@@ -48,6 +53,9 @@ pub fn one_off<'a>(key: Option<&'a str>, digest: &'a [u8], costs: &'a [(i64, i64
         units: 1,
         variant: 0,
         params: None,
+        zone: None,
+        now: Clock::system().now(),
+        expires_at: None,
         costs,
     }
 }
@@ -209,7 +217,7 @@ async fn another_account_takes_over_what_one_that_cannot_send_has_not_in_doubt()
     let mut other = Actor::start_of_two(&db, 2).await;
     assert_eq!(other.claim_urgent(&db, 10, Lane::Urgent).await, 0, "the first can send");
     sql(&db, "update account set stopped_reason = '401' where account_id = 20").await;
-    let due = queue::urgent(&mut db.store.pool.acquire().await.unwrap()).await.unwrap();
+    let due = queue::urgent(&mut db.store.pool.acquire().await.unwrap(), db.store.clock.now()).await.unwrap();
     assert!(due.contains(&(WORKSPACE, 21)), "{due:?}");
     assert_eq!(other.claim_urgent(&db, 10, Lane::Urgent).await, 2);
     assert_eq!(enter(&db).await, Entered::Refused(Standing::Open), "what it costs through the other is not known");
@@ -218,15 +226,200 @@ async fn another_account_takes_over_what_one_that_cannot_send_has_not_in_doubt()
     assert_eq!(other.claim_urgent(&db, 10, Lane::Urgent).await, 1, "a new one waits for who can send");
 }
 
+/// Enters a message to somebody in a zone.
+async fn enter_in(db: &TestDb, zone: &str) -> Entered {
+    let message = OneOff { zone: Some(zone.parse().unwrap()), ..one_off(None, b"", &[(ACCOUNT, 0)]) };
+    one_off::enter(&db.store.pool, WORKSPACE, message).await.unwrap()
+}
+
+/// Number of rows, or the like.
+async fn number(db: &TestDb, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(&db.store.pool).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_books_balance_whatever_happens_to_urgent_messages_beside_bulk() {
-    for seed in [21, 22, 23] {
-        random_life(seed).await;
+async fn numbers_are_given_out_in_blocks_of_a_zone_however_many_enter_at_once() {
+    let db = scene(0, 0, 0).await;
+    assert_eq!((enter(&db).await, enter(&db).await), (Entered::As(0), Entered::As(1)), "it keeps no hours yet");
+    sql(&db, "update campaign set quiet = '00:00-12:00' where kind = 2").await;
+    hours::begin(&db.store.pool, WORKSPACE, LIVE).await.unwrap();
+    let zones = ["Africa/Algiers", "Asia/Tokyo"];
+    let both = (0..20).map(|i| enter_in(&db, zones[i % 2]));
+    let entered = futures::future::join_all(both).await;
+    assert!(entered.iter().all(|e| matches!(e, Entered::As(_))), "{entered:?}");
+    let of_zone =
+        "select count(*) from segment where run_id = 61 and hi - lo = 10 and lo = 2 + 4096 * (segment_no - 1)";
+    assert_eq!(number(&db, of_zone).await, 2, "a block each, behind what came before");
+    // All but one of the numbers of the block in Algiers.
+    sql(
+        &db,
+        "insert into recipient select 1, s, 61, 1, 0, '+2135550', 'DZ', null
+           from segment g, generate_series(g.hi, g.lo + 4094) s where g.run_id = 61 and g.zone = 'Africa/Algiers';
+         update segment set hi = lo + 4095, next_seq = lo + 4095 where run_id = 61 and zone = 'Africa/Algiers';
+         insert into progress (workspace_id, run_id, shard, cancelled) values (1, 61, 0, 4085)",
+    )
+    .await;
+    futures::future::join_all((0..8).map(|_| enter_in(&db, zones[0]))).await;
+    let sizes: Vec<(String, i32)> = sqlx::query_as(
+        "select zone, hi - lo from segment where run_id = 61 and zone is not null order by zone, segment_no",
+    )
+    .fetch_all(&db.store.pool)
+    .await
+    .unwrap();
+    let expected = [(zones[0], ONE_OFF_BLOCK), (zones[0], 7), (zones[1], 10)];
+    assert_eq!(sizes, expected.map(|(zone, n)| (zone.to_owned(), n)));
+    assert_balanced(&db, 0, 0, "entered").await;
+}
+
+/// As `scheduler::hours::apply` does, while messages are being entered.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_enters_a_message_while_the_hours_are_changed_keeps_the_new_ones() {
+    for round in 0..5 {
+        let db = scene(0, 0, 0).await;
+        let now = db.store.clock.now();
+        let clock = |hours| (now + TimeDelta::hours(hours)).format("%H:%M");
+        let change = async {
+            sqlx::query("update campaign set quiet = $1 where kind = 2")
+                .bind(format!("{}-{}", clock(-1), clock(2)))
+                .execute(&db.store.pool)
+                .await
+                .unwrap();
+            hours::begin(&db.store.pool, WORKSPACE, LIVE).await.unwrap();
+            let mut c = db.store.pool.acquire().await.unwrap();
+            let rules = hours::of_run(&mut c, WORKSPACE, LIVE).await.unwrap();
+            for zone in hours::zones(&mut c, WORKSPACE, None).await.unwrap() {
+                let window = rules.window_or_wait(rules.zone, now);
+                hours::roll(&db.store.pool, &zone, window, (now, true)).await.unwrap();
+            }
+        };
+        let (entered, ()) = tokio::join!(futures::future::join_all((0..40).map(|_| enter(&db))), change);
+        assert!(entered.iter().all(|e| matches!(e, Entered::As(_))), "round {round}: {entered:?}");
+        let early = "select count(*) from retry where due_at < now() + interval '1 h 50 min'";
+        assert_eq!(number(&db, early).await, 0, "round {round}: due at night");
+        assert_eq!(number(&db, "select count(*) from retry").await, 40);
     }
 }
 
-async fn random_life(seed: u64) {
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_its_window_is_neither_looked_at_nor_claimed() {
+    let db = scene(0, 0, 0).await;
+    let (open, closed) = ("Africa/Algiers", "Asia/Tokyo");
+    sql(
+        &db,
+        "update campaign set quiet = '00:00-12:00' where kind = 2; update flow set windowed = true where lane = 0",
+    )
+    .await;
+    for zone in [open, closed, open] {
+        enter_in(&db, zone).await;
+    }
+    // Whatever the time of day is, one of them is open.
+    sql(
+        &db,
+        "update segment set opens_at = now() - interval '1 h', closes_at = null where zone = 'Africa/Algiers';
+         update segment set opens_at = now() + interval '1 h' where zone = 'Asia/Tokyo';
+         update retry set due_at = now()",
+    )
+    .await;
+    let mut c = db.store.pool.acquire().await.unwrap();
+    let mut actor = Actor::start(&db, 1).await;
+    assert_eq!(actor.claim_urgent(&db, 10, Lane::Urgent).await, 2);
+    let looks = async |c: &mut PgConnection| queue::urgent(c, db.store.clock.now()).await.unwrap();
+    assert_eq!(looks(&mut c).await, [], "what is due is closed");
+    assert_eq!(actor.claim_urgent(&db, 10, Lane::Urgent).await, 0);
+    one_off::put_off(&mut c, db.store.clock.now()).await.unwrap();
+    let put_off =
+        "select count(*) from retry where due_at between now() + interval '50 min' and now() + interval '1 h'";
+    assert_eq!(number(&db, put_off).await, 1);
+    sql(&db, "update segment set opens_at = now() where run_id = 61; update retry set due_at = now()").await;
+    assert_eq!(looks(&mut c).await, [(WORKSPACE, ACCOUNT)]);
+    assert_eq!(actor.claim_urgent(&db, 10, Lane::Urgent).await, 1);
+}
+
+/// A person may have a doubt repeated by a run that is over, at night.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_goes_on_keeps_its_hours() {
+    let db = scene(0, 0, 0).await;
+    sql(
+        &db,
+        "update campaign set quiet = '00:00-12:00' where kind = 2; update flow set windowed = true where lane = 0",
+    )
+    .await;
+    let Entered::As(seq) = enter_in(&db, "Africa/Algiers").await else { panic!("it takes messages") };
+    sql(
+        &db,
+        "update segment set opens_at = now() - interval '1 day', closes_at = null where run_id = 61;
+         update retry set kind = 2, due_at = 'infinity', attempts = 1;
+         insert into progress (workspace_id, run_id, shard, unknown) values (1, 61, 0, 1);
+         update run set state = 5, expanded_at = now(), finished_at = now() where run_id = 61;
+         delete from flow where run_id = 61",
+    )
+    .await;
+    let decision = queue::Decision {
+        workspace_id: WORKSPACE,
+        run_id: LIVE,
+        seq,
+        verdict: OnUnknown::Resend,
+        decided_by: "a person",
+        decided_at: db.store.clock.now(),
+        shard: 0,
+    };
+    assert!(queue::decide(&db.store.pool, &db.store.ids, decision).await.unwrap());
+    let mut actor = Actor::start(&db, 1).await;
+    assert_eq!(actor.claim_urgent(&db, 10, Lane::Urgent).await, 0, "nobody has looked at its hours yet");
+    let mut c = db.store.pool.acquire().await.unwrap();
+    let shut = hours::shut(&mut c, db.store.clock.now()).await.unwrap();
+    assert_eq!(shut.iter().map(|shut| shut.zone.as_deref()).collect::<Vec<_>>(), [Some("Africa/Algiers"), None]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_books_balance_whatever_happens_to_urgent_messages_beside_bulk() {
+    for seed in [21, 22, 23] {
+        random_life(seed, false).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_books_balance_whatever_happens_to_messages_that_keep_hours_and_expire() {
+    for seed in [24, 25, 26] {
+        random_life(seed, true).await;
+    }
+}
+
+/// Enters a message to somebody in one of several zones, of which some are closed at any time.
+async fn enter_anywhere(db: &TestDb, rng: &Rng, micro: i64) -> Entered {
+    let zones = ["Africa/Algiers", "Asia/Tokyo", "America/Los_Angeles", "Pacific/Auckland"];
+    let (now, costs) = (db.store.clock.now(), [(ACCOUNT, micro)]);
+    let message = OneOff {
+        zone: zones.get(rng.below(5) as usize).map(|zone| zone.parse().unwrap()),
+        now,
+        expires_at: rng.chance(0.3).then(|| now + TimeDelta::milliseconds(rng.below(500) as i64)),
+        ..one_off(None, b"", &costs)
+    };
+    one_off::enter(&db.store.pool, WORKSPACE, message).await.unwrap()
+}
+
+/// What a scheduler does of hours and expiry.
+async fn look_at_times(db: &TestDb, rng: &Rng) {
+    let (mut c, now) = (db.store.pool.acquire().await.unwrap(), db.store.clock.now());
+    one_off::expire(&mut c, now, 1).await.unwrap();
+    one_off::put_off(&mut c, now).await.unwrap();
+    let wait = TimeDelta::hours(rng.below(3) as i64 - 1);
+    let window = Window { opens: now + wait, closes: Some(now + wait + TimeDelta::hours(1)) };
+    let zones = hours::zones(&mut c, WORKSPACE, None).await.unwrap();
+    if let Some(zone) = zones.get(rng.below(5) as usize) {
+        hours::roll(&db.store.pool, zone, window, (now, true)).await.unwrap();
+    }
+}
+
+async fn random_life(seed: u64, keeps_hours: bool) {
     let (db, rng) = (scene(300, 8, 3_000).await, Rng::seeded(seed));
+    if keeps_hours {
+        sql(
+            &db,
+            "update campaign set quiet = '00:00-12:00' where kind = 2; update flow set windowed = true where lane = 0",
+        )
+        .await;
+    }
     let mut actors = vec![Actor::start(&db, 1).await, Actor::start(&db, 2).await];
     let mut entered = 0;
     for step in 0..200 {
@@ -234,7 +427,8 @@ async fn random_life(seed: u64) {
         let lane = if rng.chance(0.5) { Lane::Urgent } else { Lane::Borrowing };
         let what = match rng.below(20) {
             0..=3 => {
-                entered += i32::from(matches!(enter_for(&db, 8).await, Entered::As(_)));
+                let message = if keeps_hours { enter_anywhere(&db, &rng, 8).await } else { enter_for(&db, 8).await };
+                entered += i32::from(matches!(message, Entered::As(_)));
                 "enter"
             }
             4..=5 if actors[who].alive => {
@@ -267,6 +461,10 @@ async fn random_life(seed: u64) {
             18 => {
                 Scene::pause(&db, rng.chance(0.3)).await;
                 "pause or resume"
+            }
+            _ if keeps_hours => {
+                look_at_times(&db, &rng).await;
+                "times"
             }
             _ => continue,
         };

@@ -14,6 +14,7 @@ mod revoked;
 mod several;
 mod stage;
 mod templates;
+mod triggered;
 mod urgent;
 mod waves;
 mod window;

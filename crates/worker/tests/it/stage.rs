@@ -388,7 +388,7 @@ impl Play {
         for i in recipients {
             let (to, of) = (format!("+2136{:08}", 60_000_000 + i), Of::Template { account: "demo", template: "hello" });
             let params = serde_json::Map::from_iter([("name".to_owned(), "Ali".into())]);
-            let message = Message { of, to: &to, params: &params, key: Some(&to) };
+            let message = Message { of, to: &to, params: &params, key: Some(&to), expires_after_s: None };
             all.push(one_off::submit(&self.db.store, WORKSPACE, message).await.unwrap());
         }
         all

@@ -6,7 +6,7 @@ use fanfare_domain::state::CampaignKind;
 #[derive(Debug, Args)]
 pub struct Trigger {
     /// Its messages come one by one with campaign enrol, ahead of all bulk, from now on until it is stopped
-    #[arg(long, conflicts_with_all = ["list", "expires_after", "quiet", "hours", "local_date"])]
+    #[arg(long, conflicts_with_all = ["list", "local_date"])]
     pub triggered: bool,
 }
 

@@ -1,17 +1,19 @@
-//! Messages that come one by one: they are entered into a live run, once for each key.
-//!
-//! Entering is one transaction: the run's segment grows by a seq that counts as claimed, the recipient is
-//! frozen, and the message waits in `retry`, due at once, as one that was never tried.
+//! Messages that come one by one: they are entered into a live run, once for each key, and wait there for their
+//! hours or their expiry, if they have any.
+
+mod enter;
+mod wait;
 
 use chrono::{DateTime, Utc};
 use fanfare_domain::state::{CampaignKind, PausedReason, RunKind, RunState};
 use sqlx::{FromRow, PgConnection, PgPool};
 
 use crate::audience::Priced;
-use crate::erase::lock_address;
-use crate::runs::RunArm;
-use crate::suppressions::EVERYWHERE;
+use crate::runs::{self, RunArm};
 use crate::{Error, Result, flows};
+
+pub use enter::{Entered, OneOff, enter};
+pub use wait::{Times, expire, put_off, times};
 
 /// The newest live run of a campaign.
 #[derive(Debug, Clone, FromRow)]
@@ -134,11 +136,9 @@ pub async fn stop_idle(pool: &PgPool, since: DateTime<Utc>) -> Result<Vec<(i32, 
     let mut stopped = Vec::new();
     for run in among(None).fetch_all(pool).await? {
         let mut tx = pool.begin().await?;
-        sqlx::query("select from run where workspace_id = $1 and run_id = $2 for no key update -- stop_idle: lock")
-            .bind(run.0)
-            .bind(run.1)
-            .execute(&mut *tx)
-            .await?;
+        // Flows before run, as whoever enters a dearer message locks them.
+        flows::lock(&mut tx, run.0, run.1).await?;
+        runs::lock(&mut tx, run.0, run.1).await?;
         if among(Some(run)).fetch_optional(&mut *tx).await?.is_some() && stop(&mut tx, run.0, run.1).await? {
             tx.commit().await?;
             stopped.push(run);
@@ -186,33 +186,6 @@ pub async fn of_run(c: &mut PgConnection, workspace_id: i32, run_id: i64) -> Res
     Ok(row)
 }
 
-/// A message to be entered.
-#[derive(Debug, Clone, Copy)]
-pub struct OneOff<'a> {
-    /// The live run.
-    pub run_id: i64,
-    /// The campaign in which its key is unique; 0 for a message of none.
-    pub campaign_id: i64,
-    /// Its key, if it has one.
-    pub key: Option<&'a str>,
-    /// Hash of what it is to say.
-    pub digest: &'a [u8],
-    /// Phone in E.164 or e-mail.
-    pub address: &'a str,
-    /// What remains of that once it is erased.
-    pub hash: &'a str,
-    /// ISO 3166 alpha-2, for the price.
-    pub country: Option<&'a str>,
-    /// How many times the price is due.
-    pub units: i16,
-    /// The variant it gets.
-    pub variant: i16,
-    /// Values of the run's variables, as a JSON array.
-    pub params: Option<&'a serde_json::Value>,
-    /// What it costs through each account, micro-credits; in the order of their ids, in which flows are locked.
-    pub costs: &'a [(i64, i64)],
-}
-
 /// A message that has a key.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Keyed {
@@ -224,19 +197,6 @@ pub struct Keyed {
     pub digest: Vec<u8>,
     /// To whom.
     pub address: String,
-}
-
-/// What became of entering a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entered {
-    /// It is due.
-    As(i32),
-    /// Its key was used meanwhile.
-    Used,
-    /// The run takes none.
-    Refused(Standing),
-    /// Its address is suppressed, perhaps since it was judged.
-    Suppressed,
 }
 
 /// The message of a key.
@@ -256,106 +216,4 @@ pub async fn keyed(c: &mut PgConnection, workspace_id: i32, (campaign_id, key): 
     .fetch_optional(c)
     .await?;
     Ok(row)
-}
-
-/// Enters a message into a live run. It waits for the first of the run's accounts that can send; of several
-/// that share the run by their shares, for the one that is behind.
-///
-/// # Errors
-/// When the database fails; nothing is entered then.
-pub async fn enter(pool: &PgPool, workspace_id: i32, m: OneOff<'_>) -> Result<Entered> {
-    let mut tx = pool.begin().await?;
-    // Before all else: whoever is erased meanwhile is so before this, which is refused then, or finds the message.
-    lock_address(&mut tx, workspace_id, m.address, false).await?;
-    if is_suppressed(&mut tx, workspace_id, m).await? {
-        return Ok(Entered::Suppressed);
-    }
-    for (account_id, micro) in m.costs {
-        // Flows before run.
-        sqlx::query(
-            "-- enter: flow
-             update flow set reserve_each = $4
-             where workspace_id = $1 and account_id = $2 and run_id = $3 and reserve_each < $4",
-        )
-        .bind(workspace_id)
-        .bind(account_id)
-        .bind(m.run_id)
-        .bind(micro)
-        .execute(&mut *tx)
-        .await?;
-    }
-    // Whoever changes the run's state waits for this, and finds the message; or this waits, and enters none.
-    let (state, paused_reason, stopped): (i16, Option<i16>, bool) = sqlx::query_as(
-        "-- enter: run
-         select state, paused_reason, expanded_at is not null from run where workspace_id = $1 and run_id = $2 for share",
-    )
-    .bind(workspace_id)
-    .bind(m.run_id)
-    .fetch_one(&mut *tx)
-    .await?;
-    let found = standing(state, paused_reason, stopped)?;
-    let known: Vec<i64> = m.costs.iter().map(|(account_id, _)| *account_id).collect();
-    // Through an account that was added meanwhile nobody knows what it costs.
-    if found != Standing::Open || flows::any_but(&mut tx, (workspace_id, m.run_id), &known).await? {
-        return Ok(Entered::Refused(found));
-    }
-    let Some(seq) = write(&mut tx, workspace_id, m).await? else { return Ok(Entered::Used) };
-    tx.commit().await?;
-    Ok(Entered::As(seq))
-}
-
-async fn is_suppressed(c: &mut PgConnection, workspace_id: i32, m: OneOff<'_>) -> Result<bool> {
-    let accounts: Vec<i64> = m.costs.iter().map(|(account_id, _)| *account_id).chain([EVERYWHERE]).collect();
-    let found = sqlx::query_scalar(
-        "-- enter: suppressed
-         select exists (select from suppression where workspace_id = $1 and address in ($2, $3) and account_id = any ($4))",
-    )
-    .bind(workspace_id)
-    .bind(m.address)
-    .bind(m.hash)
-    .bind(accounts)
-    .fetch_one(c)
-    .await?;
-    Ok(found)
-}
-
-/// The message's rows; none if its key is used.
-async fn write(c: &mut PgConnection, workspace_id: i32, m: OneOff<'_>) -> Result<Option<i32>> {
-    let (seq, is_new): (i32, bool) = sqlx::query_as(
-        "-- enter
-         with grown as (
-           update segment set hi = hi + 1, next_seq = next_seq + 1
-           where workspace_id = $1 and run_id = $2 and segment_no = 0 returning hi - 1 as seq
-         ), kept as (
-           insert into one_off (workspace_id, campaign_id, key, run_id, seq, digest, at)
-           select $1, $3, $4, $2, g.seq, $5, clock_timestamp() from grown g where $4 is not null
-           on conflict do nothing returning seq
-         ), frozen as (
-           insert into recipient (workspace_id, seq, run_id, units, variant, address, country, params)
-           select $1, g.seq, $2, $6, $7, $8, $9, $10 from grown g
-         ), through as (
-           select f.account_id from flow f
-           where f.workspace_id = $1 and f.run_id = $2
-           order by not can_send(f, (extract(epoch from clock_timestamp()) * 1000000)::bigint),
-                    case when f.sharing = 2 then f.claimed::numeric / f.share end, f.rank limit 1
-         ), waiting as (
-           insert into retry (workspace_id, run_id, seq, attempts, kind, account_id, due_at, reserved)
-           select $1, $2, g.seq, 0, 3, t.account_id, clock_timestamp(), 0 from grown g, through t
-           returning seq
-         )
-         select w.seq, $4 is null or exists (select from kept) from waiting w",
-    )
-    .bind(workspace_id)
-    .bind(m.run_id)
-    .bind(m.campaign_id)
-    .bind(m.key)
-    .bind(m.digest)
-    .bind(m.units)
-    .bind(m.variant)
-    .bind(m.address)
-    .bind(m.country)
-    .bind(m.params)
-    .fetch_one(c)
-    .await?;
-    Ok(is_new.then_some(seq))
 }
