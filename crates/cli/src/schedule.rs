@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use fanfare_domain::clock::Clock;
-use fanfare_domain::schedule::{Instant, Pattern, Schedule, Shift, Tz, zone};
+use fanfare_domain::schedule::{Instant, Pattern, Schedule, Shift, Tz};
+use fanfare_domain::zone;
 use serde_json::{Value, json};
 
 use crate::output::{Output, Table, dim};
@@ -27,7 +28,7 @@ pub struct Preview {
     #[arg(long, value_parser = words)]
     words: Option<Written>,
     /// The time zone by whose clocks it goes, e.g. Europe/Paris
-    #[arg(long, default_value = "UTC", value_parser = zone_of)]
+    #[arg(long, default_value = "UTC", value_parser = zone::parse)]
     zone: Tz,
     /// From when on, with its offset [default: now]
     #[arg(long, value_name = "TIME", value_parser = parse::time)]
@@ -52,10 +53,6 @@ pub fn cron(text: &str) -> Result<Written, String> {
 pub fn words(text: &str) -> Result<Written, String> {
     let pattern = Pattern::words(text).map_err(|e| e.to_string())?;
     Ok(Written { text: text.trim().to_owned(), pattern })
-}
-
-pub fn zone_of(text: &str) -> Result<Tz, String> {
-    zone(text).map_err(|e| e.to_string())
 }
 
 pub fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {

@@ -22,7 +22,7 @@ pub use calendar::Calendar;
 pub use chrono_tz::Tz;
 pub use due::{Fate, Missed, Stretch, judge};
 pub use instants::{Instant, Schedule, Shift};
-pub use local::{Local, local_time, resolve, zone};
+pub use local::local_time;
 
 /// A recurring schedule as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,14 +88,6 @@ pub enum Error {
         /// What was expected.
         why: String,
     },
-    /// No zone of this name.
-    #[error("no time zone {name:?}: {}", meant(.near))]
-    Zone {
-        /// As it was written.
-        name: String,
-        /// Names that exist, nearest first.
-        near: Vec<String>,
-    },
     /// Not a date with a time.
     #[error("{0:?} is no local time: write for example 2026-12-01T09:00, and its zone by --zone")]
     LocalTime(String),
@@ -105,12 +97,5 @@ fn place(at: &str, text: &str) -> String {
     match at {
         "" => format!("{text:?} to its end"),
         at => format!("{at:?} in {text:?}"),
-    }
-}
-
-fn meant(near: &[String]) -> String {
-    match near {
-        [] => "write an IANA name such as Europe/Paris, Africa/Algiers or UTC".to_owned(),
-        near => format!("did you mean {}?", near.join(", ")),
     }
 }

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use chrono_tz::{TZ_VARIANTS, Tz};
 
 pub use number::{Guess, of_number};
-pub use time::{Local, Piece, instant, pieces, same_time};
+pub use time::{Local, Piece, instant, pieces, resolve, same_time};
 
 /// Names of the attributes that say a contact's zone, as variables are written; the first that is there counts.
 pub const ATTRIBUTES: [&str; 4] = ["timezone", "time_zone", "zone", "tz"];

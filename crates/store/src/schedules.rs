@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use fanfare_domain::schedule::{self, Missed, Pattern, Tz};
 use fanfare_domain::state::{Overlap, ScheduleForm, ScheduleState, TickVerdict};
+use fanfare_domain::zone;
 use sqlx::{FromRow, PgConnection};
 
 use crate::error::ensure_affected;
@@ -186,7 +187,7 @@ pub async fn get(c: &mut PgConnection, workspace_id: i32, campaign_id: i64) -> R
     let corrupt = |what: &str, n: i16| Error::Corrupt(format!("{what} {n} of the schedule of campaign {campaign_id}"));
     Ok(Some(Schedule {
         form: ScheduleForm::from_i16(r.form).ok_or_else(|| corrupt("form", r.form))?,
-        zone: schedule::zone(&r.zone).map_err(|e| Error::Corrupt(e.to_string()))?,
+        zone: zone::parse(&r.zone).map_err(|e| Error::Corrupt(e.to_string()))?,
         missed: Missed::from_stored(r.missed, r.missed_max).ok_or_else(|| corrupt("missed", r.missed))?,
         overlap: Overlap::from_i16(r.overlap).ok_or_else(|| corrupt("overlap", r.overlap))?,
         state: ScheduleState::from_i16(r.state).ok_or_else(|| corrupt("state", r.state))?,

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Datelike as _, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use super::local::{Local, resolve};
 use super::{Calendar, Pattern};
+use crate::zone::{Local, resolve};
 
 /// A pattern in a zone.
 #[derive(Debug, Clone, PartialEq, Eq)]

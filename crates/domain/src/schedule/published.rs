@@ -6,7 +6,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Pattern, Schedule, zone};
+use super::{Pattern, Schedule};
+use crate::zone::parse as zone;
 use As::{Cron, Words};
 
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! What a zone's clocks show: stretches between two changes, and the instant of a local time.
 
-use chrono::{DateTime, NaiveDateTime, Offset as _, TimeZone as _, Utc};
+use chrono::{DateTime, LocalResult, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
 
 /// Two zones that keep the same time for so many days are one to a campaign.
@@ -54,36 +54,54 @@ pub fn same_time(zone: Tz, from: DateTime<Utc>) -> Vec<Piece> {
     pieces(zone, from_s, from_s + YEAR_DAYS * DAY_S)
 }
 
-/// Whether a local time exists.
+/// What a time of the wall clock is in a zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Local {
-    /// Once, as nearly always.
-    Once,
-    /// It is skipped when the clocks go forward: the instant is the first after it.
-    Skipped,
-    /// The clocks show it twice when they go back: the instant is the first of the two.
-    Twice,
+    /// This instant.
+    Once(DateTime<Utc>),
+    /// The first of two: the clocks are put back over it.
+    FirstOfTwo(DateTime<Utc>),
+    /// None, since the clocks are put forward over it: the next instant that exists.
+    Skipped(DateTime<Utc>),
 }
 
-/// The instant at which the clocks of a zone show `local`.
-pub fn instant(zone: Tz, local: NaiveDateTime) -> (DateTime<Utc>, Local) {
-    match zone.from_local_datetime(&local) {
-        chrono::LocalResult::Single(at) => (at.to_utc(), Local::Once),
-        chrono::LocalResult::Ambiguous(one, other) => (one.min(other).to_utc(), Local::Twice),
-        chrono::LocalResult::None => (after_gap(zone, local), Local::Skipped),
+impl Local {
+    /// The instant that stands for it.
+    pub fn at(self) -> DateTime<Utc> {
+        match self {
+            Self::Once(at) | Self::FirstOfTwo(at) | Self::Skipped(at) => at,
+        }
     }
 }
 
-/// The end of the gap that `local` falls into.
-fn after_gap(zone: Tz, local: NaiveDateTime) -> DateTime<Utc> {
-    let middle_s = local.and_utc().timestamp();
-    let around = pieces(zone, middle_s - 2 * DAY_S, middle_s + 2 * DAY_S);
-    let shows = |piece: &Piece, at_s: i64| at_s + piece.offset_s;
-    let gap = around.windows(2).find(|pair| {
-        let (before, after) = (shows(&pair[0], pair[0].to_s), shows(&pair[1], pair[1].from_s));
-        (before..after).contains(&middle_s)
-    });
-    // A local time that does not exist lies in a gap; years out of range have none.
-    let end_s = gap.map_or(middle_s, |pair| pair[1].from_s);
-    DateTime::from_timestamp(end_s, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+/// The instant at which the clocks of `zone` show `time`; `None` at the ends of the calendar.
+pub fn resolve(zone: Tz, time: NaiveDateTime) -> Option<Local> {
+    match zone.from_local_datetime(&time) {
+        LocalResult::Single(at) => Some(Local::Once(at.to_utc())),
+        LocalResult::Ambiguous(one, other) => Some(Local::FirstOfTwo(one.min(other).to_utc())),
+        LocalResult::None => after_gap(zone, time).map(Local::Skipped),
+    }
+}
+
+/// The first instant at which the clocks show more than `time`, which they skip.
+fn after_gap(zone: Tz, time: NaiveDateTime) -> Option<DateTime<Utc>> {
+    // No zone is further from UTC than 15 hours, and none ever skipped more than a day.
+    let near = TimeDelta::try_hours(48)?;
+    let (mut before, mut after) =
+        (time.checked_sub_signed(near)?.and_utc().timestamp(), time.checked_add_signed(near)?.and_utc().timestamp());
+    let shown = |at: i64| Some(DateTime::from_timestamp(at, 0)?.with_timezone(&zone).naive_local());
+    while after - before > 1 {
+        let middle = before + (after - before) / 2;
+        if shown(middle)? < time {
+            before = middle;
+        } else {
+            after = middle;
+        }
+    }
+    DateTime::from_timestamp(after, 0)
+}
+
+/// The same, the end of time at the ends of the calendar.
+pub fn instant(zone: Tz, time: NaiveDateTime) -> DateTime<Utc> {
+    resolve(zone, time).map_or(DateTime::<Utc>::MAX_UTC, Local::at)
 }

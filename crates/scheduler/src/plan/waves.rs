@@ -129,7 +129,7 @@ impl Divided {
     /// When a run by local time has to start: a little before the first clocks show it, or now.
     fn starts_at(&self) -> DateTime<Utc> {
         let Some(local) = self.rules.local else { return self.from };
-        let first = self.waves.zones().map(|zone| instant(zone, local).0).min();
+        let first = self.waves.zones().map(|zone| instant(zone, local)).min();
         let lead = TimeDelta::from_std(LOCAL_LEAD).unwrap_or_default();
         first.map_or(self.from, |first| (first - lead).max(self.from))
     }
@@ -195,7 +195,7 @@ pub(super) async fn timed(
     };
     let waves: Vec<WaveLine> = (0..).zip(&zones).zip(courses).map(line).collect();
     let late = rules.local.map_or(0, |local| {
-        let past = (0..).zip(&zones).filter(|(_, zone)| instant(**zone, local).0 < divided.from);
+        let past = (0..).zip(&zones).filter(|(_, zone)| instant(**zone, local) < divided.from);
         past.map(|(wave, _)| divided.of_wave(wave)).sum()
     });
     let [by_attribute, by_number, by_country, by_campaign] = divided.found;
@@ -246,7 +246,8 @@ impl Plan {
             if hours.invalid > hours.invalid_first.len() as i64 {
                 named.push_str(", …");
             }
-            let problem = format!("{} recipients name a time zone that does not exist: {named}", hours.invalid);
+            let name = if hours.invalid == 1 { "recipient names" } else { "recipients name" };
+            let problem = format!("{} {name} a time zone that does not exist: {named}", hours.invalid);
             let remedy = "they count as where their number is; correct the file, and import it again, to change that";
             self.warnings.push(Problem::new(problem, remedy));
         }

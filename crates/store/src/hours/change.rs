@@ -38,7 +38,7 @@ pub async fn set_campaign(
 ) -> Result<()> {
     let written = Written { quiet: new.quiet.map(str::to_owned), hours: new.hours.map(str::to_owned) };
     written.read().map_err(|e| Error::Conflict(e.to_string()))?;
-    if let Some(local) = new.local.filter(|local| zone::instant(LAST, *local).0 <= now) {
+    if let Some(local) = new.local.filter(|local| zone::instant(LAST, *local) <= now) {
         return Err(Error::Conflict(format!("{local} is past all over the world: give a time to come")));
     }
     sqlx::query(

@@ -56,7 +56,7 @@ impl Rules {
 
     /// The window that is open from `from` on in a zone, or the next; `None` if there is none.
     pub fn first(&self, zone: Tz, from: DateTime<Utc>) -> Option<Window> {
-        let local = self.local.map(|local| zone::instant(zone, local).0);
+        let local = self.local.map(|local| zone::instant(zone, local));
         self.hours.next(zone, local.map_or(from, |local| local.max(from)))
     }
 

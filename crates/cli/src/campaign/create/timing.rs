@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 use clap::{ArgGroup, Args};
 use fanfare_domain::limits::{LATEST_START, SECONDS_TICKS_MAX};
-use fanfare_domain::schedule::{Missed, Pattern, Schedule, Tz, local_time, resolve};
+use fanfare_domain::schedule::{Missed, Pattern, Schedule, Tz, local_time};
 use fanfare_domain::state::{Overlap, ScheduleForm};
+use fanfare_domain::zone::resolve;
 use fanfare_store::schedules::NewSchedule;
 
 use crate::output::Usage;
