@@ -8,6 +8,7 @@ use fanfare_domain::state::{OnMissing, PausedReason, RunState};
 use fanfare_domain::template::Template;
 use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_scheduler::plan::plan;
+use fanfare_scheduler::resend::resend;
 use fanfare_scheduler::{Error, control, expand};
 use fanfare_store::{accounts, templates};
 use serde_json::json;
@@ -159,6 +160,21 @@ async fn a_launch_that_nobody_could_start_in_time_is_held_for_a_person() {
     control::cancel(store, workspace_id, CAMPAIGN).await.unwrap();
     assert_eq!(scene.number("select count(*) from run where state = 6").await, 1);
     assert_eq!(scene.number("select count(*) from flow").await, 0);
+}
+
+#[tokio::test]
+async fn a_launch_that_is_held_has_nothing_to_send_again_and_no_other_beside_it() {
+    let mut scene = Scene::set(Setting::default(), &[person("+213555000001")]).await;
+    let start: DateTime<Utc> = "2026-12-01T08:00:00Z".parse().unwrap();
+    scene.store.clock = Clock::manual(start - TimeDelta::hours(1));
+    let (store, workspace_id) = (&scene.store, scene.workspace_id);
+    launch(store, workspace_id, CAMPAIGN, Launch { at: Some(start), ..Launch::default() }).await.unwrap();
+    store.clock.advance_us(TimeDelta::hours(3).num_microseconds().unwrap());
+    expand::due(store).await.unwrap();
+    let refused = resend(store, workspace_id, CAMPAIGN, None, &["failed".parse().unwrap()]).await.unwrap_err();
+    assert!(refused.to_string().contains("has not started yet"), "{refused}");
+    let refused = launch(store, workspace_id, CAMPAIGN, Launch::default()).await.unwrap_err().to_string();
+    assert!(refused.contains("its time was over") && refused.contains("fanfare campaign resume spring"), "{refused}");
 }
 
 #[tokio::test]
