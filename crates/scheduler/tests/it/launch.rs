@@ -10,7 +10,7 @@ use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_scheduler::plan::plan;
 use fanfare_scheduler::resend::resend;
 use fanfare_scheduler::{Error, control, expand};
-use fanfare_store::{accounts, templates};
+use fanfare_store::{accounts, campaigns, templates};
 use serde_json::json;
 
 use crate::scene::{CAMPAIGN, Person, Scene, Setting, body, person};
@@ -175,6 +175,38 @@ async fn a_launch_that_is_held_has_nothing_to_send_again_and_no_other_beside_it(
     assert!(refused.to_string().contains("has not started yet"), "{refused}");
     let refused = launch(store, workspace_id, CAMPAIGN, Launch::default()).await.unwrap_err().to_string();
     assert!(refused.contains("its time was over") && refused.contains("fanfare campaign resume spring"), "{refused}");
+}
+
+/// A check of a large list takes a while.
+#[tokio::test]
+async fn a_rate_that_is_set_while_a_launch_checks_its_list_holds_for_its_run() {
+    for (before, after) in [(None, Some("50/s")), (Some("50/s"), None)] {
+        let scene = Scene::set(Setting::default(), &[person("+213555000001")]).await;
+        let (store, workspace_id) = (&scene.store, scene.workspace_id);
+        let cap = |rate: Option<&str>| rate.map(|rate| rate.parse().unwrap());
+        let mut c = store.pool.acquire().await.unwrap();
+        campaigns::set_rate(&mut c, workspace_id, &scene.campaign, cap(before)).await.unwrap();
+        drop(c);
+        let mut edit = store.pool.begin().await.unwrap();
+        campaigns::lock(&mut edit, workspace_id, scene.campaign.campaign_id).await.unwrap();
+        campaigns::set_rate(&mut edit, workspace_id, &scene.campaign, cap(after)).await.unwrap();
+        let edited = async {
+            let waiting =
+                "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+            while scene.number(waiting).await == 0 {
+                tokio::task::yield_now().await;
+            }
+            edit.commit().await.unwrap();
+        };
+        let (launched, ()) = tokio::join!(launch(store, workspace_id, CAMPAIGN, Launch::default()), edited);
+        launched.unwrap();
+        let paced = (
+            scene.number("select count(*) from run_pace").await,
+            scene.number("select count(*) from flow where paced").await,
+        );
+        let expected = i64::from(after.is_some());
+        assert_eq!(paced, (expected, expected), "{before:?}, then {after:?}");
+    }
 }
 
 #[tokio::test]
