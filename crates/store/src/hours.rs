@@ -354,7 +354,8 @@ pub async fn pass(pool: &PgPool, workspace_id: i32, run_id: i64) -> Result<()> {
     Ok(tx.commit().await?)
 }
 
-/// Gives a run windows from `now` on. What is in it by then is shut until its window is moved on.
+/// Gives a run windows from `now` on. What is in it by then is shut until its window is moved on, and what workers hold
+/// of it goes back.
 ///
 /// # Errors
 /// When the database fails.
@@ -362,7 +363,7 @@ pub async fn begin(pool: &PgPool, workspace_id: i32, run_id: i64, now: DateTime<
     let mut tx = pool.begin().await?;
     flows::lock(&mut tx, workspace_id, run_id).await?;
     runs::lock(&mut tx, workspace_id, run_id).await?;
-    sqlx::query("update flow set windowed = true where workspace_id = $1 and run_id = $2 -- begin")
+    sqlx::query("update flow set windowed = true, epoch = epoch + 1 where workspace_id = $1 and run_id = $2 -- begin")
         .bind(workspace_id)
         .bind(run_id)
         .execute(&mut *tx)
@@ -399,8 +400,8 @@ pub async fn zones(c: &mut PgConnection, workspace_id: i32, campaign_id: Option<
 /// Gives the segments of a zone of a run another window; of those only that are shut by `now`, unless `all`.
 /// What waits there for another attempt is put off until then, so that claims do not look at it all night; with
 /// `all` what was put off for a later window is due when this one opens. None of it is due before its own time,
-/// that of its back-off or of the provider; what expires before is due at its expiry, to be counted. Says how many
-/// were moved.
+/// that of its back-off or of the provider; what expires before is due at its expiry, to be counted. With `all` workers
+/// hand back what they hold of the run. Says how many were moved.
 ///
 /// # Errors
 /// When the database fails; nothing is moved then.
@@ -440,6 +441,14 @@ pub async fn roll(pool: &PgPool, shut: &Shut, window: Window, (now, all): (DateT
     .bind(all)
     .fetch_one(&mut *tx)
     .await?;
+    if all {
+        // Workers know of their messages when the window of before would close.
+        sqlx::query("update flow set epoch = epoch + 1 where workspace_id = $1 and run_id = $2 -- roll: hand back")
+            .bind(shut.workspace_id)
+            .bind(shut.run_id)
+            .execute(&mut *tx)
+            .await?;
+    }
     tx.commit().await?;
     Ok(moved)
 }

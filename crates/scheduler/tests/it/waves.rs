@@ -234,7 +234,9 @@ async fn a_change_of_the_hours_holds_for_what_runs() {
     let mut c = scene.store.pool.acquire().await.unwrap();
     let written = Written { quiet: None, hours: Some("mon-fri 15:00-16:00".to_owned()) };
     hours::set(&mut c, 1, None, &written).await.unwrap();
+    let before = scene.flow().await.1;
     assert_eq!(apply(&scene.store, 1, Some(scene.campaign.campaign_id)).await.unwrap().moved, 5);
+    assert!(scene.flow().await.1 > before, "what workers hold goes back");
     assert_eq!(segments(&scene).await[1], segment("Africa/Algiers", 1, "2026-11-23T14:00:00Z", "2026-11-23T15:00:00Z"));
     hours::set(&mut c, 1, None, &Written::default()).await.unwrap();
     assert_eq!(apply(&scene.store, 1, None).await.unwrap().moved, 5);
