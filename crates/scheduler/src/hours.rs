@@ -10,14 +10,15 @@ use fanfare_store::hours::{self, Rules, Shut};
 use fanfare_store::tx::run_tx;
 use fanfare_store::{Error, Result, Store, one_off};
 
-/// Moves every segment whose window is shut to its next one, in every workspace. Says how many were moved.
+/// Moves every segment whose window is shut to its next one, in every workspace. Says how many were moved. Hours that
+/// nobody has given to a run, since it began while they were set or whoever set them is gone, hold from now on.
 ///
 /// # Errors
 /// When the database fails; what was moved before is.
 pub async fn roll_shut(store: &Store) -> Result<i64> {
-    let mut c = store.pool.acquire().await?;
-    let shut = hours::shut(&mut c, store.clock.now()).await?;
-    drop(c);
+    let without = hours::without(&mut *store.pool.acquire().await?, None, None).await?;
+    begin(store, &without).await?;
+    let shut = hours::shut(&mut *store.pool.acquire().await?, store.clock.now()).await?;
     let moved = roll(store, &shut, true).await?;
     // What was under way when its window closed waits by now.
     one_off::put_off(&mut *store.pool.acquire().await?, store.clock.now()).await?;
@@ -41,18 +42,24 @@ pub struct Applied {
 /// When the database fails; what was moved before is.
 pub async fn apply(store: &Store, workspace_id: i32, campaign_id: Option<i64>) -> Result<Applied> {
     let mut c = store.pool.acquire().await?;
-    let without = hours::without(&mut c, workspace_id, campaign_id).await?;
-    for (run_id, _) in &without {
-        run_tx("begin windows", || hours::begin(&store.pool, workspace_id, *run_id)).await?;
-    }
+    let without = hours::without(&mut c, Some(workspace_id), campaign_id).await?;
+    begin(store, &without).await?;
     // Whoever has read the hours of before commits first, or reads them anew.
     for run_id in hours::with(&mut c, workspace_id, campaign_id).await? {
         run_tx("pass windows", || hours::pass(&store.pool, workspace_id, run_id)).await?;
     }
     let zones = hours::zones(&mut c, workspace_id, campaign_id).await?;
     drop(c);
-    let undivided = without.iter().filter(|(_, live)| !live).count();
+    let undivided = without.iter().filter(|(_, _, live)| !live).count();
     Ok(Applied { moved: roll(store, &zones, false).await?, undivided })
+}
+
+async fn begin(store: &Store, runs: &[(i32, i64, bool)]) -> Result<()> {
+    for (workspace_id, run_id, _) in runs {
+        let begin = || hours::begin(&store.pool, *workspace_id, *run_id, store.clock.now());
+        run_tx("begin windows", begin).await?;
+    }
+    Ok(())
 }
 
 async fn roll(store: &Store, all: &[Shut], shut_only: bool) -> Result<i64> {

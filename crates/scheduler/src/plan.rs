@@ -97,6 +97,10 @@ pub(crate) fn before(campaign: &str, standing: Standing, again: bool) -> Option<
     let over = matches!(standing.state, RunState::Finished | RunState::Cancelled);
     let state = standing.state;
     match (over, standing.started_at) {
+        (false, None) if state == RunState::Paused => Some(Problem::new(
+            format!("campaign {campaign:?} has a run that is paused, since its time was over before it could start"),
+            format!("let it start with fanfare campaign resume {campaign}, or cancel it"),
+        )),
         (false, _) => Some(Problem::new(
             format!("campaign {campaign:?} has a run that is {state}"),
             "wait for its end, or cancel it, before launching it again",

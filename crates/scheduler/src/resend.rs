@@ -1,7 +1,7 @@
 //! Sending once more to some of a run's recipients, by what became of their messages.
 
 use fanfare_domain::cohort::Member;
-use fanfare_domain::state::{RunKind, RunState};
+use fanfare_domain::state::RunKind;
 use fanfare_store::tx::run_tx;
 use fanfare_store::{Store, arms, campaigns, deliveries, runs, workspaces};
 use serde::Serialize;
@@ -73,7 +73,7 @@ async fn try_resend(
             return Ok(Err(problem.to_string()));
         }
     }
-    if parent.state == RunState::Scheduled {
+    if parent.started_at.is_none() {
         return Ok(Err(format!("the run of campaign {name:?} has not started yet: there is nothing to send again")));
     }
     for kind in [RunKind::Resend, parent.kind] {

@@ -81,7 +81,8 @@ async fn try_change(
 /// are there go on.
 ///
 /// # Errors
-/// [`Error::State`] for a campaign that cannot have one; else when it does not exist or the database fails.
+/// [`Error::State`] for a campaign that cannot have one, or when it has no time to come; else when the campaign does not
+/// exist or the database fails.
 pub async fn reschedule(store: &Store, workspace_id: i32, campaign: &str, new: &NewSchedule<'_>) -> Result<()> {
     run_tx("reschedule", || try_reschedule(store, workspace_id, campaign, new)).await?.map_err(Error::State)?;
     tracing::info!(workspace_id, "a campaign has another schedule");
@@ -96,12 +97,14 @@ async fn try_reschedule(
 ) -> fanfare_store::Result<std::result::Result<(), String>> {
     let mut tx = store.pool.begin().await?;
     let campaign = campaigns::get(&mut tx, workspace_id, name).await?;
-    let (key, now) = ((workspace_id, campaign.campaign_id), store.clock.now());
+    let key = (workspace_id, campaign.campaign_id);
     let rules = hours::of_campaign(&mut tx, workspace_id, campaign.campaign_id).await?;
     if let Some(why) = runs_once(&campaign, rules.local.is_some()) {
         return Ok(Err(format!("campaign {name:?} {why}: it cannot have a schedule")));
     }
     schedules::lock(&mut tx, workspace_id, campaign.campaign_id).await?;
+    // What came before the lock has been dealt with, if it was.
+    let now = store.clock.now();
     if let Some(before) = schedules::get(&mut tx, workspace_id, campaign.campaign_id).await? {
         let why = "the schedule was changed";
         match before.state {
@@ -117,10 +120,22 @@ async fn try_reschedule(
         schedules::drop_waiting(&mut tx, key, why, now).await?;
     }
     schedules::put(&mut tx, workspace_id, campaign.campaign_id, new).await?;
+    if new.next_at <= now && !begin_later(&mut tx, key, now).await? {
+        return Ok(Err(format!("{} is past by now, or at its end: give a time to come", new.expression)));
+    }
     let what = format!("its schedule is {}, by the clocks of {}", new.expression, new.zone.name());
     transitions::noted(&mut tx, key, &store.actor, &what).await?;
     tx.commit().await?;
     Ok(Ok(()))
+}
+
+/// Moves a schedule on whose first tick has come since it was chosen: it is the schedule of before that has dealt with
+/// it, or is noted to have missed it. False when it has no other.
+async fn begin_later(c: &mut PgConnection, key: (i32, i64), now: DateTime<Utc>) -> fanfare_store::Result<bool> {
+    let Some(schedule) = schedules::get(c, key.0, key.1).await? else { return Ok(false) };
+    let Some(next) = schedule.after(now)? else { return Ok(false) };
+    schedules::advance(c, key, ScheduleState::Active, Some(next), 0).await?;
+    Ok(true)
 }
 
 /// Why a campaign cannot run again and again.

@@ -281,13 +281,15 @@ const PACE: &str = "-- flows: pace
     on conflict (workspace_id, run_id) do update
       set period_us = excluded.period_us, next_us = least(q.next_us, excluded.next_us + excluded.period_us)";
 
+/// A run that has none and had none stays as it is.
 const PACE_FLOWS: &str = "-- flows: pace, flows
     update flow f set epoch = f.epoch + 1,
       paced = exists (select from run_pace q where q.workspace_id = $1 and q.run_id = $2),
       vtime = greatest(f.vtime, (
         select coalesce(min(o.vtime) filter (where o.runnable and not o.paced), max(o.vtime), 0) from flow o
         where o.workspace_id = f.workspace_id and o.account_id = f.account_id and o.run_id <> f.run_id))
-    where f.workspace_id = $1 and f.run_id = $2";
+    where f.workspace_id = $1 and f.run_id = $2
+      and (f.paced or exists (select from run_pace q where q.workspace_id = $1 and q.run_id = $2))";
 
 /// Lets a run that is not over go through the accounts that its campaign has now. One that is new gets the prices of
 /// now, and a place level with the others; one that is not among them any more sends nothing of the run, and keeps

@@ -240,8 +240,8 @@ impl Batch {
     /// One attempt; its place in flight is given back at the end.
     async fn attempt(&self, place: Place, _permit: SemaphorePermit<'_>) {
         let position = place.position;
-        // Its slot is lost, and never made up; the next message may still be in time.
-        if place.missed() {
+        // Its slot is lost, and never made up, or its window closed; the next message may still be in time.
+        if place.missed() || self.is_closed(position) {
             return self.hand_back(position);
         }
         let message = &self.messages[position];
@@ -331,9 +331,17 @@ impl Batch {
         }
     }
 
-    /// Whether its slot has not passed, and the run not been stopped, while a connection was dialled.
+    /// Whether its slot has not passed, its window not closed, and the run not been stopped, while a connection was dialled.
     fn may_start(&self, place: Place) -> bool {
-        !place.missed() && !self.stop.is_cancelled() && self.watch.gate() == Gate::Open
+        !place.missed()
+            && !self.is_closed(place.position)
+            && !self.stop.is_cancelled()
+            && self.watch.gate() == Gate::Open
+    }
+
+    /// Whether the window of a message has closed since it was claimed.
+    fn is_closed(&self, position: usize) -> bool {
+        self.messages[position].closes_at.is_some_and(|at| at <= self.account.store.clock.now())
     }
 
     fn compose(&self, position: usize, words: Words<'_>) -> Result<OutMessage, Failure> {

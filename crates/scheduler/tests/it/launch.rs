@@ -8,8 +8,9 @@ use fanfare_domain::state::{OnMissing, PausedReason, RunState};
 use fanfare_domain::template::Template;
 use fanfare_scheduler::launch::{Launch, launch};
 use fanfare_scheduler::plan::plan;
+use fanfare_scheduler::resend::resend;
 use fanfare_scheduler::{Error, control, expand};
-use fanfare_store::{accounts, templates};
+use fanfare_store::{accounts, campaigns, templates};
 use serde_json::json;
 
 use crate::scene::{CAMPAIGN, Person, Scene, Setting, body, person};
@@ -159,6 +160,53 @@ async fn a_launch_that_nobody_could_start_in_time_is_held_for_a_person() {
     control::cancel(store, workspace_id, CAMPAIGN).await.unwrap();
     assert_eq!(scene.number("select count(*) from run where state = 6").await, 1);
     assert_eq!(scene.number("select count(*) from flow").await, 0);
+}
+
+#[tokio::test]
+async fn a_launch_that_is_held_has_nothing_to_send_again_and_no_other_beside_it() {
+    let mut scene = Scene::set(Setting::default(), &[person("+213555000001")]).await;
+    let start: DateTime<Utc> = "2026-12-01T08:00:00Z".parse().unwrap();
+    scene.store.clock = Clock::manual(start - TimeDelta::hours(1));
+    let (store, workspace_id) = (&scene.store, scene.workspace_id);
+    launch(store, workspace_id, CAMPAIGN, Launch { at: Some(start), ..Launch::default() }).await.unwrap();
+    store.clock.advance_us(TimeDelta::hours(3).num_microseconds().unwrap());
+    expand::due(store).await.unwrap();
+    let refused = resend(store, workspace_id, CAMPAIGN, None, &["failed".parse().unwrap()]).await.unwrap_err();
+    assert!(refused.to_string().contains("has not started yet"), "{refused}");
+    let refused = launch(store, workspace_id, CAMPAIGN, Launch::default()).await.unwrap_err().to_string();
+    assert!(refused.contains("its time was over") && refused.contains("fanfare campaign resume spring"), "{refused}");
+}
+
+/// A check of a large list takes a while.
+#[tokio::test]
+async fn a_rate_that_is_set_while_a_launch_checks_its_list_holds_for_its_run() {
+    for (before, after) in [(None, Some("50/s")), (Some("50/s"), None)] {
+        let scene = Scene::set(Setting::default(), &[person("+213555000001")]).await;
+        let (store, workspace_id) = (&scene.store, scene.workspace_id);
+        let cap = |rate: Option<&str>| rate.map(|rate| rate.parse().unwrap());
+        let mut c = store.pool.acquire().await.unwrap();
+        campaigns::set_rate(&mut c, workspace_id, &scene.campaign, cap(before)).await.unwrap();
+        drop(c);
+        let mut edit = store.pool.begin().await.unwrap();
+        campaigns::lock(&mut edit, workspace_id, scene.campaign.campaign_id).await.unwrap();
+        campaigns::set_rate(&mut edit, workspace_id, &scene.campaign, cap(after)).await.unwrap();
+        let edited = async {
+            let waiting =
+                "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+            while scene.number(waiting).await == 0 {
+                tokio::task::yield_now().await;
+            }
+            edit.commit().await.unwrap();
+        };
+        let (launched, ()) = tokio::join!(launch(store, workspace_id, CAMPAIGN, Launch::default()), edited);
+        launched.unwrap();
+        let paced = (
+            scene.number("select count(*) from run_pace").await,
+            scene.number("select count(*) from flow where paced").await,
+        );
+        let expected = i64::from(after.is_some());
+        assert_eq!(paced, (expected, expected), "{before:?}, then {after:?}");
+    }
 }
 
 #[tokio::test]

@@ -423,6 +423,31 @@ async fn a_campaign_runs_by_another_schedule_from_its_change_on() {
     assert!(matches!(refused, Err(Error::State(why)) if why.contains("a part first")));
 }
 
+#[tokio::test]
+async fn a_first_tick_that_has_come_by_the_time_of_the_change_is_not_dealt_with_twice() {
+    // What a person chose at 09:09:59, and what reaches the database a second later.
+    let chosen = NewSchedule { next_at: at("2026-03-01T09:10:00Z"), ..every_ten_minutes() };
+    for fired in [true, false] {
+        let scene = scene(every_ten_minutes(), &ann()).await;
+        scene.tick_after(0).await;
+        scene.store.clock.advance_us(TimeDelta::minutes(10).num_microseconds().unwrap());
+        if fired {
+            fire_due(&scene.store).await.unwrap();
+        }
+        reschedule(&scene.store, scene.workspace_id, CAMPAIGN, &chosen).await.unwrap();
+        scene.tick_after(0).await;
+        scene.tick_after(10).await;
+        let second = if fired { "09:10 fired" } else { "09:10 missed" };
+        assert_eq!(scene.ticks().await, ["09:00 fired", second, "09:20 fired"]);
+    }
+    let scene = scene(every_ten_minutes(), &ann()).await;
+    for over in [once(), NewSchedule { ends_at: Some(at("2026-03-01T09:05:00Z")), ..every_ten_minutes() }] {
+        let refused = reschedule(&scene.store, scene.workspace_id, CAMPAIGN, &over).await;
+        assert!(matches!(refused, Err(Error::State(why)) if why.contains("give a time to come")));
+    }
+    assert_eq!(scene.schedule().await.next_at, Some(at(START)), "the one before goes on");
+}
+
 /// What the next run of a once-per-contact campaign leaves out, and whom it writes to.
 async fn second_run(scene: &Scene) -> (i64, Vec<String>) {
     scene.sql("update campaign set once_per_contact = true").await;

@@ -234,7 +234,9 @@ async fn a_change_of_the_hours_holds_for_what_runs() {
     let mut c = scene.store.pool.acquire().await.unwrap();
     let written = Written { quiet: None, hours: Some("mon-fri 15:00-16:00".to_owned()) };
     hours::set(&mut c, 1, None, &written).await.unwrap();
+    let before = scene.flow().await.1;
     assert_eq!(apply(&scene.store, 1, Some(scene.campaign.campaign_id)).await.unwrap().moved, 5);
+    assert!(scene.flow().await.1 > before, "what workers hold goes back");
     assert_eq!(segments(&scene).await[1], segment("Africa/Algiers", 1, "2026-11-23T14:00:00Z", "2026-11-23T15:00:00Z"));
     hours::set(&mut c, 1, None, &Written::default()).await.unwrap();
     assert_eq!(apply(&scene.store, 1, None).await.unwrap().moved, 5);
@@ -259,6 +261,24 @@ async fn hours_that_come_to_a_run_without_any_hold_by_the_zone_of_the_campaign()
     let edited = edit(&scene.store, 1, CAMPAIGN, change(None)).await.unwrap();
     assert_eq!((edited.undivided, edited.written), (0, Written::default()));
     assert_eq!(segments(&scene).await, [(None, 6, Some(at(NOON)), None)]);
+}
+
+/// Whoever set them may be gone before they are given to what runs, or a run may begin in between.
+#[tokio::test]
+async fn hours_that_nobody_has_given_to_a_run_hold_once_a_scheduler_looks() {
+    let (scene, _) = scene(NewHours::default()).await;
+    launch(&scene.store, scene.workspace_id, CAMPAIGN, Launch::default()).await.unwrap();
+    scene.expand_all().await;
+    let mut c = scene.store.pool.acquire().await.unwrap();
+    let written = Written { quiet: None, hours: Some("mon-fri 15:00-16:00".to_owned()) };
+    hours::set(&mut c, 1, None, &written).await.unwrap();
+    drop(c);
+    roll_shut(&scene.store).await.unwrap();
+    let (zone, n, opens, closes) = segments(&scene).await.remove(0);
+    assert_eq!((zone, n), (None, 6));
+    // Tomorrow: it is half past five in Kolkata.
+    assert_eq!((opens, closes), (Some(at("2026-11-24T09:30:00Z")), Some(at("2026-11-24T10:30:00Z"))));
+    assert_eq!(scene.number("select count(*) from flow where windowed").await, 1);
 }
 
 #[tokio::test]

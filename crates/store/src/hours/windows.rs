@@ -88,17 +88,22 @@ pub async fn shut(c: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Shut>>
     Ok(rows)
 }
 
-/// Unfinished runs without windows of campaigns that have some now: those of a workspace, or of one campaign. Says
-/// of each whether its messages come one by one.
+/// Unfinished runs without windows of campaigns that have some now, with their workspaces: those of one, or of every
+/// workspace, or of one campaign. Says of each whether its messages come one by one.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn without(c: &mut PgConnection, workspace_id: i32, campaign_id: Option<i64>) -> Result<Vec<(i64, bool)>> {
+pub async fn without(
+    c: &mut PgConnection,
+    workspace_id: Option<i32>,
+    campaign_id: Option<i64>,
+) -> Result<Vec<(i32, i64, bool)>> {
     let runs = sqlx::query_as(
         "-- without
-         select distinct f.run_id, r.kind = $3 from flow f join run r on r.workspace_id = f.workspace_id and r.run_id = f.run_id
-         where f.workspace_id = $1 and not f.windowed and is_windowed($1, r.campaign_id)
-           and ($2::bigint is null or r.campaign_id = $2) order by f.run_id",
+         select r.workspace_id, r.run_id, r.kind = $3
+         from (select distinct workspace_id, run_id from flow where not windowed and ($1::int is null or workspace_id = $1)) f
+         join run r on r.workspace_id = f.workspace_id and r.run_id = f.run_id
+         where ($2::bigint is null or r.campaign_id = $2) and is_windowed(r.workspace_id, r.campaign_id) order by 1, 2",
     )
     .bind(workspace_id)
     .bind(campaign_id)
@@ -137,17 +142,24 @@ pub async fn pass(pool: &PgPool, workspace_id: i32, run_id: i64) -> Result<()> {
     Ok(tx.commit().await?)
 }
 
-/// Gives a run windows from now on.
+/// Gives a run windows from `now` on. What is in it by then is shut until its window is moved on, and what workers hold
+/// of it goes back.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn begin(pool: &PgPool, workspace_id: i32, run_id: i64) -> Result<()> {
+pub async fn begin(pool: &PgPool, workspace_id: i32, run_id: i64, now: DateTime<Utc>) -> Result<()> {
     let mut tx = pool.begin().await?;
     flows::lock(&mut tx, workspace_id, run_id).await?;
     runs::lock(&mut tx, workspace_id, run_id).await?;
-    sqlx::query("update flow set windowed = true where workspace_id = $1 and run_id = $2 -- begin")
+    sqlx::query("update flow set windowed = true, epoch = epoch + 1 where workspace_id = $1 and run_id = $2 -- begin")
         .bind(workspace_id)
         .bind(run_id)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query("update segment set closes_at = $3 where workspace_id = $1 and run_id = $2 -- begin: shut")
+        .bind(workspace_id)
+        .bind(run_id)
+        .bind(now)
         .execute(&mut *tx)
         .await?;
     Ok(tx.commit().await?)
@@ -176,8 +188,8 @@ pub async fn zones(c: &mut PgConnection, workspace_id: i32, campaign_id: Option<
 /// Gives the segments of a zone of a run another window; of those only that are shut by `now`, unless `all`.
 /// What waits there for another attempt is put off until then, so that claims do not look at it all night; with
 /// `all` what was put off for a later window is due when this one opens. None of it is due before its own time,
-/// that of its back-off or of the provider; what expires before is due at its expiry, to be counted. Says how many
-/// were moved.
+/// that of its back-off or of the provider; what expires before is due at its expiry, to be counted. With `all` workers
+/// hand back what they hold of the run. Says how many were moved.
 ///
 /// # Errors
 /// When the database fails; nothing is moved then.
@@ -217,6 +229,14 @@ pub async fn roll(pool: &PgPool, shut: &Shut, window: Window, (now, all): (DateT
     .bind(all)
     .fetch_one(&mut *tx)
     .await?;
+    if all {
+        // Workers know of their messages when the window of before would close.
+        sqlx::query("update flow set epoch = epoch + 1 where workspace_id = $1 and run_id = $2 -- roll: hand back")
+            .bind(shut.workspace_id)
+            .bind(shut.run_id)
+            .execute(&mut *tx)
+            .await?;
+    }
     tx.commit().await?;
     Ok(moved)
 }

@@ -465,13 +465,14 @@ async fn waiting(c: &mut PgConnection, who: Flusher, effective: &[Effective<'_>]
     Ok(())
 }
 
-/// Hands unstarted messages of ranges back, neighbours as one range.
+/// Hands unstarted messages of ranges back, neighbours of a lease as one range: a lease lies in one segment, and those
+/// of two may have different windows.
 async fn returned(c: &mut PgConnection, who: Flusher, effective: &[Effective<'_>]) -> Result<()> {
-    let mut by_run: BTreeMap<i64, Vec<i32>> = BTreeMap::new();
+    let mut by_lease: BTreeMap<(i64, i64), Vec<i32>> = BTreeMap::new();
     for s in effective.iter().map(|e| e.settlement).filter(|s| s.fate == Fate::Returned && s.was.is_none()) {
-        by_run.entry(s.run_id).or_default().push(s.seq);
+        by_lease.entry((s.run_id, s.lease_id)).or_default().push(s.seq);
     }
-    for (run_id, mut seqs) in by_run {
+    for ((run_id, _), mut seqs) in by_lease {
         seqs.sort_unstable();
         let (mut los, mut his) = (vec![], vec![]);
         for range in seqs.chunk_by(|a, b| a + 1 == *b) {

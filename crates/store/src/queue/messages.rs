@@ -34,11 +34,16 @@ pub struct Message {
     pub suppressed: bool,
     /// The workspace suppresses erased addresses.
     any_erased: bool,
+    /// Its run keeps hours.
+    windowed: bool,
     /// It waited, and meanwhile there is proof that an earlier attempt was accepted.
     pub accepted: bool,
     /// From then on it is not sent, of one that came by itself and expires by itself.
     #[sqlx(default)]
     pub expires_at: Option<DateTime<Utc>>,
+    /// When its window closes, of one that keeps hours.
+    #[sqlx(default)]
+    pub closes_at: Option<DateTime<Utc>>,
     /// When the recipient last wrote to the account, as far as [`heard`] was asked.
     #[sqlx(default)]
     pub heard_at: Option<DateTime<Utc>>,
@@ -61,7 +66,9 @@ pub async fn messages(
                  select r.seq, r.address, r.country, r.units, r.variant, r.params,
                         s.address is not null or b.address is not null as suppressed, false as accepted,
                         (select exists (select from suppression e where e.workspace_id = $1
-                                          and e.address >= $6 and e.address < $7)) as any_erased
+                                          and e.address >= $6 and e.address < $7)) as any_erased,
+                        (select exists (select from flow f where f.workspace_id = $1 and f.account_id = $5
+                                          and f.run_id = $2 and f.windowed)) as windowed
                  from recipient r
                  left join suppression s on s.workspace_id = r.workspace_id and s.address = r.address and s.account_id = 0
                  left join suppression b on b.workspace_id = r.workspace_id and b.address = r.address and b.account_id = $5
@@ -85,6 +92,8 @@ pub async fn messages(
                         s.address is not null or b.address is not null as suppressed,
                         (select exists (select from suppression e where e.workspace_id = $1
                                           and e.address >= $6 and e.address < $7)) as any_erased,
+                        (select exists (select from flow f where f.workspace_id = $1 and f.account_id = $5
+                                          and f.run_id = $2 and f.windowed)) as windowed,
                         -- A refusal that was answered may be reported too: that is no word of an acceptance.
                         exists (select from receipt c where c.workspace_id = $1 and c.run_id = $2 and c.seq = r.seq
                                   and (u.doubt or c.kind <> 4))
@@ -116,7 +125,37 @@ pub async fn messages(
     if rows.first().is_some_and(|row| row.any_erased) {
         note_erased(c, pepper, workspace_id, &mut rows).await?;
     }
+    if rows.first().is_some_and(|row| row.windowed) {
+        note_closing(c, (workspace_id, lease.run_id), &mut rows).await?;
+    }
     Ok(rows)
+}
+
+/// Notes when the windows of messages close. What has no slot waits for a place in flight, however long its provider
+/// takes.
+async fn note_closing(
+    c: &mut PgConnection,
+    (workspace_id, run_id): (i32, i64),
+    messages: &mut [Message],
+) -> Result<()> {
+    let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Ok(()) };
+    let windows: Vec<(i32, i32, DateTime<Utc>)> = sqlx::query_as(
+        "-- messages: closing
+         select lo, hi, closes_at from segment
+         where workspace_id = $1 and run_id = $2 and lo <= $4 and hi > $3 and closes_at is not null",
+    )
+    .bind(workspace_id)
+    .bind(run_id)
+    .bind(first.seq)
+    .bind(last.seq)
+    .fetch_all(c)
+    .await?;
+    for (lo, hi, closes_at) in windows {
+        // They come in the order of their numbers.
+        let (from, to) = (messages.partition_point(|m| m.seq < lo), messages.partition_point(|m| m.seq < hi));
+        messages[from..to].iter_mut().for_each(|m| m.closes_at = Some(closes_at));
+    }
+    Ok(())
 }
 
 /// Notes which messages go to addresses that were erased before somebody named them again.

@@ -52,8 +52,6 @@ pub struct NewRun<'a> {
     pub planned: i64,
     /// Its share of each account.
     pub weight: i32,
-    /// Whether its campaign has a rate, whose pace it keeps.
-    pub paced: bool,
     /// From then on what is unsent expires; set at the start of a run that waits.
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -107,7 +105,6 @@ impl<'a> NewRun<'a> {
             variables: &[],
             planned: 0,
             weight: campaign.weight,
-            paced: campaign.rate.is_some(),
             expires_at: campaign.expires_at(now),
         }
     }
@@ -162,9 +159,8 @@ pub async fn insert(c: &mut PgConnection, workspace_id: i32, run: &NewRun<'_>) -
     for (rank, account) in (0..).zip(run.accounts) {
         insert_account(c, workspace_id, run, rank, account).await?;
     }
-    if run.paced {
-        flows::pace(c, workspace_id, run.run_id).await?;
-    }
+    // As the rate is now: it may have been set since the campaign was read.
+    flows::pace(c, workspace_id, run.run_id).await?;
     let sql = match run.kind {
         // It grows, and is claimed already as far as it goes. Messages that keep hours are entered into others.
         RunKind::Live => {

@@ -242,7 +242,7 @@ async fn numbers_are_given_out_in_blocks_of_a_zone_however_many_enter_at_once() 
     let db = scene(0, 0, 0).await;
     assert_eq!((enter(&db).await, enter(&db).await), (Entered::As(0), Entered::As(1)), "it keeps no hours yet");
     sql(&db, "update campaign set quiet = '00:00-12:00' where kind = 2").await;
-    hours::begin(&db.store.pool, WORKSPACE, LIVE).await.unwrap();
+    hours::begin(&db.store.pool, WORKSPACE, LIVE, db.store.clock.now()).await.unwrap();
     let zones = ["Africa/Algiers", "Asia/Tokyo"];
     let both = (0..20).map(|i| enter_in(&db, zones[i % 2]));
     let entered = futures::future::join_all(both).await;
@@ -284,7 +284,7 @@ async fn whoever_enters_a_message_while_the_hours_are_changed_keeps_the_new_ones
                 .execute(&db.store.pool)
                 .await
                 .unwrap();
-            hours::begin(&db.store.pool, WORKSPACE, LIVE).await.unwrap();
+            hours::begin(&db.store.pool, WORKSPACE, LIVE, db.store.clock.now()).await.unwrap();
             let mut c = db.store.pool.acquire().await.unwrap();
             let rules = hours::of_run(&mut c, WORKSPACE, LIVE).await.unwrap();
             for zone in hours::zones(&mut c, WORKSPACE, None).await.unwrap() {

@@ -164,10 +164,10 @@ async fn a_claim_of_runs_without_a_rate_asks_nothing_of_a_pace() {
     let (db, one, _) = pair("1000/s").await;
     let looks = async || {
         let mut tx = db.store.pool.begin().await.unwrap();
-        // What the connection did before may not be handed to the statistics yet.
+        let (base, now) = (db.store.ids.next(), db.store.clock.now());
+        // With what the connection did a moment ago.
         let sql = "select coalesce(seq_scan, 0) + coalesce(idx_scan, 0) from pg_stat_xact_user_tables where relname = 'run_pace'";
         let before: i64 = sqlx::query_scalar(sql).fetch_one(&mut *tx).await.unwrap();
-        let (base, now) = (db.store.ids.next(), db.store.clock.now());
         let leases = queue::claim(&mut tx, WORKSPACE, one.account_id, one.worker_id, base, 0, 10, now).await.unwrap();
         assert!(!leases.is_empty());
         sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut *tx).await.unwrap() - before

@@ -1,8 +1,11 @@
 //! What has a window is claimed inside it only: the cursor, what was handed back, what is tried again.
 
+use fanfare_domain::outcome::Class;
+use fanfare_store::queue::{self, Fate, Mark, Settlement};
 use fanfare_testdb::TestDb;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Held};
+use crate::queue::assert_balanced;
 use crate::scene::Scene;
 
 async fn sql(db: &TestDb, sql: &'static str) {
@@ -55,6 +58,30 @@ async fn what_was_handed_back_or_waits_for_another_attempt_keeps_the_window_of_i
     assert_eq!(actor.claim(&db, 100).await, 0);
     sql(&db, "update segment set opens_at = null").await;
     assert_eq!(actor.claim(&db, 100).await, 6, "five and a retry");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neighbours_of_two_segments_that_are_handed_back_at_once_keep_each_its_own_window() {
+    let db = half_open().await;
+    sql(&db, "update segment set opens_at = null, closes_at = null").await;
+    let mut actor = Actor::start(&db, 1).await;
+    assert_eq!(actor.claim(&db, 100).await, 20);
+    let mut settlements = vec![];
+    for held in &mut actor.held {
+        held.settled.fill(true);
+        let back = |position| Settlement::of(&held.lease, position, Fate::Returned, Class::Sent);
+        settlements.extend((0..held.lease.len()).map(back));
+    }
+    let marks: Vec<Mark> = actor.held.iter().map(Held::mark).collect();
+    assert_eq!(marks.len(), 2, "one lease of each segment");
+    queue::flush(&db.store.pool, &db.store.ids, actor.who(), &marks, &settlements, false).await.unwrap();
+    actor.held.clear();
+    sql(&db, "update segment set opens_at = now() + interval '1 h' where segment_no = 1").await;
+    assert_eq!(actor.claim(&db, 100).await, 10, "those of the segment that is open, and no others");
+    assert_eq!(actor.claim(&db, 100).await, 0);
+    sql(&db, "update segment set opens_at = null").await;
+    assert_eq!(actor.claim(&db, 100).await, 10);
+    assert_balanced(&db, 0, 0, "claimed again").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

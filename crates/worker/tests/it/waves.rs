@@ -2,10 +2,12 @@
 //! oracle that asks the zones of their own.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use fanfare_domain::clock::Clock;
+use fanfare_domain::limits::IN_FLIGHT_MAX;
 use fanfare_domain::rng::Rng;
 use fanfare_scheduler::hours::roll_shut;
 use fanfare_scheduler::plan::plan;
@@ -115,6 +117,30 @@ async fn attempts(play: &Play) -> Vec<(String, i16, DateTime<Utc>)> {
     .fetch_all(&play.db.store.pool)
     .await
     .unwrap()
+}
+
+/// An account without a cap gives no slots, and what it has claimed waits for as long as its provider takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_place_in_flight_does_not_start_once_its_window_has_closed() {
+    let clock = Clock::manual(at("2026-03-02T20:00:00Z"));
+    let stage = Stage {
+        contacts: 1_500,
+        hours: NewHours { hours: Some("09:00-22:00"), ..NewHours::default() },
+        clock: clock.clone(),
+        sim: Config { latency: Duration::from_secs(2), ..Config::default() },
+        ..Stage::default()
+    };
+    let play = stage.launch().await;
+    let worker = play.worker();
+    let more = |p: &Progress| p.sent > 0 && p.leased > IN_FLIGHT_MAX as i64;
+    let before = play.until("some wait for a place", more).await;
+    // Ten in the evening in Algiers.
+    clock.advance_us(3_600_000_000);
+    let after = play.until("nothing is under way", |p| p.leased == 0).await;
+    assert!(after.queued > before.queued && after.sent + after.queued == 1_500, "{before:?}, then {after:?}");
+    worker.stop().await;
+    play.assert_books().await;
+    assert_eq!(play.sim.stats().accepted as i64, after.sent);
 }
 
 #[tokio::test(flavor = "multi_thread")]
